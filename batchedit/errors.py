@@ -1,0 +1,225 @@
+"""
+Every error of this package, drawn as a tree, and the exit code that each one ends in.
+
+    BatchEditError                 1
+      UsageError                   2   wrong flags, or two settings that contradict each other
+        ConsentMissing             2   money would be spent and nobody agreed to it
+        ManifestError              2   the manifest has problems; carries all of them
+      NothingSelected              5
+      LedgerError                  8   in use, damaged, newer than this program, or of another world
+      StorageError                 9   disk full, read-only, failed fsync
+      ProviderError                -   what the provider (or the way to it) answered; the pool decides
+        NotSent                        surely not sent: DNS, refused, TLS, no connection to be had
+        Throttled                      429: surely refused, come back later
+        Unavailable                    surely refused although nothing is wrong with the request
+        Rejected                       surely refused for good: this request as it stands
+        InputFormRefused               surely refused: images must be handed over in another way
+        Halted                     4   key, credit, permission: the whole run stops sending
+        Unseen                         everything else: nobody here knows what happened
+        RunFailed                      the provider's run ended without pictures and without a bill
+        RunMissing                     the provider does not know the run id
+        OutputGone                     the picture was sold but can no longer be fetched
+
+When unsure whether a purchase was made, the answer is :class:`Unseen`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ExitCode(enum.IntEnum):
+    """What a finished command tells the shell. Frozen: a code never changes its meaning."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    ACCOUNT = 4
+    NOTHING_SELECTED = 5
+    LIMIT = 6
+    UNKNOWN = 7
+    LEDGER = 8
+    STORAGE = 9
+    WORK_TO_BUY = 10
+    SIGINT = 130
+    SIGTERM = 143
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """
+    Where something was written, for a person to jump to.
+
+    Attributes:
+        file: Path as the user would type it.
+        line: Physical line, starting at 1. None when the file has no lines (a folder, a picture).
+        column: Character in the line, starting at 1. None when only the line is known.
+    """
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        parts = [self.file]
+        if self.line is not None:
+            parts.append(str(self.line))
+            if self.column is not None:
+                parts.append(str(self.column))
+        return ":".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """
+    One thing that is wrong with the input.
+
+    Attributes:
+        place: Where it stands.
+        code: Short stable name of the rule, such as ``unknown-key``.
+        message: What is wrong, with the offending value; a sentence without a full stop at the end.
+        field: The field or column, empty when the problem is not about one.
+        value: The offending text, shortened; empty when there is none to show.
+        hint: What to do about it, empty when the message says it all.
+        warning: True when the run may go on.
+        count: How many rows have this same problem; `place` is the first of them.
+    """
+
+    place: Place
+    code: str
+    message: str
+    field: str = ""
+    value: str = ""
+    hint: str = ""
+    warning: bool = False
+    count: int = 1
+
+    def __str__(self) -> str:
+        field = f'"{self.field}": ' if self.field else ""
+        text = f"{self.place}: {field}{self.message}"
+        if self.hint:
+            text += f". {self.hint}"
+        if self.count > 1:
+            text += f" ({self.count} rows, first shown)"
+        return text
+
+
+class BatchEditError(Exception):
+    """Base of everything this package raises on purpose."""
+
+    exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(BatchEditError):
+    """The command line or the settings do not make sense together."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConsentMissing(UsageError):
+    """Money would be spent and nobody has agreed to an amount."""
+
+
+class ManifestError(UsageError):
+    """The manifest has problems; `problems` holds all of them, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        lines = [str(problem) for problem in self.problems]
+        lines.append(f"{count} problem{'s' if count != 1 else ''}, nothing was sent, nothing was spent.")
+        super().__init__("\n".join(lines))
+
+
+class NothingSelected(BatchEditError):
+    """The manifest or the selection holds no task."""
+
+    exit_code = ExitCode.NOTHING_SELECTED
+
+
+class LedgerError(BatchEditError):
+    """The ledger cannot be used: in use by another process, damaged, newer, or of another world."""
+
+    exit_code = ExitCode.LEDGER
+
+
+class StorageError(BatchEditError):
+    """The disk did not take what must be kept; nothing more may be bought."""
+
+    exit_code = ExitCode.STORAGE
+
+
+class ProviderError(BatchEditError):
+    """
+    What came back instead of pictures, already sorted by what may follow from it.
+
+    Attributes:
+        code: The provider's own error code, or a short name of ours, for grouping.
+        http_status: Status of the answer, None when there was none.
+    """
+
+    def __init__(self, message: str, *, code: str = "", http_status: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.http_status = http_status
+
+
+class NotSent(ProviderError):
+    """Surely not sent: no byte of the request left this machine."""
+
+
+class Throttled(ProviderError):
+    """Surely refused for now (429). `retry_after` is the provider's wish in seconds, None without one."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, code: str = "") -> None:
+        super().__init__(message, code=code or "RATE_LIMITED", http_status=429)
+        self.retry_after = retry_after
+
+
+class Unavailable(ProviderError):
+    """Surely refused although nothing is wrong with the request: the model is not available now."""
+
+
+class Rejected(ProviderError):
+    """Surely refused for good: the same request will be refused again."""
+
+
+class InputFormRefused(ProviderError):
+    """Surely refused because of the way the images were handed over; another way is worth a try."""
+
+
+class Halted(ProviderError):
+    """The account may not buy: key, credit or permission. Nothing more is sent in this run."""
+
+    exit_code = ExitCode.ACCOUNT
+
+
+class Unseen(ProviderError):
+    """The outcome was not seen: the provider may or may not have acted."""
+
+
+class RunFailed(ProviderError):
+    """The provider's run ended without pictures and, by its rules, without a bill."""
+
+    def __init__(self, message: str, *, code: str, permanent: bool) -> None:
+        super().__init__(message, code=code)
+        self.permanent = permanent
+
+
+class RunMissing(ProviderError):
+    """The provider does not know the run id (any more)."""
+
+
+class OutputGone(ProviderError):
+    """A picture that was sold cannot be fetched any more."""

@@ -1,0 +1,331 @@
+"""
+The value types that travel through the program: frozen, keyword-only, every field with its unit.
+
+    Manifest --> Item --> Task --> Request --> Attempt --> Reply --> Raw --> Output
+
+Nothing here does I/O. `docs/architecture.md` has the vocabulary in one table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from batchedit.errors import Place
+from batchedit.money import MicroUSD
+
+DEFAULT_MODEL = "openai/gpt-image-2/edit"
+
+QUALITIES = ("low", "medium", "high")
+FORMATS = ("png", "jpeg", "webp")
+SIZE_PRESETS = (
+    "auto",
+    "square_hd",
+    "square",
+    "portrait_4_3",
+    "portrait_16_9",
+    "landscape_4_3",
+    "landscape_16_9",
+)
+MAX_IMAGES = 16
+"""Most images in one request: the model's own ceiling; the provider publishes none (provider-api, section 4)."""
+MIN_PROMPT, MAX_PROMPT = 2, 32_000
+MAX_SAMPLES = 4
+
+EXTENSIONS: Mapping[str, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+"""File extension by image format, without the dot."""
+
+_EXPLICIT_SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
+
+
+def explicit_size(size: str) -> tuple[int, int] | None:
+    """(width, height) in pixels of a size such as ``1024x1536``; None for ``auto``, a preset or nonsense."""
+    match = _EXPLICIT_SIZE.fullmatch(size)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def size_problem(size: str) -> str | None:
+    """
+    Why the provider would refuse this size, or None if nothing is known against it.
+
+    The rules are published for the text-to-image sibling (provider-api, section 4, size rules).
+    """
+    if size in SIZE_PRESETS:
+        return None
+    pixels = explicit_size(size)
+    if pixels is None:
+        return f"{size!r} is neither WIDTHxHEIGHT nor one of {', '.join(SIZE_PRESETS)}"
+    width, height = pixels
+    if width % 16 or height % 16:
+        return f"{size}: both sides must be multiples of 16"
+    if max(width, height) > 3840:
+        return f"{size}: the longest side may have 3840 pixels"
+    if max(width, height) > 3 * min(width, height):
+        return f"{size}: one side may be at most 3 times the other"
+    if not 655_360 <= width * height <= 8_294_400:
+        return f"{size}: {width * height} pixels in all; allowed are 655360 to 8294400"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalImage:
+    """A picture on this machine; identified by its content, never by its path."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class UrlImage:
+    """A picture behind an https URL; the provider fetches it. `url` may carry a signature: never store it."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url.split("?", 1)[0]
+
+
+ImageRef = LocalImage | UrlImage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """
+    The parameters that change pixels, and therefore the key and the price.
+
+    Attributes:
+        quality: ``low``, ``medium`` or ``high``.
+        size: ``auto``, a preset, or ``WIDTHxHEIGHT`` in pixels.
+        format: ``png``, ``jpeg`` or ``webp``.
+        samples: How many pictures one request buys, 1 to 4.
+    """
+
+    quality: str = "high"
+    size: str = "auto"
+    format: str = "png"
+    samples: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """
+    One input row.
+
+    Attributes:
+        id: Stable name, never a row number.
+        place: File and first physical line of the row.
+        values: What templates may use, by name.
+        labels: For grouping costs, such as ``client`` or ``season``.
+    """
+
+    id: str
+    place: Place
+    values: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """
+    Item x edit x variant: one thing the user wants.
+
+    Attributes:
+        slot: ``item/edit/variant``, the task's stable identity; parts escaped so that ``/`` only separates.
+        images: The picture to edit, then the references, in order; at least one.
+        mask: Marks the region to edit; None without one.
+        outputs: Relative paths with ``/``, one per sample, for the format asked for.
+        inline: True when the provider shall answer with data URIs (``sync_mode``); changes no pixel.
+        labels: The item's and the edit's labels, merged.
+    """
+
+    slot: str
+    item: Item
+    edit: str
+    variant: str
+    prompt: str
+    images: tuple[ImageRef, ...]
+    mask: ImageRef | None = None
+    params: Params = Params()
+    outputs: tuple[str, ...]
+    inline: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Where the item was written."""
+        return self.item.place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceImage:
+    """
+    A picture as it enters a request.
+
+    Attributes:
+        identity: ``sha256:HEX`` of a local file's bytes, or ``url:`` and the URL without its signature.
+        ref: Where to take the bytes from when sending.
+    """
+
+    identity: str
+    ref: ImageRef
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of a local file's bytes in hex, None for a URL."""
+        return self.identity.removeprefix("sha256:") if self.identity.startswith("sha256:") else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """
+    The exact thing to buy; equal tasks share one. `plan.request_key` computes the key.
+
+    Attributes:
+        key: SHA-256 in hex over the canonical content.
+        revision: 1, or one more for each time the user deliberately buys the same thing again.
+        inline: As in :class:`Task`; not part of the key.
+    """
+
+    key: str
+    model: str
+    prompt: str
+    images: tuple[SourceImage, ...]
+    mask: SourceImage | None
+    params: Params
+    revision: int = 1
+    inline: bool = False
+
+
+CostBasis = Literal["reported", "computed", "none"]
+"""Where a cost comes from: the provider's record, the price list, or there was nothing to pay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a request is expected to cost, in micro-dollars: `low` as listed, `high` the worst known price."""
+
+    low: MicroUSD
+    high: MicroUSD
+
+    def __add__(self, other: Quote) -> Quote:
+        return Quote(low=MicroUSD(self.low + other.low), high=MicroUSD(self.high + other.high))
+
+    def times(self, count: int) -> Quote:
+        """The quote for `count` equal requests."""
+        return Quote(low=MicroUSD(self.low * count), high=MicroUSD(self.high * count))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputLocation:
+    """
+    Where one sold picture can be had.
+
+    Attributes:
+        url: https URL or data URI.
+        width: Pixels as the provider says, None when it does not.
+        height: Likewise.
+    """
+
+    url: str
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """
+    What the provider delivered for one request.
+
+    Attributes:
+        outputs: In the provider's order.
+        cost: As reported, None when the answer names no price.
+        run_id: The provider's own id of the run, None where the form has none.
+        shape: Which of the known answer shapes matched, for diagnosis.
+    """
+
+    outputs: tuple[OutputLocation, ...]
+    cost: MicroUSD | None
+    run_id: str | None
+    shape: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """
+    The bytes of one sold picture, kept by content.
+
+    Attributes:
+        number: Position among the request's pictures, starting at 1.
+        sha256: Of the file's bytes, hex.
+        format: As decoded: ``png``, ``jpeg`` or ``webp``.
+        width: Pixels, as decoded.
+        height: Likewise.
+        size_bytes: Length of the file.
+    """
+
+    number: int
+    sha256: str
+    format: str
+    width: int
+    height: int
+    size_bytes: int
+
+    @property
+    def name(self) -> str:
+        """Relative path in the store of raws: ``ab/SHA256.ext``."""
+        return f"{self.sha256[:2]}/{self.sha256}.{EXTENSIONS[self.format]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    How hard the provider may be driven, and for how long one thing may take.
+
+    Attributes:
+        in_flight: Most requests sent and not finished at any moment.
+        requests_per_minute: None means no limit of ours.
+        images_per_minute: None means no limit of ours.
+        attempts: Most attempts for one request; throttled ones do not count.
+        request_timeout_seconds: For one HTTP call of the asynchronous form.
+        run_deadline_seconds: How long to poll one run before leaving it to the next start; never a failure.
+        list_lag_seconds: How long the provider's list of runs may lag behind its acceptances.
+        max_failures: Stop after this many failed requests in one run; None means never.
+    """
+
+    in_flight: int = 16
+    requests_per_minute: int | None = None
+    images_per_minute: int | None = None
+    attempts: int = 5
+    request_timeout_seconds: float = 60.0
+    run_deadline_seconds: float = 1800.0
+    list_lag_seconds: float = 60.0
+    max_failures: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """
+    Which provider to use and how, as the manifest says it. Never holds a key.
+
+    Attributes:
+        name: Entry point in the group ``batchedit.providers``.
+        api: ``runs`` (asynchronous, can be reconciled) or ``run`` (synchronous).
+        model: The provider's model id.
+        base_url: None means the provider's own.
+        organization: Sent as ``X-Organization-Id``; None means the key's own.
+        images_as: How local images are handed over: ``asset``, ``signed-url`` or ``data-uri``.
+        size_as: How an explicit size is written on the wire: ``object`` or ``text``.
+    """
+
+    name: str = "rehearsal"
+    api: str = "runs"
+    model: str = DEFAULT_MODEL
+    base_url: str | None = None
+    organization: str | None = None
+    images_as: str = "asset"
+    size_as: str = "object"

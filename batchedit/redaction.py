@@ -1,0 +1,48 @@
+"""
+Taking secrets out of text before it is kept or shown: API keys, bearer tokens, signed query strings.
+
+Applied where text from outside enters the ledger, an error or a log; see :mod:`batchedit.wire`.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?#]+)[?#][^\s\"'<>]*", re.IGNORECASE)
+_KEY = re.compile(r"\b(rf_(?:live|svc)_|sk-|whsec_)[A-Za-z0-9_\-]{4,}")
+_BEARER = re.compile(r"(?i)\b(bearer|key)\s+[A-Za-z0-9._\-]{8,}")
+_DATA_URI = re.compile(r"data:([\w.+/-]+);base64,[A-Za-z0-9+/=]+")
+
+# Query parameters that carry a permission and not the identity of a picture. Names of the S3, GCS, Azure and
+# CloudFront signing schemes; anything else in a query may choose another picture and is kept.
+_SIGNING = frozenset(
+    "expires signature key-pair-id policy awsaccesskeyid googleaccessid sig se sp sv sr st spr skoid sktid skt ske "
+    "sks skv token access_token".split()
+)
+
+
+def redact(text: str) -> str:
+    """The same text with keys, bearer tokens, URL queries and inline pictures masked."""
+    text = _DATA_URI.sub(r"data:\1;base64,...", text)
+    text = _URL_QUERY.sub(r"\1?...", text)
+    text = _KEY.sub(r"\1...", text)
+    return _BEARER.sub(r"\1 ...", text)
+
+
+def _is_signing(name: str) -> bool:
+    lowered = name.lower()
+    return lowered in _SIGNING or lowered.startswith(("x-amz-", "x-goog-", "x-oss-"))
+
+
+def unsigned_url(url: str) -> str:
+    """
+    The URL without the parameters that only grant access for a while.
+
+    This is what identifies a picture and what may be stored; the full URL stays in memory.
+    """
+    parts = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if not _is_signing(name)]
+    query = parts.query if len(kept) == len(pairs) else urlencode(kept)
+    return urlunsplit((parts.scheme.lower(), parts.netloc.lower(), parts.path, query, ""))
