@@ -18,6 +18,7 @@ Every error of this package, drawn as a tree, and the exit code that each one en
         Unseen                         everything else: nobody here knows what happened
         RunFailed                      the provider's run ended without pictures and without a bill
         RunMissing                     the provider does not know the run id
+        Unreadable                     an answer that is stored but not understood
         OutputGone                     the picture was sold but can no longer be fetched
 
 When unsure whether a purchase was made, the answer is :class:`Unseen`.
@@ -210,15 +211,26 @@ class Unseen(ProviderError):
 
 
 class RunFailed(ProviderError):
-    """The provider's run ended without pictures and, by its rules, without a bill."""
+    """
+    The provider's run ended without pictures and, by its rules, without a bill.
 
-    def __init__(self, message: str, *, code: str, permanent: bool) -> None:
+    Attributes:
+        permanent: True if a new run of the same request would fail in the same way.
+        cost_microusd: What the run's record says it cost all the same; 0 as a rule.
+    """
+
+    def __init__(self, message: str, *, code: str, permanent: bool, cost_microusd: int = 0) -> None:
         super().__init__(message, code=code)
         self.permanent = permanent
+        self.cost_microusd = cost_microusd
 
 
 class RunMissing(ProviderError):
     """The provider does not know the run id (any more)."""
+
+
+class Unreadable(ProviderError):
+    """The answer that ends a run was kept but cannot be understood; nothing is bought again because of it."""
 
 
 class OutputGone(ProviderError):

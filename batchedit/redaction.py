@@ -17,8 +17,8 @@ _DATA_URI = re.compile(r"data:([\w.+/-]+);base64,[A-Za-z0-9+/=]+")
 # Query parameters that carry a permission and not the identity of a picture. Names of the S3, GCS, Azure and
 # CloudFront signing schemes; anything else in a query may choose another picture and is kept.
 _SIGNING = frozenset(
-    "expires signature key-pair-id policy awsaccesskeyid googleaccessid sig se sp sv sr st spr skoid sktid skt ske "
-    "sks skv token access_token".split()
+    {"expires", "signature", "key-pair-id", "policy", "awsaccesskeyid", "googleaccessid", "token", "access_token"}
+    | {"sig", "se", "sp", "sv", "sr", "st", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv"}
 )
 
 

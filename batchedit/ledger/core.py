@@ -1,0 +1,131 @@
+"""
+The ledger's file held open for writing: identity, transactions, and the one way to move a request.
+
+Transitions are compare-and-set: a caller names the state it starts from and fails if the request is elsewhere, so
+that no two parties can move a request at once. Each transition is appended to `events` in the same transaction.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from batchedit.effects import Effects
+from batchedit.errors import LedgerError, StorageError
+from batchedit.ledger.connection import open_for_writing
+from batchedit.ledger.lock import LedgerLock, lock_path
+from batchedit.ledger.records import Attempt, Bill, Note
+from batchedit.lifecycle import TRANSITIONS, Event, State
+
+
+class LedgerCore:
+    """
+    The one writer of a ledger. Synchronous: nothing in it can be cancelled half-way.
+
+    Args:
+        path: The ledger's file; made if there is none, its folder must exist.
+        effects: For time stamps.
+        world: ``real`` or ``rehearsal``; a ledger holds one of them.
+
+    Raises:
+        LedgerError: if it is in use, damaged, newer, or of the other world.
+        StorageError: if the disk refuses it.
+    """
+
+    def __init__(self, path: Path, effects: Effects, *, world: str) -> None:
+        self.path = path
+        self._effects = effects
+        self._run_id: int | None = None
+        self._lock = LedgerLock(lock_path(path), since=effects.stamp())
+        try:
+            self._db = open_for_writing(path)
+            self._connection = self._db.conn
+            self._connection.row_factory = sqlite3.Row
+            self.id = self._settle_meta(world)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file and release the lock."""
+        self._connection.close()
+        self._lock.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """
+        One durable step; a savepoint when already inside one, so that several steps can share a commit.
+
+        Raises:
+            StorageError: if the disk does not take it. Nothing may be bought after that.
+        """
+        nested = self._connection.in_transaction
+        try:
+            if nested:
+                with self._db.atomic():
+                    yield
+            else:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    self._connection.rollback()  # does nothing if the error has ended the transaction
+                    raise
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise StorageError(f"the ledger {self.path} cannot be written: {error}") from error
+
+    def _settle_meta(self, world: str) -> str:
+        with self.transaction():
+            values = {row["name"]: row["value"] for row in self._connection.execute("SELECT * FROM meta")}
+            if not values:
+                values = {"ledger_id": secrets.token_hex(4), "world": world}
+                self._db.table("meta").insert_all({"name": name, "value": value} for name, value in values.items())
+        if values["world"] != world:
+            held, wanted = ("rehearsal", "real") if world == "real" else ("real", "rehearsal")
+            raise LedgerError(
+                f"the ledger {self.path} holds a {held} run; a {wanted} one does not mix with it",
+                hint="name another folder with --out",
+            )
+        return str(values["ledger_id"])
+
+    def _move(self, key: str, state: State, event: Event, **columns: Any) -> None:
+        target = TRANSITIONS[state, event]
+        now = self._effects.stamp()
+        sets = "".join(f", {name} = :{name}" for name in columns)
+        cursor = self._connection.execute(
+            f"UPDATE requests SET state = :target, changed_at = :now{sets} WHERE key = :key AND state = :state",
+            {**columns, "target": target, "now": now, "key": key, "state": state},
+        )
+        if cursor.rowcount != 1:
+            actual = self._one("SELECT state FROM requests WHERE key = ?", key)["state"]
+            raise LedgerError(f"request {key[:12]} is {actual}, not {state}: {event} does not apply")
+        self._connection.execute(
+            "INSERT INTO events (at, run_id, request_key, event, state_from, state_to) VALUES (?, ?, ?, ?, ?, ?)",
+            (now, self._run_id, key, event, state, target),
+        )
+
+    def _end(self, attempt: Attempt, outcome: str, note: Note, bill: Bill | None = None) -> None:
+        bill = bill or Bill()
+        self._connection.execute(
+            "UPDATE attempts SET outcome = ?, ended_at = ?, http_status = coalesce(?, http_status), code = ?,"
+            " message = ?, cost_microusd = ?, cost_basis = ?, doubt_microusd = ? WHERE id = ?",
+            (outcome, self._effects.stamp(), note.http_status, note.code, note.message, bill.cost, bill.basis,
+             bill.doubt, attempt.id),
+        )  # fmt: skip
+
+    def _one(self, sql: str, *parameters: object) -> sqlite3.Row:
+        row = self._one_or_none(sql, *parameters)
+        if row is None:
+            raise LedgerError(f"the ledger {self.path} lacks a row that it should have")
+        return row
+
+    def _one_or_none(self, sql: str, *parameters: object) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
+        return row

@@ -1,0 +1,107 @@
+"""
+Group commit: many tasks, one writer, one disk sync for all that came in meanwhile.
+
+Workers hand in a step and wait; the writer takes whatever has gathered, runs it in one transaction off the event
+loop, and wakes them once it is durable. Batches form by themselves: the slower the disk, the larger they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import anyio
+
+from batchedit.effects import Offload
+from batchedit.errors import StorageError
+from batchedit.ledger.core import LedgerCore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Step(Generic[T]):
+    work: Callable[[], T]
+    done: anyio.Event = field(default_factory=anyio.Event)
+    result: T | None = None
+    error: BaseException | None = None
+
+
+class Journal:
+    """
+    The queue in front of a ledger.
+
+    Args:
+        ledger: Whose methods are called; nobody else may write through it while `serve` runs.
+        offload: Where the disk work happens.
+    """
+
+    def __init__(self, ledger: LedgerCore, offload: Offload) -> None:
+        self._ledger = ledger
+        self._offload = offload
+        self._waiting: list[_Step[Any]] = []
+        self._wake = anyio.Event()
+        self._closed = False
+        self._failure: StorageError | None = None
+
+    async def do(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Call a method of the ledger and return its result once it is durable.
+
+        Once handed in, a step happens even if the caller is cancelled meanwhile: a cancelled caller waits for the
+        disk, so that nobody is left in doubt about what is written.
+
+        Raises:
+            StorageError: if the disk did not take it; every later step fails in the same way.
+        """
+        if self._failure is not None:
+            raise self._failure
+        step = _Step(lambda: method(*args, **kwargs))
+        self._waiting.append(step)
+        self._wake.set()
+        with anyio.CancelScope(shield=True):
+            await step.done.wait()
+        if step.error is not None:
+            raise step.error
+        return step.result  # type: ignore[return-value]  # set by _commit whenever there is no error
+
+    async def serve(self) -> None:
+        """Commit what is handed in until `close` is called. Run it in a task of its own, shielded."""
+        while True:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._offload(partial(self._commit, batch))
+                for step in batch:
+                    step.done.set()
+            if self._closed:
+                return
+            self._wake = anyio.Event()
+            await self._wake.wait()
+
+    def close(self) -> None:
+        """Let `serve` return once everything handed in is written."""
+        self._closed = True
+        self._wake.set()
+
+    def _commit(self, batch: list[_Step[Any]]) -> None:
+        try:
+            with self._ledger.transaction():
+                for step in batch:
+                    self._run(step)
+        except StorageError as error:
+            self._failure = error
+            for step in batch:
+                step.error = error
+
+    def _run(self, step: _Step[Any]) -> None:
+        try:
+            with self._ledger.transaction():
+                step.result = step.work()
+        except StorageError:
+            raise
+        except Exception as error:
+            # The savepoint is rolled back: only the caller whose step is wrong hears of it.
+            step.error = error

@@ -1,0 +1,352 @@
+"""
+The ledger's writing side: one method per event, one transaction per method.
+
+Write order, true at every instant:
+
+1. an attempt is durable before its first byte is sent (`begin_attempt`);
+2. a run id or a stored answer is durable before anything is interpreted (`accept`, `keep_answer`);
+3. only files that are complete at their path are named (`finish`, `deliver`);
+4. a request becomes done in the transaction that lists its pictures and settles its cost (`finish`);
+5. removal goes the other way: row first, then file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from batchedit.keys import client_ref, idempotency_key, to_spec
+from batchedit.ledger.reads import LedgerReads
+from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, RunStart, TaskRow
+from batchedit.lifecycle import Event, State
+from batchedit.model import Quote, Raw, Request
+from batchedit.money import MicroUSD
+
+INTERRUPTED = (None, 130, 143)
+"""Exit codes of runs that were cut off: killed, or stopped by a signal. The next run continues them."""
+
+
+class Ledger(LedgerReads):
+    """The one writer of a ledger. Synchronous: nothing in it can be cancelled half-way."""
+
+    # -- runs ------------------------------------------------------------------------------------------------
+
+    def start_run(self, start: RunStart) -> int:
+        """Note that a run begins, and return its id. It continues the last one if that was cut off."""
+        with self.transaction():
+            last = self._one_or_none(
+                "SELECT chain, exit_code, ended_at FROM runs WHERE manifest = ? ORDER BY id DESC LIMIT 1",
+                start.manifest,
+            )
+            cursor = self._connection.execute(
+                "INSERT INTO runs (chain, started_at, manifest, provider, model, program, price_list, budget_microusd)"
+                " VALUES (0, ?, ?, ?, ?, ?, ?, ?)",
+                (self._effects.stamp(), start.manifest, start.provider, start.model, start.program,
+                 start.price_list, start.budget),
+            )  # fmt: skip
+            run_id = int(cursor.lastrowid or 0)
+            chain = last["chain"] if last is not None and last["exit_code"] in INTERRUPTED else run_id
+            self._connection.execute("UPDATE runs SET chain = ? WHERE id = ?", (chain, run_id))
+        self._run_id = run_id
+        return run_id
+
+    def end_run(self, exit_code: int, reason: str) -> None:
+        """Note how the current run ended."""
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE runs SET ended_at = ?, exit_code = ?, stop_reason = ? WHERE id = ?",
+                (self._effects.stamp(), exit_code, reason, self._run_id),
+            )
+
+    # -- what is wanted --------------------------------------------------------------------------------------
+
+    def record_tasks(self, wanted: Iterable[tuple[TaskRow, Request, Quote]], *, provider: str) -> None:
+        """
+        Note the tasks of the current run and the requests they need; what is known already stays as it is.
+
+        A task whose content has changed now points to its new request; the old request and its pictures stay.
+        """
+        now = self._effects.stamp()
+        with self.transaction():
+            for task, request, quote in wanted:
+                self._record_request(task, request, quote, provider, now)
+                self._connection.execute(
+                    "INSERT INTO tasks (slot, item_id, edit, variant, request_key, labels, place, paths, wanted_by,"
+                    " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET"
+                    " request_key = excluded.request_key, labels = excluded.labels, place = excluded.place,"
+                    " paths = excluded.paths, wanted_by = excluded.wanted_by",
+                    (task.slot, task.item_id, task.edit, task.variant, request.key,
+                     json.dumps(dict(task.labels), sort_keys=True, ensure_ascii=False), task.place,
+                     json.dumps(task.paths, ensure_ascii=False), self._run_id, now),
+                )  # fmt: skip
+
+    def _record_request(self, task: TaskRow, request: Request, quote: Quote, provider: str, now: str) -> None:
+        params = request.params
+        self._connection.execute(
+            "INSERT INTO requests (key, provider, model, quality, size, format, samples, revision, spec, buyer_slot,"
+            " client_ref, quote_low_microusd, quote_high_microusd, wanted_by, created_at, changed_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET wanted_by = excluded.wanted_by,"
+            # A price or a place may have changed since; what was bought keeps the figures of its day.
+            " spec = CASE state WHEN 'pending' THEN excluded.spec ELSE spec END,"
+            " quote_low_microusd = CASE state WHEN 'pending' THEN excluded.quote_low_microusd"
+            " ELSE quote_low_microusd END,"
+            " quote_high_microusd = CASE state WHEN 'pending' THEN excluded.quote_high_microusd"
+            " ELSE quote_high_microusd END",
+            (request.key, provider, request.model, params.quality, params.size, params.format, params.samples,
+             request.revision, to_spec(request), task.slot, client_ref(self.id, request.key), quote.low, quote.high,
+             self._run_id, now, now),
+        )  # fmt: skip
+
+    def redo_failed(self) -> int:
+        """Queue again what failed for a passing reason and is wanted by the current run; returns how many."""
+        with self.transaction():
+            keys = [
+                row["key"]
+                for row in self._connection.execute(
+                    "SELECT key FROM requests WHERE state = 'failed' AND retryable = 1 AND wanted_by = ?",
+                    (self._run_id,),
+                )
+            ]
+            for key in keys:
+                self._move(key, State.FAILED, Event.REDO, counted=0, not_before=None, reason="", code="")
+                self._connection.execute("UPDATE requests SET generation = generation + 1 WHERE key = ?", (key,))
+        return len(keys)
+
+    # -- attempts --------------------------------------------------------------------------------------------
+
+    def begin_attempt(self, row: RequestRow, *, generation: int, body_sha256: str, reserved: MicroUSD) -> Attempt:
+        """
+        pending -> sending. Durable when this returns, so that the first byte may go out.
+
+        Args:
+            row: The request.
+            generation: Decides the idempotency key; one more than the row's only if a new run is wanted on purpose.
+            body_sha256: Of the exact bytes that will be sent.
+            reserved: The worst price.
+        """
+        now = self._effects.stamp()
+        token = idempotency_key(row.client_ref, generation)
+        with self.transaction():
+            last = self._one("SELECT coalesce(max(number), 0) AS n FROM attempts WHERE request_key = ?", row.key)
+            number = last["n"] + 1
+            self._move(row.key, State.PENDING, Event.BEGIN, generation=generation, not_before=None)
+            cursor = self._connection.execute(
+                "INSERT INTO attempts (request_key, number, run_id, generation, idempotency_key, body_sha256,"
+                " reserved_microusd, started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (row.key, number, self._run_id, generation, token, body_sha256, reserved, now),
+            )
+        return Attempt(
+            id=int(cursor.lastrowid or 0),
+            key=row.key,
+            number=number,
+            generation=generation,
+            idempotency_key=token,
+            body_sha256=body_sha256,
+            reserved=reserved,
+            started_at=now,
+        )
+
+    def accept(self, attempt: Attempt, *, provider_run_id: str, answer: str) -> None:
+        """sending -> accepted: the provider has it under this run id."""
+        with self.transaction():
+            self._move(attempt.key, State.SENDING, Event.ACCEPTED)
+            self._connection.execute(
+                "UPDATE attempts SET provider_run_id = ?, answer = ?, accepted_at = ? WHERE id = ?",
+                (provider_run_id, answer, self._effects.stamp(), attempt.id),
+            )
+
+    def keep_answer(self, attempt: Attempt, *, answer: str | None, answer_file: str | None) -> None:
+        """
+        Note the answer that ends an attempt, before it is interpreted.
+
+        sending -> accepted where the answer is the first sign of life (the synchronous form).
+        """
+        with self.transaction():
+            state = self._one("SELECT state FROM requests WHERE key = ?", attempt.key)["state"]
+            if state == State.SENDING:
+                self._move(attempt.key, State.SENDING, Event.ACCEPTED)
+            self._connection.execute(
+                "UPDATE attempts SET answer = coalesce(?, answer), answer_file = coalesce(?, answer_file),"
+                " accepted_at = coalesce(accepted_at, ?) WHERE id = ?",
+                (answer, answer_file, self._effects.stamp(), attempt.id),
+            )
+
+    def retry(
+        self,
+        attempt: Attempt,
+        event: Event,
+        outcome: str,
+        note: Note,
+        *,
+        not_before: str | None,
+        counts: bool,
+        bill: Bill | None = None,
+    ) -> None:
+        """sending or accepted -> pending: surely not bought, to be tried again."""
+        with self.transaction():
+            state = State.ACCEPTED if event is Event.PROVIDER_FAILED else State.SENDING
+            self._end(attempt, outcome, note, bill)
+            self._move(attempt.key, state, event, not_before=not_before, reason=note.message, code=note.code)
+            self._connection.execute(
+                "UPDATE requests SET counted = counted + ?, generation = generation + ? WHERE key = ?",
+                # After a run that ended, a new one is wanted on purpose: the old key would replay the failed one.
+                (int(counts), int(event is Event.PROVIDER_FAILED), attempt.key),
+            )
+
+    def fail(self, attempt: Attempt, outcome: str, note: Note, *, retryable: bool, bill: Bill | None = None) -> None:
+        """sending or accepted -> failed: there is no picture, and the same thing would fail again now."""
+        with self.transaction():
+            state = State(self._one("SELECT state FROM requests WHERE key = ?", attempt.key)["state"])
+            self._end(attempt, outcome, note, bill)
+            self._move(attempt.key, state, Event.REFUSED, reason=note.message, code=note.code, retryable=int(retryable))
+
+    def refuse(self, key: str, note: Note, *, retryable: bool) -> None:
+        """pending -> failed without an attempt: it cannot even be sent, such as when its picture has changed."""
+        with self.transaction():
+            self._move(key, State.PENDING, Event.REFUSED, reason=note.message, code=note.code, retryable=int(retryable))
+
+    def postpone(self, key: str, note: Note, *, not_before: str | None, counts: bool) -> None:
+        """pending, but later: what an attempt needs could not be prepared now."""
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE requests SET not_before = ?, reason = ?, code = ?, counted = counted + ?"
+                " WHERE key = ? AND state = 'pending'",
+                (not_before, note.message, note.code, int(counts), key),
+            )
+
+    def note(self, attempt: Attempt, note: Note) -> None:
+        """Write down why an open attempt does not get on; its state stays."""
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE attempts SET http_status = ?, code = ?, message = ? WHERE id = ?",
+                (note.http_status, note.code, note.message, attempt.id),
+            )
+            self._connection.execute(
+                "UPDATE requests SET reason = ?, code = ? WHERE key = ?", (note.message, note.code, attempt.key)
+            )
+
+    def lose_answer(self, attempt: Attempt, event: Event, note: Note) -> None:
+        """sending or accepted -> unknown. The attempt stays open and its price at risk."""
+        state = State.ACCEPTED if event is Event.MISSING else State.SENDING
+        with self.transaction():
+            self._move(attempt.key, state, event, reason=note.message, code=note.code)
+            self._connection.execute(
+                "UPDATE attempts SET http_status = ?, code = ?, message = ? WHERE id = ?",
+                (note.http_status, note.code, note.message, attempt.id),
+            )
+
+    def found(self, attempt: Attempt, *, provider_run_id: str, surplus_runs: int, surplus: MicroUSD) -> None:
+        """unknown -> accepted: the provider knows the reference. Surplus runs of it may be a double purchase."""
+        with self.transaction():
+            self._move(attempt.key, State.UNKNOWN, Event.FOUND, reason="", code="")
+            self._connection.execute(
+                "UPDATE attempts SET provider_run_id = ?, accepted_at = coalesce(accepted_at, ?), surplus_runs = ?,"
+                " surplus_microusd = ? WHERE id = ?",
+                (provider_run_id, self._effects.stamp(), surplus_runs, surplus, attempt.id),
+            )
+
+    def absent(self, attempt: Attempt, note: Note) -> None:
+        """unknown -> pending: the provider has been asked for long enough and does not know the reference."""
+        with self.transaction():
+            self._end(attempt, "absent", note)
+            self._move(attempt.key, State.UNKNOWN, Event.ABSENT, not_before=None, reason="", code="")
+
+    # -- results ---------------------------------------------------------------------------------------------
+
+    def reply(self, attempt: Attempt) -> None:
+        """accepted -> fetching: the run has ended with pictures."""
+        with self.transaction():
+            self._move(attempt.key, State.ACCEPTED, Event.REPLY)
+
+    def finish(self, attempt: Attempt, raws: Sequence[Raw], outputs: Sequence[OutputRow], bill: Bill) -> None:
+        """fetching -> done: the pictures are listed and the cost is settled in one step."""
+        with self.transaction():
+            self._add_raws(attempt, raws)
+            for output in outputs:
+                self._put_output(output)
+            self._end(attempt, "done", Note(), bill)
+            self._move(attempt.key, State.FETCHING, Event.VERIFIED, reason="", code="")
+
+    def set_aside(self, attempt: Attempt, event: Event, raws: Sequence[Raw], bill: Bill, note: Note) -> None:
+        """fetching -> suspect or lost: paid, but not what was asked for, or not to be had any more."""
+        outcome = "suspect" if event is Event.ODD else "lost"
+        with self.transaction():
+            self._add_raws(attempt, raws)
+            self._end(attempt, outcome, note, bill)
+            self._move(attempt.key, State.FETCHING, event, reason=note.message, code=note.code)
+
+    def deliver(self, outputs: Iterable[OutputRow]) -> None:
+        """Note files that were placed for tasks whose request is done already."""
+        with self.transaction():
+            for output in outputs:
+                self._put_output(output)
+
+    def disown(self, slot: str) -> None:
+        """Forget a task's delivered files before they are replaced or moved."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM outputs WHERE slot = ?", (slot,))
+
+    def record_upload(self, scope: str, sha256: str, asset_id: str) -> None:
+        """Note that the provider holds the content `sha256` as `asset_id`."""
+        with self.transaction():
+            self._connection.execute(
+                "INSERT INTO uploads (scope, sha256, asset_id, uploaded_at) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (scope, sha256) DO UPDATE SET asset_id = excluded.asset_id,"
+                " uploaded_at = excluded.uploaded_at",
+                (scope, sha256, asset_id, self._effects.stamp()),
+            )
+
+    def forget_upload(self, scope: str, asset_id: str) -> None:
+        """Note that the provider does not hold the asset any more."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM uploads WHERE scope = ? AND asset_id = ?", (scope, asset_id))
+
+    def recover(self) -> int:
+        """
+        Close what a dead process left: sending -> unknown. Returns how many.
+
+        Recovery never sends anything; it only puts work where the next run looks for it.
+        """
+        with self.transaction():
+            rows = self._connection.execute("SELECT key FROM requests WHERE state = 'sending'").fetchall()
+            for row in rows:
+                self._move(
+                    row["key"],
+                    State.SENDING,
+                    Event.ANSWER_LOST,
+                    reason="the program ended before the answer came",
+                    code="INTERRUPTED",
+                )
+        return len(rows)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _add_raws(self, attempt: Attempt, raws: Sequence[Raw]) -> None:
+        self._connection.executemany(
+            "INSERT INTO raws (request_key, number, attempt_id, sha256, format, width, height, size_bytes)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    attempt.key,
+                    raw.number,
+                    attempt.id,
+                    raw.sha256,
+                    raw.format,
+                    raw.width,
+                    raw.height,
+                    raw.size_bytes,
+                )
+                for raw in raws
+            ],
+        )
+
+    def _put_output(self, output: OutputRow) -> None:
+        self._connection.execute(
+            "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot, number) DO UPDATE SET planned = excluded.planned,"
+            " path = excluded.path, path_key = excluded.path_key, request_key = excluded.request_key,"
+            " sha256 = excluded.sha256, placed_at = excluded.placed_at",
+            (output.slot, output.number, output.planned, output.path, output.path_key, output.key, output.sha256,
+             self._effects.stamp()),
+        )  # fmt: skip

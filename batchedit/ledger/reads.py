@@ -1,0 +1,103 @@
+"""What a run asks its own ledger while it is going on, through the writing connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchedit.ledger.core import LedgerCore
+from batchedit.ledger.records import Attempt, OutputRow, RequestRow, TaskRow, read_raw
+from batchedit.model import Raw
+from batchedit.money import MicroUSD
+
+
+class LedgerReads(LedgerCore):
+    """The questions; none of them changes anything."""
+
+    def pending_after(self, key: str, limit: int) -> list[RequestRow]:
+        """Up to `limit` pending requests of the current run, in the order of their keys, after `key`."""
+        rows = self._connection.execute(
+            "SELECT * FROM requests WHERE state = 'pending' AND wanted_by = ? AND key > ? ORDER BY key LIMIT ?",
+            (self._run_id, key, limit),
+        )
+        return [RequestRow.read(row) for row in rows]
+
+    def request(self, key: str) -> RequestRow:
+        """One request."""
+        return RequestRow.read(self._one("SELECT * FROM requests WHERE key = ?", key))
+
+    def open_attempts(self) -> list[tuple[RequestRow, Attempt]]:
+        """Everything that is accepted, being fetched or unknown, from whichever run."""
+        rows = self._connection.execute("SELECT * FROM attempts WHERE outcome IS NULL ORDER BY id").fetchall()
+        return [(self.request(row["request_key"]), Attempt.read(row)) for row in rows]
+
+    def sent_body(self, key: str, generation: int) -> str | None:
+        """Digest of the body last sent for this request under the generation's idempotency key, None if none was."""
+        row = self._one_or_none(
+            "SELECT body_sha256 FROM attempts WHERE request_key = ? AND generation = ? ORDER BY number DESC LIMIT 1",
+            key,
+            generation,
+        )
+        return None if row is None else str(row["body_sha256"])
+
+    def closed_run_ids(self, key: str) -> frozenset[str]:
+        """The provider's run ids of this request's attempts that have ended."""
+        rows = self._connection.execute(
+            "SELECT provider_run_id FROM attempts WHERE request_key = ? AND outcome IS NOT NULL"
+            " AND provider_run_id IS NOT NULL",
+            (key,),
+        )
+        return frozenset(row["provider_run_id"] for row in rows)
+
+    def tasks_of(self, key: str) -> list[TaskRow]:
+        """The tasks that are served by this request; the one that bears the cost first."""
+        rows = self._connection.execute(
+            "SELECT tasks.* FROM tasks JOIN requests ON key = request_key WHERE request_key = ?"
+            " ORDER BY slot <> buyer_slot, tasks.rowid",
+            (key,),
+        )
+        return [TaskRow.read(row) for row in rows]
+
+    def done_tasks(self) -> Iterator[TaskRow]:
+        """The tasks of the current run whose request is done."""
+        rows = self._connection.execute(
+            "SELECT tasks.* FROM tasks JOIN requests ON key = request_key"
+            " WHERE tasks.wanted_by = ? AND state = 'done' ORDER BY tasks.rowid",
+            (self._run_id,),
+        )
+        for row in rows.fetchall():
+            yield TaskRow.read(row)
+
+    def raws_of(self, key: str) -> list[Raw]:
+        """The kept pictures of a request, in order."""
+        rows = self._connection.execute("SELECT * FROM raws WHERE request_key = ? ORDER BY number", (key,))
+        return [read_raw(row) for row in rows]
+
+    def holds(self, sha256: str) -> bool:
+        """True if a picture with these bytes is kept."""
+        return self._one_or_none("SELECT 1 FROM raws WHERE sha256 = ? LIMIT 1", sha256) is not None
+
+    def outputs_of(self, slot: str) -> list[OutputRow]:
+        """The delivered files of a task, in order."""
+        rows = self._connection.execute("SELECT * FROM outputs WHERE slot = ? ORDER BY number", (slot,))
+        return [OutputRow.read(row) for row in rows]
+
+    def asset(self, scope: str, sha256: str) -> str | None:
+        """The provider's asset that holds this content, None if it was never uploaded."""
+        row = self._one_or_none("SELECT asset_id FROM uploads WHERE scope = ? AND sha256 = ?", scope, sha256)
+        return None if row is None else str(row["asset_id"])
+
+    def money(self) -> tuple[MicroUSD, MicroUSD]:
+        """
+        What counts against the current run's budget: (spent, held).
+
+        Spent are the costs of this run and of the interrupted ones that it continues: a crash does not refill a
+        budget. Held is whatever may still be billed for any open attempt in this ledger.
+        """
+        spent = self._one(
+            "SELECT coalesce(sum(cost_microusd + surplus_microusd), 0) AS cost, coalesce(sum(doubt_microusd), 0)"
+            " AS doubt FROM attempts WHERE run_id IN"
+            " (SELECT id FROM runs WHERE chain = (SELECT chain FROM runs WHERE id = ?))",
+            self._run_id,
+        )
+        held = self._one("SELECT coalesce(sum(reserved_microusd), 0) AS held FROM attempts WHERE outcome IS NULL")
+        return MicroUSD(spent["cost"]), MicroUSD(held["held"] + spent["doubt"])

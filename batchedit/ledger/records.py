@@ -1,0 +1,210 @@
+"""Rows of the ledger as values."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from batchedit.keys import from_spec
+from batchedit.lifecycle import State
+from batchedit.model import CostBasis, Quote, Raw, Request
+from batchedit.money import ZERO, MicroUSD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """
+    A request as the ledger knows it.
+
+    Attributes:
+        generation: How often a new run was wanted on purpose; starts at 1.
+        counted: Attempts so far that count against the retry limit.
+        not_before: ISO time before which it shall not be sent, None for at once.
+    """
+
+    request: Request
+    state: State
+    quote: Quote
+    client_ref: str
+    generation: int
+    counted: int
+    not_before: str | None
+    buyer_slot: str
+
+    @property
+    def key(self) -> str:
+        """The request's key."""
+        return self.request.key
+
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> RequestRow:
+        """From a row of the table `requests`."""
+        return cls(
+            request=from_spec(row["key"], row["spec"]),
+            state=State(row["state"]),
+            quote=Quote(low=MicroUSD(row["quote_low_microusd"]), high=MicroUSD(row["quote_high_microusd"])),
+            client_ref=row["client_ref"],
+            generation=row["generation"],
+            counted=row["counted"],
+            not_before=row["not_before"],
+            buyer_slot=row["buyer_slot"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """
+    One try at getting a request accepted and finished.
+
+    Attributes:
+        number: Starts at 1 for each request.
+        reserved: The worst price, held while the attempt is open.
+        provider_run_id: The provider's own id, None until accepted and in forms without one.
+        answer_file: Digest of a stored answer that cannot be asked for again, None without one.
+    """
+
+    id: int
+    key: str
+    number: int
+    generation: int
+    idempotency_key: str
+    body_sha256: str
+    reserved: MicroUSD
+    started_at: str
+    provider_run_id: str | None = None
+    answer_file: str | None = None
+
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> Attempt:
+        """From a row of the table `attempts`."""
+        return cls(
+            id=row["id"],
+            key=row["request_key"],
+            number=row["number"],
+            generation=row["generation"],
+            idempotency_key=row["idempotency_key"],
+            body_sha256=row["body_sha256"],
+            reserved=MicroUSD(row["reserved_microusd"]),
+            started_at=row["started_at"],
+            provider_run_id=row["provider_run_id"],
+            answer_file=row["answer_file"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """
+    What an attempt cost.
+
+    Attributes:
+        cost: Micro-dollars.
+        basis: ``reported`` by the provider, ``computed`` from the price list, or ``none`` when nothing was sold.
+        doubt: How much more it may turn out to be; only where the provider reported nothing.
+    """
+
+    cost: MicroUSD = ZERO
+    basis: CostBasis = "none"
+    doubt: MicroUSD = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What is kept of an answer that brought no picture. `message` is redacted before it gets here."""
+
+    message: str = ""
+    code: str = ""
+    http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """
+    A task as the ledger knows it.
+
+    Attributes:
+        paths: Where its pictures shall go, one per sample, relative to the output folder.
+        place: File and line of its item, as text.
+    """
+
+    slot: str
+    item_id: str
+    edit: str
+    variant: str
+    key: str
+    labels: Mapping[str, str]
+    paths: tuple[str, ...]
+    place: str
+
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> TaskRow:
+        """From a row of the table `tasks`."""
+        return cls(
+            slot=row["slot"],
+            item_id=row["item_id"],
+            edit=row["edit"],
+            variant=row["variant"],
+            key=row["request_key"],
+            labels=json.loads(row["labels"]),
+            paths=tuple(json.loads(row["paths"])),
+            place=row["place"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputRow:
+    """
+    A delivered file.
+
+    Attributes:
+        number: Counts the task's samples from 1.
+        planned: The path that the manifest asked for, relative to the output folder.
+        path: The path it has; differs from `planned` when the provider sent another format.
+        path_key: `path` as a file system that folds case and width sees it.
+    """
+
+    slot: str
+    number: int
+    planned: str
+    path: str
+    path_key: str
+    key: str
+    sha256: str
+
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> OutputRow:
+        """From a row of the table `outputs`."""
+        return cls(
+            slot=row["slot"],
+            number=row["number"],
+            planned=row["planned"],
+            path=row["path"],
+            path_key=row["path_key"],
+            key=row["request_key"],
+            sha256=row["sha256"],
+        )
+
+
+def read_raw(row: sqlite3.Row) -> Raw:
+    """A kept picture, from a row of the table `raws`."""
+    return Raw(
+        number=row["number"],
+        sha256=row["sha256"],
+        format=row["format"],
+        width=row["width"],
+        height=row["height"],
+        size_bytes=row["size_bytes"],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStart:
+    """What is noted when a run begins. `budget` is None when nobody set a limit."""
+
+    manifest: str
+    provider: str
+    model: str
+    program: str
+    price_list: str
+    budget: MicroUSD | None

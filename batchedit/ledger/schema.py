@@ -1,0 +1,191 @@
+"""
+The ledger's tables and how an older ledger becomes a current one.
+
+    runs 1--n attempts n--1 requests 1--n tasks          one task wants one request; equal tasks share it
+                        requests 1--n raws               the pictures that were sold, by content
+                        tasks    1--n outputs            the files that were delivered
+
+Amounts are whole micro-dollars, times ISO 8601 in UTC. The words for states are those of `lifecycle.State`; a test
+compares them. Each migration runs in one transaction together with the note that it was applied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+APPLICATION_ID = 0x62617465
+"""Written into the file's header ("bate"), so that another program's database is recognised as such."""
+
+SCHEMA_VERSION = 1
+"""Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
+
+_INITIAL = """
+CREATE TABLE meta (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY,
+  chain INTEGER NOT NULL,                  -- the first of the runs that this one continues; its own id if none
+  started_at TEXT NOT NULL,
+  ended_at TEXT,                           -- NULL while it goes on, and for ever if it was killed
+  manifest TEXT NOT NULL,
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  program TEXT NOT NULL,
+  price_list TEXT NOT NULL,
+  budget_microusd INTEGER CHECK (budget_microusd >= 0),
+  exit_code INTEGER,
+  stop_reason TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE requests (
+  key TEXT PRIMARY KEY,
+  state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN
+    ('pending', 'sending', 'accepted', 'fetching', 'unknown', 'done', 'failed', 'suspect', 'lost')),
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  quality TEXT NOT NULL,
+  size TEXT NOT NULL,
+  format TEXT NOT NULL,
+  samples INTEGER NOT NULL CHECK (samples BETWEEN 1 AND 10),
+  revision INTEGER NOT NULL DEFAULT 1 CHECK (revision >= 1),
+  spec TEXT NOT NULL,                      -- canonical JSON of what is bought, without signatures
+  buyer_slot TEXT NOT NULL,                -- the task that bears the cost; equal tasks share it for nothing
+  client_ref TEXT NOT NULL UNIQUE,
+  generation INTEGER NOT NULL DEFAULT 1 CHECK (generation >= 1),
+  counted INTEGER NOT NULL DEFAULT 0 CHECK (counted >= 0),
+  quote_low_microusd INTEGER NOT NULL CHECK (quote_low_microusd >= 0),
+  quote_high_microusd INTEGER NOT NULL CHECK (quote_high_microusd >= quote_low_microusd),
+  not_before TEXT,
+  retryable INTEGER NOT NULL DEFAULT 1 CHECK (retryable IN (0, 1)),
+  reason TEXT NOT NULL DEFAULT '',
+  code TEXT NOT NULL DEFAULT '',
+  wanted_by INTEGER NOT NULL REFERENCES runs (id),
+  created_at TEXT NOT NULL,
+  changed_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX requests_not_finished ON requests (state, wanted_by)
+  WHERE state IN ('pending', 'sending', 'accepted', 'fetching', 'unknown');
+
+CREATE TABLE tasks (
+  slot TEXT PRIMARY KEY,
+  item_id TEXT NOT NULL,
+  edit TEXT NOT NULL,
+  variant TEXT NOT NULL,
+  request_key TEXT NOT NULL REFERENCES requests (key),
+  labels TEXT NOT NULL,                    -- JSON object
+  place TEXT NOT NULL,
+  paths TEXT NOT NULL,                     -- JSON list: where its pictures shall go
+  wanted_by INTEGER NOT NULL REFERENCES runs (id),
+  created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX tasks_request ON tasks (request_key);
+
+CREATE TABLE attempts (
+  id INTEGER PRIMARY KEY,
+  request_key TEXT NOT NULL REFERENCES requests (key),
+  number INTEGER NOT NULL CHECK (number >= 1),
+  run_id INTEGER NOT NULL REFERENCES runs (id),
+  generation INTEGER NOT NULL,
+  idempotency_key TEXT NOT NULL,
+  body_sha256 TEXT NOT NULL,
+  reserved_microusd INTEGER NOT NULL CHECK (reserved_microusd >= 0),
+  started_at TEXT NOT NULL,
+  accepted_at TEXT,
+  ended_at TEXT,
+  outcome TEXT CHECK (outcome IN
+    ('done', 'suspect', 'lost', 'not sent', 'throttled', 'unavailable', 'refused', 'form refused',
+     'account refused', 'provider failed', 'absent', 'unseen')),
+  provider_run_id TEXT,
+  answer TEXT,                             -- the last answer, redacted, where it can be asked for again
+  answer_file TEXT,                        -- digest of the stored answer, where it cannot
+  http_status INTEGER,
+  code TEXT NOT NULL DEFAULT '',
+  message TEXT NOT NULL DEFAULT '',
+  cost_microusd INTEGER NOT NULL DEFAULT 0 CHECK (cost_microusd >= 0),
+  cost_basis TEXT NOT NULL DEFAULT 'none' CHECK (cost_basis IN ('reported', 'computed', 'none')),
+  doubt_microusd INTEGER NOT NULL DEFAULT 0 CHECK (doubt_microusd >= 0),
+  surplus_runs INTEGER NOT NULL DEFAULT 0 CHECK (surplus_runs >= 0),
+  surplus_microusd INTEGER NOT NULL DEFAULT 0 CHECK (surplus_microusd >= 0),
+  CHECK ((outcome IS NULL) = (ended_at IS NULL)),
+  UNIQUE (request_key, number)
+) STRICT;
+CREATE UNIQUE INDEX one_open_attempt ON attempts (request_key) WHERE outcome IS NULL;
+
+CREATE TABLE raws (
+  request_key TEXT NOT NULL REFERENCES requests (key),
+  number INTEGER NOT NULL CHECK (number >= 1),
+  attempt_id INTEGER NOT NULL REFERENCES attempts (id),
+  sha256 TEXT NOT NULL,
+  format TEXT NOT NULL CHECK (format IN ('png', 'jpeg', 'webp')),
+  width INTEGER NOT NULL CHECK (width > 0),
+  height INTEGER NOT NULL CHECK (height > 0),
+  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+  PRIMARY KEY (request_key, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX raws_content ON raws (sha256);
+
+CREATE TABLE outputs (
+  slot TEXT NOT NULL REFERENCES tasks (slot),
+  number INTEGER NOT NULL CHECK (number >= 1),
+  planned TEXT NOT NULL,                   -- as the manifest asked; `path` follows the format that came
+  path TEXT NOT NULL UNIQUE,
+  path_key TEXT NOT NULL UNIQUE,           -- the path as a file system that folds case and width sees it
+  request_key TEXT NOT NULL REFERENCES requests (key),
+  sha256 TEXT NOT NULL,
+  placed_at TEXT NOT NULL,
+  PRIMARY KEY (slot, number)
+) STRICT;
+
+CREATE TABLE uploads (
+  scope TEXT NOT NULL,                     -- the provider's origin and organisation
+  sha256 TEXT NOT NULL,
+  asset_id TEXT NOT NULL,
+  uploaded_at TEXT NOT NULL,
+  PRIMARY KEY (scope, sha256)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY,
+  at TEXT NOT NULL,
+  run_id INTEGER,
+  request_key TEXT NOT NULL,
+  event TEXT NOT NULL,
+  state_from TEXT NOT NULL,
+  state_to TEXT NOT NULL
+) STRICT;
+"""
+
+
+def apply_migrations(db: Database) -> None:
+    """Bring an empty or older ledger to the current schema."""
+    from sqlite_utils import Migrations
+
+    migrations = Migrations("batchedit")
+
+    @migrations()
+    def initial(db: Database) -> None:
+        for statement in _statements(_INITIAL):
+            db.execute(statement)
+
+    migrations.apply(db)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _statements(script: str) -> list[str]:
+    # executescript would commit the surrounding transaction first.
+    import sqlite3
+
+    statements, pending = [], ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending)
+            pending = ""
+    return statements
