@@ -297,10 +297,10 @@ class Ledger(LedgerReads):
                 (scope, sha256, asset_id, self._effects.stamp()),
             )
 
-    def forget_upload(self, scope: str, asset_id: str) -> None:
-        """Note that the provider does not hold the asset any more."""
+    def forget_upload(self, scope: str, sha256: str) -> None:
+        """Note that the provider does not hold this content any more."""
         with self.transaction():
-            self._connection.execute("DELETE FROM uploads WHERE scope = ? AND asset_id = ?", (scope, asset_id))
+            self._connection.execute("DELETE FROM uploads WHERE scope = ? AND sha256 = ?", (scope, sha256))
 
     def recover(self) -> int:
         """

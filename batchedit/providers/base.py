@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 from batchedit.model import ProviderSettings, Reply, Request
-from batchedit.money import MicroUSD
+from batchedit.money import ZERO, MicroUSD
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class Sighting:
 
     run_id: str | None
     surplus_runs: int = 0
-    surplus: MicroUSD = MicroUSD(0)
+    surplus: MicroUSD = ZERO
 
 
 class Provider(Protocol):

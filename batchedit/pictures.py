@@ -1,0 +1,71 @@
+"""Telling whether bytes are a complete picture, with limits that are checked before anything is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_PIXELS = 40_000_000
+"""Largest picture that is decoded: five times the model's own largest output."""
+
+MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+
+class BadPicture(Exception):
+    """The bytes are no complete PNG, JPEG or WebP picture; the message says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFacts:
+    """Format (``png``, ``jpeg``, ``webp``) and size in pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+def sniff(head: bytes) -> str | None:
+    """The format that the first 12 bytes announce, None if it is none of ours."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    return None
+
+
+def decode(path: Path) -> PictureFacts:
+    """
+    Decode a picture completely.
+
+    Raises:
+        BadPicture: if it is cut short, altered, of another kind, or too large to decode.
+        OSError: if the file cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        # verify() checks PNG checksums and ends the object; load() decodes. Each finds what the other misses.
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+            _refuse_large(image.width, image.height)
+            image.verify()
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+            image.load()
+            return PictureFacts(format=(image.format or "").lower(), width=image.width, height=image.height)
+    except UnidentifiedImageError:
+        raise BadPicture("not a PNG, JPEG or WebP picture") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadPicture(f"more than {MAX_PIXELS} pixels") from None
+    except (SyntaxError, ValueError, EOFError) as error:
+        raise BadPicture(f"damaged: {error}") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Pillow reports truncated data as an OSError without a number.
+        raise BadPicture(f"damaged: {error}") from None
+
+
+def _refuse_large(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadPicture(f"{width}x{height} pixels; the limit is {MAX_PIXELS} in all")

@@ -1,0 +1,347 @@
+"""
+Runflow's image edits, in both published forms, as flows.
+
+`api: runs` creates a run, learns its id, and polls it. `api: run` waits for the whole edit in one call. Facts and
+their certainty: provider-api; what it calls uncertain is tolerated here or a setting.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from batchedit.errors import InputFormRefused, NotSent, ProviderError, Rejected, RunMissing, Throttled, Unseen
+from batchedit.model import ProviderSettings, Reply, explicit_size
+from batchedit.money import MicroUSD
+from batchedit.providers.answers import (
+    RunRecord,
+    read_json,
+    read_run,
+    refusal,
+    run_failure,
+    run_reply,
+    sync_reply,
+)
+from batchedit.providers.base import Accepted, Answer, Answered, Flow, Order, Send, Sighting, Upload, Wait
+
+BASE_URL = "https://api.runflow.io"
+SYNC_TIMEOUT_SECONDS = 900.0
+"""One call of the synchronous form covers the whole edit: 44 to 280 s were measured (provider-api, section 6)."""
+
+UPLOAD_LIMIT_BYTES = 52_428_800
+_MISSING_LOOKS = 8
+_LIST_FIELDS = "id,status_code,client_ref,cost,created_at"
+_SCAN_PAGES = 10
+
+
+class Cadence:
+    """
+    How long to wait before each look at a run.
+
+    Args:
+        first: Seconds before each look at the start.
+        eager: Seconds for which the first interval stays.
+        longest: The interval grows up to this.
+        draw: Spreads the looks, so that many runs are not polled in step.
+    """
+
+    def __init__(self, first: float, eager: float, longest: float, draw: random.Random) -> None:
+        self._first, self._eager, self._longest, self._draw = first, eager, longest, draw
+
+    def __iter__(self) -> Iterator[float]:
+        waited, interval = 0.0, self._first
+        while True:
+            wait = interval * self._draw.uniform(0.9, 1.1)
+            yield wait
+            waited += wait
+            if waited >= self._eager:
+                interval = min(interval * 1.3, self._longest)
+
+
+class Runflow:
+    """
+    The adapter.
+
+    Args:
+        settings: As in the manifest.
+        draw: Gives the randomness of one run's polling, by run id.
+        cadence: (first, eager, longest) in seconds; provider-api, section 6 suggests 2, 20 and 10.
+    """
+
+    name = "runflow"
+    prices = "runflow"
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        draw: random.Random,
+        cadence: tuple[float, float, float] = (2.0, 20.0, 10.0),
+    ) -> None:
+        self.settings = settings
+        self.model = settings.model
+        self.base_url = (settings.base_url or BASE_URL).rstrip("/")
+        self.scope = f"{self.base_url} {settings.organization or ''}".strip()
+        self.can_reconcile = settings.api == "runs"
+        self.image_form = settings.images_as
+        self._seed = draw.random()
+        self._cadence = cadence
+
+    # -- buying ----------------------------------------------------------------------------------------------
+
+    def order(self, order: Order) -> Send:
+        """The call that buys: an envelope with our reference, or the flat body of the synchronous form."""
+        fields = self._input(order)
+        if self.settings.api == "run":
+            body: dict[str, Any] = fields
+            url, timeout = f"/v1/run/{self._model_path()}", SYNC_TIMEOUT_SECONDS
+        else:
+            url, timeout = f"/v1/models/{self._model_path()}/runs", None
+            body = {
+                "input": fields,
+                "client_ref": order.client_ref,
+                # Searchable nowhere, but shown in callbacks and in the dashboard (provider-api, section 9).
+                "metadata": {"client_ref": order.client_ref, "generation": order.generation},
+            }
+        return Send(
+            method="POST",
+            url=url,
+            headers={"content-type": "application/json"},
+            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+            buys=True,
+            timeout_seconds=timeout,
+        )
+
+    def buy(self, send: Send) -> Flow[Reply]:
+        """Send the order and follow it to its end."""
+        answer = yield from _send(send)
+        if not 200 <= answer.status < 300:
+            problem = refusal(answer, buys=True)
+            if isinstance(problem, InputFormRefused):
+                if self.image_form != "asset":
+                    raise Rejected(problem.message, code=problem.code, http_status=problem.http_status)
+                # Asset references were once refused by all but one kind of model (provider-api, section 4).
+                self.image_form = "signed-url"
+            raise problem
+        data = read_json(answer.body)
+        run = read_run(data)
+        inline = b'"sync_mode":true' in (send.body or b"")
+        if self.settings.api == "run" and (run is None or run.succeeded):
+            # No way to ask again: the answer itself must be safe before anybody looks into it.
+            yield Answered(answer.body, repeatable=False)
+            return self.read(answer.body)
+        if run is None:
+            raise Unseen(
+                "the provider accepted the request with an answer that cannot be read",
+                code="UNREADABLE",
+                http_status=answer.status,
+            )
+        yield Accepted(run.id, answer.body)
+        yield Wait(self._cadence[0])
+        return (yield from self.follow(run.id, inline=inline))
+
+    def follow(self, run_id: str, *, inline: bool) -> Flow[Reply]:
+        """Poll until the run ends. Never gives up by itself: how long to look is the pool's decision."""
+        missing = 0
+        for wait in Cadence(*self._cadence, random.Random(f"{self._seed}/{run_id}")):
+            run, problem = yield from self._look(f"/v1/runs/{quote(run_id, safe='')}")
+            if run is not None and run.succeeded:
+                yield Answered(json.dumps(run.data).encode(), repeatable=not inline)
+                return run_reply(run)
+            if run is not None and run.failed:
+                raise run_failure(run)
+            if isinstance(problem, Rejected) and problem.http_status == 404:
+                missing += 1
+                if missing >= _MISSING_LOOKS:
+                    raise RunMissing(f"the provider does not know run {run_id}", code="RUN_NOT_FOUND", http_status=404)
+            elif problem is not None and not isinstance(problem, (Throttled, Unseen, NotSent)):
+                raise problem
+            yield Wait(wait)
+        raise AssertionError("a cadence has no end")
+
+    def read(self, answer: bytes) -> Reply:
+        """Understand a stored answer of either form."""
+        data = read_json(answer)
+        run = read_run(data)
+        return run_reply(run) if run is not None and run.succeeded else sync_reply(data)
+
+    # -- reconciliation --------------------------------------------------------------------------------------
+
+    def find(self, client_ref: str, *, ignore: frozenset[str]) -> Flow[Sighting]:
+        """One look at the list of runs, in the first filter dialect that is understood (provider-api, section 9)."""
+        for query in (f"client_ref.EQ:'{client_ref}'", f"client_ref:{client_ref}"):
+            answer = yield from _send(self._list(q=query, limit=100))
+            if answer.status in (400, 422):
+                continue
+            runs, _ = _page(answer)
+            return _sighting(runs, client_ref, ignore)
+        return (yield from self._scan(client_ref, ignore))
+
+    def _scan(self, client_ref: str, ignore: frozenset[str]) -> Flow[Sighting]:
+        found: list[RunRecord] = []
+        cursor: str | None = None
+        for _ in range(_SCAN_PAGES):
+            answer = yield from _send(self._list(limit=500, sort_by="created_at:desc", pq=cursor))
+            runs, cursor = _page(answer)
+            found += runs
+            if cursor is None:
+                return _sighting(found, client_ref, ignore)
+        sighting = _sighting(found, client_ref, ignore)
+        if sighting.run_id is None:
+            # Not having seen the whole list is not the same as not being in it.
+            raise Unseen("the provider's list of runs is too long to search", code="LIST_TOO_LONG")
+        return sighting
+
+    def _list(
+        self, *, limit: int, q: str | None = None, sort_by: str = "created_at:asc", pq: str | None = None
+    ) -> Send:
+        query = {"q": q, "fields": _LIST_FIELDS, "sort_by": sort_by, "limit": str(limit), "pq": pq}
+        return Send(method="GET", url="/v1/runs?" + urlencode({k: v for k, v in query.items() if v is not None}))
+
+    # -- pictures going up -----------------------------------------------------------------------------------
+
+    def upload(self, upload: Upload) -> Flow[str]:
+        """The three steps of provider-api, section 11. A crash between them leaves an orphan that costs nothing."""
+        if len(upload.data) > UPLOAD_LIMIT_BYTES:
+            raise Rejected(
+                f"the picture has {len(upload.data)} bytes; the provider takes up to {UPLOAD_LIMIT_BYTES}",
+                code="TOO_LARGE",
+            )
+        ticket = yield from self._read_json(
+            _post(
+                "/v1/asset-uploads",
+                {"filename": upload.name, "mime_type": upload.media_type, "size_bytes": len(upload.data)},
+            )
+        )
+        asset_id, upload_url = ticket.get("asset_id"), ticket.get("upload_url")
+        if not isinstance(asset_id, str) or not isinstance(upload_url, str):
+            raise Unseen("the provider's upload ticket cannot be read", code="UNREADABLE")
+        answer = yield from _send(
+            Send(
+                method="PUT",
+                url=upload_url,
+                headers={"content-type": upload.media_type},
+                body=upload.data,
+                client="put",
+                timeout_seconds=120.0 + len(upload.data) / 50_000,
+            )
+        )
+        if not 200 <= answer.status < 300:
+            raise Unseen(f"the storage did not take the picture (HTTP {answer.status})", code="UPLOAD")
+        yield from self._read_json(_post(f"/v1/asset-uploads/{quote(asset_id, safe='')}/confirmations", {}))
+        return asset_id
+
+    def locate(self, asset_id: str) -> Flow[str]:
+        """The asset's reference, or a fresh signed URL of it where references are refused."""
+        if self.image_form == "asset":
+            return f"runflow://assets/{asset_id}"
+        asset = yield from self._read_json(Send(method="GET", url=f"/v1/assets/{quote(asset_id, safe='')}"))
+        url = asset.get("url")
+        if not isinstance(url, str):
+            raise Unseen("the provider's asset record has no URL", code="UNREADABLE")
+        return url
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _input(self, order: Order) -> dict[str, Any]:
+        """All eight fields of provider-api, section 4; `sync_mode` only when asked for."""
+        request = order.request
+        fields: dict[str, Any] = {
+            "prompt": request.prompt,
+            "image_urls": list(order.images),
+            "num_images": request.params.samples,
+            "output_format": request.params.format,
+            "image_size": self._size(request.params.size),
+            "quality": request.params.quality,
+        }
+        if order.mask is not None:
+            fields["mask_url"] = order.mask
+        if request.inline:
+            fields["sync_mode"] = True
+        return fields
+
+    def _size(self, size: str) -> str | dict[str, int]:
+        pixels = explicit_size(size)
+        if pixels is None or self.settings.size_as == "text":
+            return size
+        return {"width": pixels[0], "height": pixels[1]}
+
+    def _model_path(self) -> str:
+        segments = self.model.split("/")
+        if any(segment in ("", ".", "..") for segment in segments):
+            raise Rejected(f"{self.model!r} is not a model id", code="MODEL")
+        return "/".join(quote(segment, safe="") for segment in segments)
+
+    def _look(self, url: str) -> Flow[tuple[RunRecord | None, ProviderError | None]]:
+        """A poll: trouble on the way is returned, since a read can always be repeated."""
+        try:
+            answer = yield from _send(Send(method="GET", url=url))
+        except (NotSent, Unseen) as trouble:
+            return None, trouble
+        if not 200 <= answer.status < 300:
+            problem = refusal(answer, buys=False)
+            if isinstance(problem, Throttled):
+                yield Wait(15.0 if problem.retry_after is None else problem.retry_after)
+            return None, problem
+        return read_run(read_json(answer.body)), None
+
+    def _read_json(self, send: Send) -> Flow[dict[str, Any]]:
+        answer = yield from _send(send)
+        if not 200 <= answer.status < 300:
+            raise refusal(answer, buys=False)
+        data = read_json(answer.body)
+        if not isinstance(data, dict):
+            raise Unseen("an answer that is not a JSON object", code="UNREADABLE", http_status=answer.status)
+        return data
+
+
+def create(settings: ProviderSettings, draw: random.Random) -> Runflow:
+    """Entry point of the provider ``runflow``."""
+    return Runflow(settings, draw)
+
+
+def data_uri(upload: Upload) -> str:
+    """A picture as a data URI, for `images_as: data-uri`."""
+    return f"data:{upload.media_type};base64,{base64.b64encode(upload.data).decode('ascii')}"
+
+
+def _post(url: str, body: dict[str, Any]) -> Send:
+    return Send(method="POST", url=url, headers={"content-type": "application/json"}, body=json.dumps(body).encode())
+
+
+def _send(send: Send) -> Flow[Answer]:
+    answer = yield send
+    assert answer is not None, "the driver answers every Send"
+    return answer
+
+
+def _page(answer: Answer) -> tuple[list[RunRecord], str | None]:
+    """Runs and the next cursor; cursors come under two names, bare or as a URL (provider-api, section 7)."""
+    if not 200 <= answer.status < 300:
+        raise refusal(answer, buys=False)
+    data = read_json(answer.body)
+    if not isinstance(data, dict) or not isinstance(data.get("items"), list):
+        raise Unseen("the provider's list of runs cannot be read", code="UNREADABLE", http_status=answer.status)
+    runs = [run for run in map(read_run, data["items"]) if run is not None]
+    cursor = data.get("next_pq") or data.get("next")
+    if not isinstance(cursor, str):
+        return runs, None
+    parts = dict(pair.split("=", 1) for pair in urlsplit(cursor).query.split("&") if "=" in pair)
+    return runs, parts.get("pq", cursor)
+
+
+def _sighting(runs: list[RunRecord], client_ref: str, ignore: frozenset[str]) -> Sighting:
+    """Adopt a run that succeeded, else the oldest that goes on, else one that failed; the rest is surplus."""
+    ours = [run for run in runs if run.client_ref == client_ref and run.id not in ignore]
+    if not ours:
+        return Sighting(run_id=None)
+    ranked = sorted(ours, key=lambda run: (not run.succeeded, run.failed))
+    surplus = [run for run in ranked[1:] if not run.failed]
+    return Sighting(
+        run_id=ranked[0].id,
+        surplus_runs=len(surplus),
+        surplus=MicroUSD(sum(run.cost or 0 for run in surplus)),
+    )

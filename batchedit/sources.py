@@ -1,0 +1,153 @@
+"""
+Pictures on their way in: read, digested, handed over to the provider once per content.
+
+Blocking functions first, then :class:`Sources`, which a run uses to turn a request's pictures into what the API takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from batchedit.effects import Offload
+from batchedit.errors import NotSent, Rejected, Unseen
+from batchedit.ledger.journal import Journal
+from batchedit.ledger.ledger import Ledger
+from batchedit.model import LocalImage, Request, SourceImage, UrlImage
+from batchedit.pictures import MEDIA_TYPES, sniff
+from batchedit.providers.base import Flow, Provider, Upload
+from batchedit.providers.runflow import data_uri
+from batchedit.wire import Hooks, Wire, drive
+
+T = TypeVar("T")
+
+_CHUNK = 1024 * 1024
+
+
+class SourceProblem(Exception):
+    """A local picture cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """SHA-256 of the bytes in hex, their number, and the format that they announce."""
+
+    sha256: str
+    size_bytes: int
+    format: str
+
+
+def digest_file(path: Path) -> FileFacts:
+    """
+    Read a local picture once and identify it.
+
+    Raises:
+        SourceProblem: if it is missing, unreadable, empty, or no PNG, JPEG or WebP file.
+    """
+    digest, size, head = hashlib.sha256(), 0, b""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                head = head or chunk[:12]
+                digest.update(chunk)
+                size += len(chunk)
+    except OSError as error:
+        raise SourceProblem(error.strerror or "cannot be read") from None
+    found = sniff(head)
+    if found is None:
+        raise SourceProblem("is not a PNG, JPEG or WebP picture" if size else "is empty")
+    return FileFacts(sha256=digest.hexdigest(), size_bytes=size, format=found)
+
+
+def read_upload(image: SourceImage, path: Path) -> Upload:
+    """
+    The picture ready to be handed over, if it still is the one that was planned.
+
+    Raises:
+        Rejected: if it is gone or has changed since.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Rejected(f"{path}: {error.strerror or 'cannot be read'}", code="INPUT_MISSING") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != image.digest:
+        raise Rejected(f"{path} has changed since the run was planned; run again", code="INPUT_CHANGED")
+    kind = sniff(data[:12]) or "png"
+    return Upload(name=f"{digest[:16]}.{kind}", media_type=MEDIA_TYPES[kind], data=data)
+
+
+class Sources:
+    """
+    Turns a request's pictures into what the provider takes, uploading each content once.
+
+    Args:
+        signed_urls: Full URL by identity, for pictures whose URL carries a signature; those are never stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        provider: Provider,
+        wire: Wire,
+        ledger: Ledger,
+        journal: Journal,
+        offload: Offload,
+        hooks: Hooks,
+        signed_urls: Mapping[str, str],
+    ) -> None:
+        self._provider, self._wire, self._hooks = provider, wire, hooks
+        self._ledger, self._journal, self._offload = ledger, journal, offload
+        self._signed_urls = signed_urls
+        self._locks: dict[str, anyio.Lock] = {}
+
+    async def prepare(self, request: Request) -> tuple[tuple[str, ...], str | None]:
+        """
+        (images, mask) as the API takes them.
+
+        Raises:
+            ProviderError: as an outcome of a request that was surely not sent: nothing here buys anything.
+        """
+        try:
+            images = tuple([await self._hand_over(image) for image in request.images])
+            mask = await self._hand_over(request.mask) if request.mask else None
+        except Unseen as problem:
+            # An upload whose answer was lost costs nothing; it is simply done again.
+            raise NotSent(problem.message, code=problem.code, http_status=problem.http_status) from problem
+        return images, mask
+
+    async def forget(self, request: Request) -> None:
+        """The provider does not know an asset of this request any more: upload its pictures again."""
+        for image in (*request.images, *([request.mask] if request.mask else [])):
+            if image.digest is not None:
+                await self._journal.do(self._ledger.forget_upload, self._provider.scope, image.digest)
+
+    async def _hand_over(self, image: SourceImage) -> str:
+        match image.ref:
+            case UrlImage(url):
+                return self._signed_urls.get(image.identity, url)
+            case LocalImage(path):
+                if self._provider.image_form == "data-uri":
+                    return data_uri(await self._offload(lambda: read_upload(image, path)))
+                return await self._drive(self._provider.locate(await self._asset(image, path)))
+
+    async def _asset(self, image: SourceImage, path: Path) -> str:
+        digest = image.digest
+        assert digest is not None, "a local picture is identified by its content"
+        # The lock keeps two tasks from uploading one content at the same time.
+        async with self._locks.setdefault(digest, anyio.Lock()):
+            known = await self._journal.do(self._ledger.asset, self._provider.scope, digest)
+            if known is not None:
+                return known
+            upload = await self._offload(lambda: read_upload(image, path))
+            asset_id = await self._drive(self._provider.upload(upload))
+            await self._journal.do(self._ledger.record_upload, self._provider.scope, digest, asset_id)
+            return asset_id
+
+    async def _drive(self, flow: Flow[T]) -> T:
+        return await drive(self._wire, flow, self._hooks)

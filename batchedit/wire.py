@@ -1,0 +1,391 @@
+"""
+The one place that talks HTTP: three separate clients, the map from transport errors to ours, the flow driver.
+
+    api    carries the key, goes to one origin only, follows no redirect
+    put    uploads to storage, no key
+    fetch  downloads pictures, no key, follows a few redirects
+
+Which transport error means "not sent" decides about double purchases. With plain httpx only a failed connection
+does; everything later may have reached the provider.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.abc
+import httpx
+
+from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen, UsageError
+from batchedit.providers.answers import retry_after, shorten
+from batchedit.providers.base import Accepted, Answer, Answered, Flow, Send, Wait
+
+T = TypeVar("T")
+
+ASGIApp = Callable[..., Awaitable[None]]
+
+ANSWER_LIMIT_BYTES = 128 * 1024 * 1024
+"""Largest API answer: four large pictures as data URIs fit."""
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_GONE = (403, 404, 410)
+
+
+class Key:
+    """An API key whose text shows up nowhere by accident."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The key itself, for the Authorization header."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Key(...)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """
+    Where the API is and how to get there.
+
+    Attributes:
+        base_url: Origin, and a path prefix if there is one.
+        key: None for a provider that needs none.
+        organization: Sent as ``X-Organization-Id`` when given.
+        app: An ASGI application that answers in process instead of the network.
+        timeout_seconds: For one call that names no other.
+    """
+
+    base_url: str
+    key: Key | None = None
+    organization: str | None = None
+    app: ASGIApp | None = None
+    timeout_seconds: float = 60.0
+
+
+class Hooks(Protocol):
+    """What the driver needs from whoever runs a flow."""
+
+    async def before_read(self) -> None:
+        """Wait for a turn to send something that buys nothing."""
+        ...
+
+    async def throttled(self, seconds: float | None) -> None:
+        """A 429 was seen, with the server's wish in seconds if it named one."""
+        ...
+
+    async def accepted(self, step: Accepted) -> None:
+        """Make the run id durable."""
+        ...
+
+    async def answered(self, step: Answered) -> None:
+        """Make the answer durable."""
+        ...
+
+
+class Wire:
+    """
+    The clients of one run. An async context manager.
+
+    Args:
+        endpoint: Where the API is.
+        servers: Task group for an in-process server, so that the server outlives a client that gives up; None
+            opens one for the time of the context.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, servers: anyio.abc.TaskGroup | None = None) -> None:
+        _check_base(endpoint.base_url)
+        self._endpoint = endpoint
+        self._servers = servers
+        self._stack = contextlib.AsyncExitStack()
+        self._context: ssl.SSLContext | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the clients."""
+        endpoint = self._endpoint
+        if endpoint.app is not None and self._servers is None:
+            self._servers = await self._stack.enter_async_context(_until_closed())
+        # A list of connections for each client, so that the API's and the storage's do not push each other out.
+        api, put, fetch = (self._transport() for _ in range(3))
+        headers = {"user-agent": "batchedit"}
+        api_headers = dict(headers)
+        if endpoint.key is not None:
+            api_headers["authorization"] = f"Bearer {endpoint.key.reveal()}"
+        if endpoint.organization:
+            api_headers["x-organization-id"] = endpoint.organization
+        timeout = httpx.Timeout(endpoint.timeout_seconds, connect=15.0)
+        self._api = httpx.AsyncClient(base_url=endpoint.base_url, headers=api_headers, transport=api, timeout=timeout)
+        self._put = httpx.AsyncClient(headers=headers, transport=put, timeout=timeout)
+        self._fetch = httpx.AsyncClient(
+            # Pictures do not shrink by compression, and an encoded answer could unfold without limit.
+            headers={**headers, "accept-encoding": "identity"},
+            transport=fetch,
+            timeout=timeout,
+            follow_redirects=True,
+            max_redirects=5,
+        )
+        for client in (self._api, self._put, self._fetch):
+            self._stack.push_async_callback(client.aclose)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the clients."""
+        with anyio.CancelScope(shield=True):
+            await self._stack.aclose()
+
+    async def send(self, send: Send, *, idempotency_key: str | None = None) -> Answer:
+        """
+        Make one call and read its whole answer.
+
+        Raises:
+            NotSent: if surely no byte was sent.
+            Unseen: if no complete answer came.
+        """
+        client = self._api if send.client == "api" else self._put
+        headers = dict(send.headers)
+        if idempotency_key is not None:
+            headers["idempotency-key"] = idempotency_key
+        if send.client == "put":
+            _check_storage(send.url)
+        deadline = send.timeout_seconds or self._endpoint.timeout_seconds
+        timeout = httpx.Timeout(deadline, connect=15.0)
+        with translated(f"{send.method} {urlsplit(send.url).path}"), _deadline(deadline):
+            request = client.build_request(send.method, send.url, headers=headers, content=send.body, timeout=timeout)
+            response = await client.send(request, stream=True)
+            try:
+                body = await _read_capped(response, ANSWER_LIMIT_BYTES)
+            finally:
+                await response.aclose()
+        return Answer(status=response.status_code, headers=_headers(response), body=body)
+
+    @contextlib.asynccontextmanager
+    async def fetch(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """
+        Download a picture: the body in chunks, complete when they end.
+
+        Raises:
+            OutputGone: if the storage refuses it (403, 404, 410).
+            Unseen: if it broke off or the storage is in trouble.
+            NotSent: if the storage could not be reached.
+        """
+        _check_storage(url)
+        with translated("the picture's download"):
+            async with self._fetch.stream("GET", url) as response:
+                if response.status_code in _GONE:
+                    raise OutputGone(
+                        f"the storage refuses the picture (HTTP {response.status_code})",
+                        code="OUTPUT_GONE",
+                        http_status=response.status_code,
+                    )
+                if response.status_code != 200:
+                    raise Unseen(
+                        f"the storage answered HTTP {response.status_code}",
+                        code="DOWNLOAD",
+                        http_status=response.status_code,
+                    )
+                yield response.aiter_bytes()
+
+    def _transport(self) -> httpx.AsyncBaseTransport:
+        if self._endpoint.app is None:
+            if self._context is None:
+                self._context = httpx.create_ssl_context()
+            return FreeList(self._context)
+        assert self._servers is not None
+        return Detached(self._endpoint.app, self._servers)
+
+
+async def drive(wire: Wire, flow: Flow[T], hooks: Hooks, *, idempotency_key: str | None = None) -> T:
+    """
+    Run a flow to its end: perform what it asks for and tell it what came of it.
+
+    Raises:
+        ProviderError: whatever the flow raises.
+    """
+    answer: Answer | None = None
+    problem: ProviderError | None = None
+    while True:
+        try:
+            step = flow.send(answer) if problem is None else flow.throw(problem)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        answer = problem = None
+        match step:
+            case Wait(seconds):
+                await anyio.sleep(seconds)
+            case Accepted():
+                await hooks.accepted(step)
+            case Answered():
+                await hooks.answered(step)
+            case Send():
+                if not step.buys:
+                    await hooks.before_read()
+                try:
+                    answer = await wire.send(step, idempotency_key=idempotency_key if step.buys else None)
+                except ProviderError as error:
+                    problem = error
+                else:
+                    if answer.status == 429:
+                        await hooks.throttled(retry_after(answer.headers))
+
+
+class FreeList(httpx.AsyncBaseTransport):
+    """
+    One connection per request in flight, kept for the next one, last used first.
+
+    httpx's own pool looks at every connection twice per request, which is quadratic in what is in flight.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._free: list[httpx.AsyncHTTPTransport] = []
+        self._all: list[httpx.AsyncHTTPTransport] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send on a free connection; it is free again when the answer's stream is closed."""
+        transport = self._free.pop() if self._free else self._make()
+        try:
+            response = await transport.handle_async_request(request)
+        except BaseException:
+            self._free.append(transport)
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = _Returning(response.stream, lambda: self._free.append(transport))
+        return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for transport in self._all:
+            await transport.aclose()
+
+    def _make(self) -> httpx.AsyncHTTPTransport:
+        single = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
+        transport = httpx.AsyncHTTPTransport(verify=self._context, limits=single, trust_env=False)
+        self._all.append(transport)
+        return transport
+
+
+class _Returning(httpx.AsyncByteStream):
+    def __init__(self, inner: httpx.AsyncByteStream, give_back: Callable[[], None]) -> None:
+        self._inner, self._give_back = inner, give_back
+        self._returned = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            yield chunk
+
+    async def aclose(self) -> None:
+        try:
+            await self._inner.aclose()
+        finally:
+            if not self._returned:
+                self._returned = True
+                self._give_back()
+
+
+class Detached(httpx.AsyncBaseTransport):
+    """
+    Answers from an ASGI application that runs in a task group of its own.
+
+    In the client's own task the server would die with it, and the worst case could never happen: the server that
+    acts after the client has given up.
+    """
+
+    def __init__(self, app: ASGIApp, servers: anyio.abc.TaskGroup) -> None:
+        self._inner = httpx.ASGITransport(app)
+        self._servers = servers
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Hand the request to the server and wait for its answer."""
+        await request.aread()
+        done = anyio.Event()
+        outcome: list[httpx.Response | Exception] = []
+
+        async def serve() -> None:
+            try:
+                outcome.append(await self._inner.handle_async_request(request))
+            except Exception as error:
+                # Whatever broke the server, the client of a real one would only see the connection end.
+                outcome.append(error)
+            done.set()
+
+        self._servers.start_soon(serve)
+        await done.wait()
+        result = outcome[0]
+        if isinstance(result, Exception):
+            raise httpx.RemoteProtocolError("the server closed the connection", request=request) from result
+        return result
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn transport errors into ours, saying what was being done."""
+    try:
+        yield
+    except _NOT_SENT as error:
+        raise NotSent(
+            f"{what}: no connection ({shorten(str(error)) or type(error).__name__})", code="CONNECT"
+        ) from error
+    except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+        raise Unseen(
+            f"{what}: no complete answer ({shorten(str(error)) or type(error).__name__})", code=type(error).__name__
+        ) from error
+    except httpx.InvalidURL as error:
+        raise Rejected(f"{what}: not a usable URL ({shorten(str(error))})", code="URL") from error
+
+
+def is_loopback(url: str) -> bool:
+    """True if the URL's host is this machine."""
+    host = (urlsplit(url).hostname or "").lower()
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _check_base(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
+        raise UsageError(f"base_url {url!r} must be https (http is for this machine only)")
+
+
+def _check_storage(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
+        raise Rejected(f"the storage's address is not https ({parts.scheme}://{parts.hostname})", code="URL")
+
+
+@contextlib.contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    # httpx's own time-outs are per read and do nothing in process; the deadline of the whole call is this one.
+    with anyio.fail_after(seconds):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _until_closed() -> AsyncIterator[anyio.abc.TaskGroup]:
+    async with anyio.create_task_group() as group:
+        yield group
+        group.cancel_scope.cancel()
+
+
+async def _read_capped(response: httpx.Response, limit: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > limit:
+            raise httpx.RemoteProtocolError("the answer is larger than any answer may be")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _headers(response: httpx.Response) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
