@@ -105,12 +105,14 @@ class RetryPolicy:
 
     Attributes:
         attempts: Most attempts of one request; throttled and re-formed ones do not count.
+        tries: Most attempts of one request, whatever their outcome.
         first_seconds: Wait before the first retry; doubled for each further one.
         longest_seconds: The doubling stops here.
         throttled_seconds: Wait after a 429 that names no time of its own.
     """
 
     attempts: int = 5
+    tries: int = 100
     first_seconds: float = 2.0
     longest_seconds: float = 120.0
     throttled_seconds: float = 15.0
@@ -145,7 +147,7 @@ class Halt:
 Decision = RetryAfter | Hold | GiveUp | Halt
 
 
-def decide(outcome: ProviderError, counted: int, policy: RetryPolicy, draw: random.Random) -> Decision:
+def decide(outcome: ProviderError, counted: int, policy: RetryPolicy, draw: random.Random, *, tries: int) -> Decision:
     """
     What follows when an attempt ended in `outcome`.
 
@@ -154,7 +156,10 @@ def decide(outcome: ProviderError, counted: int, policy: RetryPolicy, draw: rand
         counted: Attempts of this request that count, this one included if it does.
         policy: How often and how long.
         draw: Randomness for the jitter, keyed by request and attempt.
+        tries: All attempts of this request, those included that do not count.
     """
+    if tries >= policy.tries and isinstance(outcome, (Throttled, InputFormRefused)):
+        return GiveUp(f"{outcome.message} ({tries} tries)")
     match outcome:
         case Throttled():
             wait = policy.throttled_seconds if outcome.retry_after is None else outcome.retry_after

@@ -6,6 +6,7 @@ Blocking functions first, then :class:`Sources`, which a run uses to turn a requ
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +18,10 @@ import anyio
 from batchedit.effects import Offload
 from batchedit.errors import NotSent, Rejected, Unseen
 from batchedit.ledger.journal import Journal
-from batchedit.ledger.ledger import Ledger
+from batchedit.ledger.writer import LedgerWriter
 from batchedit.model import LocalImage, Request, SourceImage, UrlImage
 from batchedit.pictures import MEDIA_TYPES, sniff
 from batchedit.providers.base import Flow, Provider, Upload
-from batchedit.providers.runflow import data_uri
 from batchedit.wire import Hooks, Wire, drive
 
 T = TypeVar("T")
@@ -64,6 +64,11 @@ def digest_file(path: Path) -> FileFacts:
     return FileFacts(sha256=digest.hexdigest(), size_bytes=size, format=found)
 
 
+def data_uri(upload: Upload) -> str:
+    """A picture as a data URI, for `images_as: data-uri`."""
+    return f"data:{upload.media_type};base64,{base64.b64encode(upload.data).decode('ascii')}"
+
+
 def read_upload(image: SourceImage, path: Path) -> Upload:
     """
     The picture ready to be handed over, if it still is the one that was planned.
@@ -95,7 +100,7 @@ class Sources:
         *,
         provider: Provider,
         wire: Wire,
-        ledger: Ledger,
+        ledger: LedgerWriter,
         journal: Journal,
         offload: Offload,
         hooks: Hooks,

@@ -1,1 +1,1 @@
-"""The SQLite file where the truth lives: `Ledger` writes it, `LedgerReader` reads it."""
+"""The SQLite file where the truth lives: `writer.LedgerWriter` keeps it, `reader.Ledger` reads it."""

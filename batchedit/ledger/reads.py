@@ -13,13 +13,14 @@ from batchedit.money import MicroUSD
 class LedgerReads(LedgerCore):
     """The questions; none of them changes anything."""
 
-    def pending_after(self, key: str, limit: int) -> list[RequestRow]:
-        """Up to `limit` pending requests of the current run, in the order of their keys, after `key`."""
+    def pending_after(self, position: int, limit: int) -> list[tuple[int, RequestRow]]:
+        """Up to `limit` pending requests of the current run, in the order of the manifest, after `position`."""
         rows = self._connection.execute(
-            "SELECT * FROM requests WHERE state = 'pending' AND wanted_by = ? AND key > ? ORDER BY key LIMIT ?",
-            (self._run_id, key, limit),
+            "SELECT rowid AS position, * FROM requests WHERE state = 'pending' AND wanted_by = ? AND rowid > ?"
+            " ORDER BY rowid LIMIT ?",
+            (self._run_id, position, limit),
         )
-        return [RequestRow.read(row) for row in rows]
+        return [(row["position"], RequestRow.read(row)) for row in rows]
 
     def request(self, key: str) -> RequestRow:
         """One request."""

@@ -189,15 +189,23 @@ def refusal(answer: Answer, *, buys: bool) -> ProviderError:
         return Throttled(text, retry_after=retry_after(answer.headers), code=code)
     if status in (401, 402, 403):
         return Halted(text, code=code or str(status), http_status=status, hint=_ACCOUNT_HINTS[status])
-    if status == 404 and buys:
+    if status == 404 and buys and not _speaks_of_missing_asset(message):
         return Halted(text, code=code or "404", http_status=404, hint="check `model`, `api` and `base_url`")
     if status == 422 and "runflow" in message.lower() and ("http" in message.lower() or "scheme" in message.lower()):
         return InputFormRefused(text, code=code, http_status=status)
+    if status in (404, 422) and buys and _speaks_of_missing_asset(message):
+        return InputFormRefused(text, code="ASSET_UNKNOWN", http_status=status)
     if status == 503 and code == "MODEL_UNAVAILABLE":
         return Unavailable(text, code=code, http_status=status)
     if 400 <= status < 500 and status not in (408, 409, 425):
         return Rejected(text, code=code or str(status), http_status=status)
     return Unseen(text, code=code or str(status), http_status=status)
+
+
+def _speaks_of_missing_asset(message: str) -> bool:
+    # No code for it is published, so the words decide; a wrong guess costs an upload, never a purchase.
+    words = message.lower()
+    return "asset" in words and any(word in words for word in ("not found", "unknown", "does not exist", "deleted"))
 
 
 _ACCOUNT_HINTS = {

@@ -7,14 +7,22 @@ their certainty: provider-api; what it calls uncertain is tolerated here or a se
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from batchedit.errors import InputFormRefused, NotSent, ProviderError, Rejected, RunMissing, Throttled, Unseen
+from batchedit.errors import (
+    InputFormRefused,
+    NotSent,
+    ProviderError,
+    Rejected,
+    RunMissing,
+    Throttled,
+    Unseen,
+    UsageError,
+)
 from batchedit.model import ProviderSettings, Reply, explicit_size
 from batchedit.money import MicroUSD
 from batchedit.providers.answers import (
@@ -27,8 +35,11 @@ from batchedit.providers.answers import (
     sync_reply,
 )
 from batchedit.providers.base import Accepted, Answer, Answered, Flow, Order, Send, Sighting, Upload, Wait
+from batchedit.providers.registry import Connected, Setup
+from batchedit.wire import Endpoint, Key
 
 BASE_URL = "https://api.runflow.io"
+KEY_VARIABLE = "RUNFLOW_API_KEY"
 SYNC_TIMEOUT_SECONDS = 900.0
 """One call of the synchronous form covers the whole edit: 44 to 280 s were measured (provider-api, section 6)."""
 
@@ -120,7 +131,7 @@ class Runflow:
         answer = yield from _send(send)
         if not 200 <= answer.status < 300:
             problem = refusal(answer, buys=True)
-            if isinstance(problem, InputFormRefused):
+            if isinstance(problem, InputFormRefused) and problem.code != "ASSET_UNKNOWN":
                 if self.image_form != "asset":
                     raise Rejected(problem.message, code=problem.code, http_status=problem.http_status)
                 # Asset references were once refused by all but one kind of model (provider-api, section 4).
@@ -298,14 +309,22 @@ class Runflow:
         return data
 
 
-def create(settings: ProviderSettings, draw: random.Random) -> Runflow:
-    """Entry point of the provider ``runflow``."""
-    return Runflow(settings, draw)
+def create(setup: Setup) -> Connected:
+    """
+    Entry point of the provider ``runflow``.
 
-
-def data_uri(upload: Upload) -> str:
-    """A picture as a data URI, for `images_as: data-uri`."""
-    return f"data:{upload.media_type};base64,{base64.b64encode(upload.data).decode('ascii')}"
+    Raises:
+        UsageError: if there is no key in the environment.
+    """
+    key = setup.environment.get(KEY_VARIABLE, "").strip()
+    if not key:
+        raise UsageError(
+            f"the provider runflow needs a key, and {KEY_VARIABLE} is not set",
+            hint=f"export {KEY_VARIABLE}=..., or rehearse for free with --rehearse",
+        )
+    provider = Runflow(setup.settings, setup.effects.draw("provider"))
+    endpoint = Endpoint(base_url=provider.base_url, key=Key(key), organization=setup.settings.organization)
+    return Connected(provider=provider, endpoint=endpoint, world="real")
 
 
 def _post(url: str, body: dict[str, Any]) -> Send:

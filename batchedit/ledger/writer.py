@@ -26,7 +26,7 @@ INTERRUPTED = (None, 130, 143)
 """Exit codes of runs that were cut off: killed, or stopped by a signal. The next run continues them."""
 
 
-class Ledger(LedgerReads):
+class LedgerWriter(LedgerReads):
     """The one writer of a ledger. Synchronous: nothing in it can be cancelled half-way."""
 
     # -- runs ------------------------------------------------------------------------------------------------

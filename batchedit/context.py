@@ -1,0 +1,194 @@
+"""What the parts of a running pool share: the tools, the counts, and the one way to stop."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import anyio
+
+from batchedit.agenda import Agenda
+from batchedit.breaker import Breaker
+from batchedit.budget import Budget
+from batchedit.effects import Effects
+from batchedit.ledger.journal import Journal
+from batchedit.ledger.records import Attempt
+from batchedit.ledger.writer import LedgerWriter
+from batchedit.lifecycle import RetryPolicy
+from batchedit.model import Limits
+from batchedit.money import MicroUSD
+from batchedit.outputs import Outputs
+from batchedit.pacing import Pacer
+from batchedit.providers.base import Provider
+from batchedit.wire import Wire
+
+
+class StopReason(enum.StrEnum):
+    """Why a run stopped sending before everything was done."""
+
+    BUDGET = "budget"
+    BREAKER = "breaker"
+    ACCOUNT = "account"
+    STORAGE = "storage"
+    SIGINT = "interrupted"
+    SIGTERM = "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class Buy:
+    """Send a pending request. `price` is the worst one, to be reserved first."""
+
+    key: str
+    price: MicroUSD
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Take up an accepted request: poll it, or fetch its pictures. `trips` counts failed downloads so far."""
+
+    key: str
+    attempt: Attempt
+    trips: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask the provider about an unknown outcome; `since` is the clock time at which asking began."""
+
+    key: str
+    attempt: Attempt
+    looks: int
+    since: float
+
+
+Work = Buy | Follow | Look
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """
+    Counts of one run, for whoever watches it. Requests, not pictures; money in micro-dollars.
+
+    Attributes:
+        total: Requests that this run set out to finish.
+        in_flight: Being sent, followed or fetched now.
+        spent: By this run and those that it continues.
+        held: Reserved or at risk.
+        notes: Things said once per run, such as a price that differs from the list.
+    """
+
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    suspect: int = 0
+    lost: int = 0
+    in_flight: int = 0
+    spent: int = 0
+    held: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+Observer = Callable[[Progress], None]
+
+
+class Unsent:
+    """Context manager around work that a stop may call back; ends silently when it does."""
+
+    def __init__(self, scopes: set[anyio.CancelScope], *, already: bool) -> None:
+        self._scopes, self._already = scopes, already
+        self._scope = anyio.CancelScope()
+
+    def __enter__(self) -> None:
+        """Enter; ends at the first await if the stop has come already."""
+        self._scope.__enter__()
+        self._scopes.add(self._scope)
+        if self._already:
+            self._scope.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Leave; True if it was called back."""
+        self._scopes.discard(self._scope)
+        return bool(self._scope.__exit__(kind, error, trace))
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """
+    The tools of one run, and its state.
+
+    Attributes:
+        stop: Why nothing new is sent any more; None while the run goes on.
+        stop_message: The same as a sentence with what to do.
+    """
+
+    provider: Provider
+    wire: Wire
+    ledger: LedgerWriter
+    journal: Journal
+    outputs: Outputs
+    pacer: Pacer
+    budget: Budget
+    breaker: Breaker
+    limits: Limits
+    policy: RetryPolicy
+    effects: Effects
+    observer: Observer | None = None
+    progress: Progress = field(default_factory=Progress)
+    agenda: Agenda[Work] = field(default_factory=Agenda)
+    stop: StopReason | None = None
+    stop_message: str = ""
+    _unsent: set[anyio.CancelScope] = field(default_factory=set)
+    _changed: anyio.Event = field(default_factory=anyio.Event)
+
+    def halt(self, reason: StopReason, message: str) -> None:
+        """Let nothing new be sent, and call back what has not been sent yet. The first reason stands."""
+        if self.stop is None:
+            self.stop, self.stop_message = reason, message
+        for scope in self._unsent:
+            scope.cancel()
+        self.wake()
+
+    def check_breaker(self) -> None:
+        """Stop if failures have piled up."""
+        if self.breaker.reason is not None:
+            self.halt(StopReason.BREAKER, self.breaker.reason)
+
+    def stopped(self) -> bool:
+        """True once nothing new may be sent."""
+        return self.stop is not None
+
+    def unsent(self) -> Unsent:
+        """A stretch in which nothing has been sent for a request, so that a stop may end it at once."""
+        return Unsent(self._unsent, already=self.stopped())
+
+    async def turn(self, images: int) -> None:
+        """Wait until a purchase of so many pictures may start."""
+        while True:
+            at = self.pacer.reserve(anyio.current_time(), images=images)
+            await anyio.sleep_until(at)
+            if self.pacer.paused_until <= anyio.current_time():
+                return
+
+    def note_once(self, note: str) -> None:
+        """Say something once per run."""
+        if note not in self.progress.notes:
+            self.progress.notes.append(note)
+
+    def wake(self) -> None:
+        """Something has changed that the feeder may be waiting for."""
+        self._changed.set()
+        if self.observer is not None:
+            self.progress.spent, self.progress.held = self.budget.spent, self.budget.held
+            self.observer(self.progress)
+
+    async def change(self, until: float | None) -> None:
+        """Wait for a change, or for the clock time `until`."""
+        timeout = None if until is None else max(0.0, until - anyio.current_time())
+        with anyio.move_on_after(timeout):
+            await self._changed.wait()
+        self._changed = anyio.Event()

@@ -1,0 +1,208 @@
+"""
+Bringing home what was bought: fetch, decode, keep, check, place, settle. Nothing here can buy.
+
+The order is the ledger's write order: the answer is durable already; pictures are kept by content before they get
+their names; the request becomes done in the transaction that lists them and settles the cost.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Sequence
+from urllib.parse import unquote_to_bytes
+
+import anyio
+
+from batchedit.context import Context, Follow
+from batchedit.errors import NotSent, OutputGone, ProviderError, Unseen
+from batchedit.hooks import ReadHooks
+from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, TaskRow
+from batchedit.lifecycle import Event, State, backoff
+from batchedit.model import OutputLocation, Raw, Reply, explicit_size
+from batchedit.money import ZERO, MicroUSD, format_usd
+from batchedit.outputs import InTheWay
+from batchedit.paths import collision_key
+from batchedit.pictures import BadPicture
+from batchedit.wire import drive
+
+_FETCH_TRIES = 4
+_TRIPS = 3
+
+
+async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply: Reply, *, trips: int) -> None:
+    """
+    Take a finished run's pictures to their places and settle the attempt.
+
+    Args:
+        row: The request; accepted, or fetching when an earlier process got that far.
+        reply: Where the pictures are and what they cost.
+        trips: How often fetching was put off in this run.
+    """
+    if row.state is not State.FETCHING:
+        await context.journal.do(context.ledger.reply, attempt)
+    bill = bill_for(context, row, reply)
+    raws: list[Raw] = []
+    try:
+        for number, location in enumerate(reply.outputs, start=1):
+            raws.append(await _fetch(context, row, attempt, reply, location, number))
+        oddity = _oddity(row, raws)
+    except BadPicture as problem:
+        oddity = f"picture {len(raws) + 1} of {len(reply.outputs)} is {problem}"
+    except OutputGone as problem:
+        await _set_aside(context, attempt, Event.GONE, raws, bill, Note(message=problem.message, code=problem.code))
+        return
+    except ProviderError as problem:
+        await _put_off(context, row, attempt, problem, trips)
+        return
+    if oddity is not None:
+        await _set_aside(context, attempt, Event.ODD, raws, bill, Note(message=oddity, code="ODD"))
+        return
+    try:
+        outputs = [
+            output
+            for task in await context.journal.do(context.ledger.tasks_of, row.key)
+            for output in await place_task(context, task, raws)
+        ]
+    except InTheWay as problem:
+        note = Note(message=f"{problem}; move it away and run again, which costs nothing", code="IN_THE_WAY")
+        await context.journal.do(context.ledger.note, attempt, note)
+        context.note_once(note.message)
+        return
+    await context.journal.do(context.ledger.finish, attempt, raws, outputs, bill)
+    await _settled(context, attempt, bill)
+    context.progress.done += 1
+
+
+async def place_task(context: Context, task: TaskRow, raws: Sequence[Raw]) -> list[OutputRow]:
+    """
+    Give a task's pictures their names in the tree.
+
+    Raises:
+        InTheWay: if a file that is not ours has one of the names.
+    """
+    outputs = []
+    for raw, planned in zip(raws, task.paths, strict=False):
+        path = await context.outputs.place(raw, planned)
+        outputs.append(
+            OutputRow(
+                slot=task.slot,
+                number=raw.number,
+                planned=planned,
+                path=path,
+                path_key=collision_key(path),
+                key=task.key,
+                sha256=raw.sha256,
+            )
+        )
+    return outputs
+
+
+def bill_for(context: Context, row: RequestRow, reply: Reply) -> Bill:
+    """The provider's own figure if it names one; else the listed price, with the rest of the range in doubt."""
+    if reply.cost is None:
+        doubt = MicroUSD(row.quote.high - row.quote.low)
+        return Bill(cost=row.quote.low, basis="computed", doubt=doubt)
+    if not row.quote.low <= reply.cost <= row.quote.high:
+        context.note_once(
+            f"the provider bills {format_usd(reply.cost)} where the price list says {format_usd(row.quote.low)} to"
+            f" {format_usd(row.quote.high)}; what it reports counts"
+        )
+    return Bill(cost=reply.cost, basis="reported")
+
+
+def _oddity(row: RequestRow, raws: Sequence[Raw]) -> str | None:
+    """Why complete pictures are still not what was asked for, or None. The format may differ: the name follows it."""
+    wanted = row.request.params.samples
+    if len(raws) < wanted:
+        return f"{len(raws)} of {wanted} pictures came"
+    size = explicit_size(row.request.params.size)
+    for raw in raws:
+        if size is not None and (raw.width, raw.height) != size:
+            return f"picture {raw.number} is {raw.width}x{raw.height}, asked for was {row.request.params.size}"
+    return None
+
+
+async def _fetch(
+    context: Context, row: RequestRow, attempt: Attempt, reply: Reply, location: OutputLocation, number: int
+) -> Raw:
+    """One picture, tried several times, each time from a fresh URL where the provider can give one."""
+    draw = context.effects.draw("fetch", attempt.key, number)
+    for trial in range(1, _FETCH_TRIES + 1):
+        try:
+            return await _fetch_once(context, location, number)
+        except (OutputGone, Unseen, NotSent, BadPicture):
+            if trial == _FETCH_TRIES:
+                raise
+            await anyio.sleep(backoff(trial, context.policy, draw))
+            if reply.run_id is not None and not row.request.inline:
+                location = await _fresh(context, row, reply.run_id, location, number)
+    raise AssertionError("the last trial returns or raises")
+
+
+async def _fetch_once(context: Context, location: OutputLocation, number: int) -> Raw:
+    if location.url.startswith("data:"):
+        temporary = await context.outputs.receive(_single(decode_data_uri(location.url)))
+    else:
+        async with context.wire.fetch(location.url) as chunks:
+            temporary = await context.outputs.receive(chunks)
+    return await context.outputs.keep(temporary, number)
+
+
+async def _fresh(context: Context, row: RequestRow, run_id: str, old: OutputLocation, number: int) -> OutputLocation:
+    """Signed URLs expire; reading the run again signs them anew (provider-api, section 6)."""
+    flow = context.provider.follow(run_id, inline=row.request.inline)
+    try:
+        with anyio.fail_after(context.limits.request_timeout_seconds):
+            reply = await drive(context.wire, flow, ReadHooks(context))
+    except (ProviderError, TimeoutError):
+        return old
+    return reply.outputs[number - 1] if number <= len(reply.outputs) else old
+
+
+def decode_data_uri(uri: str) -> bytes:
+    """
+    The bytes of a data URI.
+
+    Raises:
+        BadPicture: if it is none.
+    """
+    head, comma, data = uri.partition(",")
+    if not comma:
+        raise BadPicture("a data URI without data")
+    try:
+        return base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
+    except binascii.Error as error:
+        raise BadPicture(f"a damaged data URI ({error})") from None
+
+
+async def _single(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def _put_off(context: Context, row: RequestRow, attempt: Attempt, problem: ProviderError, trips: int) -> None:
+    """The pictures could not be fetched now: they are paid, so they are fetched later, in this run or the next."""
+    note = Note(message=f"paid, not fetched yet: {problem.message}", code=problem.code, http_status=problem.http_status)
+    await context.journal.do(context.ledger.note, attempt, note)
+    if trips < _TRIPS:
+        wait = backoff(trips + 3, context.policy, context.effects.draw("trip", attempt.key, trips))
+        context.agenda.add(anyio.current_time() + wait, Follow(row.key, attempt, trips + 1))
+    else:
+        context.note_once("some pictures are paid but could not be fetched; the next run fetches them at no cost")
+
+
+async def _set_aside(
+    context: Context, attempt: Attempt, event: Event, raws: Sequence[Raw], bill: Bill, note: Note
+) -> None:
+    await context.journal.do(context.ledger.set_aside, attempt, event, raws, bill, note)
+    await _settled(context, attempt, bill)
+    if event is Event.ODD:
+        context.progress.suspect += 1
+    else:
+        context.progress.lost += 1
+
+
+async def _settled(context: Context, attempt: Attempt, bill: Bill) -> None:
+    context.budget.settle(attempt.reserved, bill.cost, doubt=bill.doubt if bill.basis == "computed" else ZERO)
+    if attempt.answer_file is not None:
+        await context.outputs.drop_answer(attempt.answer_file)

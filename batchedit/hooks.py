@@ -1,0 +1,80 @@
+"""What the flow driver is given by a run: pacing of reads, the shared cool-down, and the durable steps."""
+
+from __future__ import annotations
+
+import anyio
+
+from batchedit.context import Context
+from batchedit.ledger.records import Attempt
+from batchedit.providers.answers import shorten
+from batchedit.providers.base import Accepted, Answered
+
+
+class ReadHooks:
+    """For flows that only read or upload: nothing to make durable."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def before_read(self) -> None:
+        """Reads obey the cool-down; the limits count purchases."""
+        await anyio.sleep_until(self._context.pacer.paused_until)
+
+    async def throttled(self, seconds: float | None) -> None:
+        """Let everybody pause for as long as the server wishes, or for the policy's time."""
+        wait = self._context.policy.throttled_seconds if seconds is None else seconds
+        self._context.pacer.pause(anyio.current_time() + wait)
+
+    async def accepted(self, step: Accepted) -> None:
+        """Known already."""
+
+    async def answered(self, step: Answered) -> None:
+        """Kept already, or to be had again."""
+
+
+class AttemptHooks(ReadHooks):
+    """
+    For the flow of one attempt.
+
+    Attributes:
+        is_accepted: True once the provider's acceptance is durable.
+        answer_file: Digest of the stored answer, if there is one.
+    """
+
+    def __init__(self, context: Context, attempt: Attempt, *, is_accepted: bool) -> None:
+        super().__init__(context)
+        self._attempt = attempt
+        self.is_accepted = is_accepted
+        self.answer_file = attempt.answer_file
+
+    async def accepted(self, step: Accepted) -> None:
+        """sending -> accepted, durable before the flow goes on."""
+        context = self._context
+        await context.journal.do(
+            context.ledger.accept,
+            self._attempt,
+            provider_run_id=step.run_id,
+            answer=shorten(step.answer.decode("utf-8", "replace")),
+        )
+        self._seen()
+
+    async def answered(self, step: Answered) -> None:
+        """
+        The final answer, durable before it is interpreted: as a file where it cannot be asked for again.
+
+        The file may hold signed URLs, so it is private, never in the ledger, and removed once the pictures are safe.
+        """
+        context = self._context
+        if step.repeatable:
+            text = shorten(step.answer.decode("utf-8", "replace"))
+            await context.journal.do(context.ledger.keep_answer, self._attempt, answer=text, answer_file=None)
+        else:
+            self.answer_file = await context.outputs.keep_answer(step.answer)
+            await context.journal.do(
+                context.ledger.keep_answer, self._attempt, answer=None, answer_file=self.answer_file
+            )
+        self._seen()
+
+    def _seen(self) -> None:
+        self.is_accepted = True
+        self._context.breaker.success()

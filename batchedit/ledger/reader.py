@@ -1,0 +1,240 @@
+"""
+Reading a ledger without any right to change it, also while a run is writing it.
+
+Standard library only, so that `status` and `report` start at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from batchedit.ledger.connection import open_for_reading
+from batchedit.ledger.records import OutputRow
+from batchedit.lifecycle import State
+from batchedit.money import MicroUSD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """
+    Where a request stands, for the planner.
+
+    Attributes:
+        retryable: For a failed one: a later run may well succeed.
+        bought: True if money was or may have been spent on it.
+    """
+
+    state: State
+    retryable: bool
+    reason: str
+
+    @property
+    def bought(self) -> bool:
+        """True if money was, or may have been, spent on it."""
+        return self.state not in (State.PENDING, State.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRow:
+    """
+    One attempt and what it cost, with everything a report groups by. Amounts in micro-dollars.
+
+    Attributes:
+        state: Of the attempt's request now.
+        outcome: How the attempt ended, None while it is open.
+        at_risk: Reserved and not settled: it may still be billed.
+        doubt: How much more than `cost` it may have been, where the provider named no price.
+        pictures: Kept from this attempt.
+        day: ISO date (UTC) on which the attempt began.
+    """
+
+    key: str
+    slot: str
+    item_id: str
+    edit: str
+    variant: str
+    labels: Mapping[str, str]
+    quality: str
+    size: str
+    model: str
+    state: State
+    outcome: str | None
+    cost: MicroUSD
+    basis: str
+    doubt: MicroUSD
+    at_risk: MicroUSD
+    surplus: MicroUSD
+    pictures: int
+    day: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """A task and where its request stands. `buyer` is True for the task that bears the request's cost."""
+
+    slot: str
+    labels: Mapping[str, str]
+    edit: str
+    state: State
+    reason: str
+    code: str
+    buyer: bool
+    place: str
+    delivered: int
+    cost: MicroUSD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One execution. `ended_at` and `exit_code` are None while it goes on, and for ever if it was killed."""
+
+    id: int
+    started_at: str
+    ended_at: str | None
+    manifest: str
+    provider: str
+    budget: MicroUSD | None
+    exit_code: int | None
+    stop_reason: str
+
+
+class Ledger:
+    """
+    A ledger opened for reading; a context manager.
+
+    Raises:
+        LedgerError: if there is none at the path, or it is damaged, another program's, or newer.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._connection = open_for_reading(self.path)
+
+    def __enter__(self) -> Self:
+        """The ledger itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # -- for the planner -------------------------------------------------------------------------------------
+
+    def world(self) -> str:
+        """``real`` or ``rehearsal``."""
+        return str(self._one("SELECT value FROM meta WHERE name = 'world'")["value"])
+
+    def key_of(self, slot: str) -> str | None:
+        """The request that the task had when it was last recorded, None for a new task."""
+        row = self._connection.execute("SELECT request_key FROM tasks WHERE slot = ?", (slot,)).fetchone()
+        return None if row is None else str(row["request_key"])
+
+    def standing(self, key: str) -> Standing | None:
+        """Where a request stands, None if the ledger does not know it."""
+        row = self._connection.execute("SELECT state, retryable, reason FROM requests WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        return Standing(state=State(row["state"]), retryable=bool(row["retryable"]), reason=row["reason"])
+
+    def spec(self, key: str) -> Mapping[str, object]:
+        """What a request buys, as stored, for showing what has changed."""
+        row = self._one("SELECT spec FROM requests WHERE key = ?", key)
+        spec: dict[str, object] = json.loads(row["spec"])
+        return spec
+
+    def outputs_of(self, slot: str) -> list[OutputRow]:
+        """The delivered files of a task, in order."""
+        rows = self._connection.execute("SELECT * FROM outputs WHERE slot = ? ORDER BY number", (slot,))
+        return [OutputRow.read(row) for row in rows]
+
+    def holds(self, sha256: str) -> bool:
+        """True if a picture with these bytes is kept."""
+        row = self._connection.execute("SELECT 1 FROM raws WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone()
+        return row is not None
+
+    # -- for reports -----------------------------------------------------------------------------------------
+
+    def costs(self) -> Iterator[CostRow]:
+        """All attempts, in the order in which they began."""
+        rows = self._connection.execute(
+            "SELECT attempts.*, requests.state, requests.quality, requests.size, requests.model, tasks.slot,"
+            " tasks.item_id, tasks.edit, tasks.variant, tasks.labels,"
+            " (SELECT count(*) FROM raws WHERE raws.attempt_id = attempts.id) AS pictures"
+            " FROM attempts JOIN requests ON requests.key = attempts.request_key"
+            " JOIN tasks ON tasks.slot = requests.buyer_slot ORDER BY attempts.id"
+        )
+        for row in rows:
+            yield CostRow(
+                key=row["request_key"],
+                slot=row["slot"],
+                item_id=row["item_id"],
+                edit=row["edit"],
+                variant=row["variant"],
+                labels=json.loads(row["labels"]),
+                quality=row["quality"],
+                size=row["size"],
+                model=row["model"],
+                state=State(row["state"]),
+                outcome=row["outcome"],
+                cost=MicroUSD(row["cost_microusd"]),
+                basis=row["cost_basis"],
+                doubt=MicroUSD(row["doubt_microusd"]),
+                at_risk=MicroUSD(row["reserved_microusd"] if row["outcome"] is None else 0),
+                surplus=MicroUSD(row["surplus_microusd"]),
+                pictures=row["pictures"],
+                day=row["started_at"][:10],
+            )
+
+    def tasks(self) -> Iterator[TaskState]:
+        """All tasks with their states, in the order in which they were first recorded."""
+        rows = self._connection.execute(
+            "SELECT tasks.*, requests.state, requests.reason, requests.code, requests.buyer_slot,"
+            " (SELECT count(*) FROM outputs WHERE outputs.slot = tasks.slot) AS delivered,"
+            " (SELECT coalesce(sum(cost_microusd), 0) FROM attempts WHERE attempts.request_key = requests.key) AS cost"
+            " FROM tasks JOIN requests ON requests.key = tasks.request_key ORDER BY tasks.rowid"
+        )
+        for row in rows:
+            yield TaskState(
+                slot=row["slot"],
+                labels=json.loads(row["labels"]),
+                edit=row["edit"],
+                state=State(row["state"]),
+                reason=row["reason"],
+                code=row["code"],
+                buyer=row["slot"] == row["buyer_slot"],
+                place=row["place"],
+                delivered=row["delivered"],
+                cost=MicroUSD(row["cost"]),
+            )
+
+    def runs(self) -> list[RunRow]:
+        """All executions, oldest first."""
+        return [
+            RunRow(
+                id=row["id"],
+                started_at=row["started_at"],
+                ended_at=row["ended_at"],
+                manifest=row["manifest"],
+                provider=row["provider"],
+                budget=None if row["budget_microusd"] is None else MicroUSD(row["budget_microusd"]),
+                exit_code=row["exit_code"],
+                stop_reason=row["stop_reason"],
+            )
+            for row in self._connection.execute("SELECT * FROM runs ORDER BY id")
+        ]
+
+    def _one(self, sql: str, *parameters: object) -> sqlite3.Row:
+        row: sqlite3.Row = self._connection.execute(sql, parameters).fetchone()
+        return row

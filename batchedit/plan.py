@@ -1,0 +1,130 @@
+"""
+What a run would do, before it does it: each task against what the ledger knows.
+
+Pure decisions over values; `batch` feeds them with tasks, digests and ledger rows.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from batchedit.lifecycle import State
+from batchedit.model import Quote
+from batchedit.money import ZERO
+
+
+class Verdict(enum.StrEnum):
+    """What becomes of a task when the plan is run."""
+
+    NEW = "new"  # bought
+    RETRY = "retry"  # failed for a passing reason: tried again
+    CHANGED = "changed"  # bought before with other content: not bought again without consent
+    DUPLICATE = "duplicate"  # equal to another task: bought once, delivered to both
+    DONE = "done"  # paid and delivered
+    DELIVER = "deliver"  # paid; its file is missing or has a new name: put there at no cost
+    IN_FLIGHT = "in flight"  # accepted by the provider: followed at no cost
+    UNKNOWN = "unknown"  # outcome not seen: the provider is asked, nothing is bought
+    FAILED = "failed"  # refused for good: change the row or the picture
+    SUSPECT = "suspect"  # paid, but not what was asked for: for a person to look at
+    LOST = "lost"  # paid, and can no longer be fetched
+
+
+BUYING = frozenset({Verdict.NEW, Verdict.RETRY})
+"""Verdicts that cost money."""
+
+
+def judge(
+    *,
+    state: State | None,
+    retryable: bool,
+    seen_before: bool,
+    changed: bool,
+    accept_changed: bool,
+    delivered: bool,
+) -> Verdict:
+    """
+    The verdict on one task.
+
+    Args:
+        state: Of its request in the ledger, None if the ledger does not know the request.
+        retryable: For a failed request: the reason may pass.
+        seen_before: An earlier task of this manifest wants the same request.
+        changed: The slot was bought with other content.
+        accept_changed: The user agreed to buy changed tasks again.
+        delivered: All its files are where they should be.
+    """
+    if state is State.DONE:
+        return Verdict.DONE if delivered else Verdict.DELIVER
+    if state in (State.ACCEPTED, State.FETCHING):
+        return Verdict.IN_FLIGHT
+    if state in (State.UNKNOWN, State.SENDING):
+        return Verdict.UNKNOWN
+    if state is State.SUSPECT:
+        return Verdict.SUSPECT
+    if state is State.LOST:
+        return Verdict.LOST
+    if state is State.FAILED and not retryable:
+        return Verdict.FAILED
+    if changed and not accept_changed:
+        return Verdict.CHANGED
+    if seen_before:
+        return Verdict.DUPLICATE
+    return Verdict.RETRY if state is State.FAILED else Verdict.NEW
+
+
+_FIELDS = ("model", "prompt", "images", "mask", "quality", "size", "format", "samples")
+
+
+def what_changed(old: Mapping[str, object], new: Mapping[str, object]) -> str:
+    """Which parts of a request differ, in words, from its stored content."""
+    names = [name for name in _FIELDS if _content(old.get(name)) != _content(new.get(name))]
+    return ", ".join(names) or "revision"
+
+
+def _content(value: object) -> object:
+    """A picture counts by its identity, not by where it lies."""
+    if isinstance(value, dict):
+        return value.get("id")
+    if isinstance(value, list):
+        return [_content(entry) for entry in value]
+    return value
+
+
+@dataclass(slots=True, kw_only=True)
+class PlanFigures:
+    """
+    A plan in numbers.
+
+    Attributes:
+        counts: Tasks by verdict.
+        quote: For everything that would be bought.
+        pictures: How many pictures that would be.
+        changed: Some of the changed tasks, with what has changed.
+        failed: Some of the tasks that failed for good, with the reason.
+    """
+
+    counts: Counter[Verdict] = field(default_factory=Counter)
+    quote: Quote = field(default_factory=lambda: Quote(low=ZERO, high=ZERO))
+    pictures: int = 0
+    changed: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def tasks(self) -> int:
+        """All tasks of the manifest."""
+        return self.counts.total()
+
+    @property
+    def purchases(self) -> int:
+        """Requests that would be bought."""
+        return sum(self.counts[verdict] for verdict in BUYING)
+
+    def add(self, verdict: Verdict, quote: Quote, pictures: int) -> None:
+        """Count one task."""
+        self.counts[verdict] += 1
+        if verdict in BUYING:
+            self.quote += quote
+            self.pictures += pictures

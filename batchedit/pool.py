@@ -1,0 +1,190 @@
+"""
+The async heart: takes what is due, hands it out, and stops when told. What to do with each is in `purchase`.
+
+    ledger (pending) --+
+                       +--> feeder --> one task per request in flight --> ledger
+    agenda (due again)-+     |              prepare, buy, follow, fetch, place
+                             +-- budget, breaker, stop: nothing new starts
+
+Whatever waits (for a retry, for the provider's list) waits in the agenda and holds no slot. The first stop ends the
+feeding and calls back whatever has not been sent; what is in flight goes on until it is done or the grace is over.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+
+import anyio
+import anyio.abc
+
+from batchedit.context import Buy, Context, Follow, Look, StopReason, Work
+from batchedit.effects import unix
+from batchedit.errors import StorageError
+from batchedit.ledger.records import Attempt, RequestRow
+from batchedit.lifecycle import State
+from batchedit.money import format_usd
+from batchedit.purchase import buy, follow, look
+from batchedit.sources import Sources
+
+_PAGE = 200
+_SIGNALS = {signal.SIGINT: StopReason.SIGINT, signal.SIGTERM: StopReason.SIGTERM}
+
+
+class Pool:
+    """
+    One execution over one ledger.
+
+    Args:
+        context: The tools.
+        sources: For the pictures on their way in.
+        grace_seconds: After a signal, how long what is in flight may go on.
+        handle_signals: True installs handlers for Ctrl-C and SIGTERM while the pool runs.
+    """
+
+    def __init__(
+        self, context: Context, sources: Sources, *, grace_seconds: float = 60.0, handle_signals: bool = False
+    ) -> None:
+        self._context = context
+        self._sources = sources
+        self._grace = grace_seconds
+        self._handle_signals = handle_signals
+        self._ready: deque[Buy] = deque()
+        self._last_position = 0
+        self._exhausted = False
+        self._resumed: set[str] = set()
+
+    async def run(self, resume: list[tuple[RequestRow, Attempt]]) -> None:
+        """
+        Finish the requests in `resume` and buy what is pending, until there is nothing left or something stops it.
+
+        Args:
+            resume: Requests that an earlier run left open.
+        """
+        context = self._context
+        async with anyio.create_task_group() as services:
+            services.start_soon(self._serve_journal)
+            try:
+                self._take_up(resume)
+                if self._handle_signals:
+                    services.start_soon(self._obey_signals)
+                async with anyio.create_task_group() as workers:
+                    self._workers = workers
+                    await self._feed(workers)
+            finally:
+                context.journal.close()
+                services.cancel_scope.cancel()
+
+    def interrupt(self, reason: StopReason, message: str) -> None:
+        """Stop as Ctrl-C does: the first time gently, the second time at once."""
+        if self._context.stop in _SIGNALS.values():
+            self._workers.cancel_scope.cancel()
+        else:
+            self._context.halt(reason, message)
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    async def _serve_journal(self) -> None:
+        # Shielded: whatever is handed in must reach the disk, however the run ends.
+        with anyio.CancelScope(shield=True):
+            await self._context.journal.serve()
+
+    async def _obey_signals(self) -> None:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            async for number in signals:
+                self.interrupt(_SIGNALS[number], "stopped by a signal; the same command goes on from here")
+
+    def _take_up(self, resume: list[tuple[RequestRow, Attempt]]) -> None:
+        context, now = self._context, anyio.current_time()
+        for row, attempt in resume:
+            self._resumed.add(row.key)
+            if row.state is State.UNKNOWN:
+                context.progress.unknown += 1
+                if context.provider.can_reconcile:
+                    context.agenda.add(now, Look(row.key, attempt, 0, now))
+            else:
+                context.agenda.add(now, Follow(row.key, attempt))
+
+    async def _feed(self, workers: anyio.abc.TaskGroup) -> None:
+        context = self._context
+        while context.stop is None:
+            if context.progress.in_flight >= context.limits.in_flight:
+                await context.change(None)
+                continue
+            work = await self._choose()
+            if work is not None:
+                context.progress.in_flight += 1
+                workers.start_soon(self._handle, work)
+            elif context.progress.in_flight or len(context.agenda):
+                await context.change(context.agenda.next_at())
+            elif self._ready:
+                context.halt(StopReason.BUDGET, self._budget_message())
+            else:
+                return
+        if context.stop in _SIGNALS.values():
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Let what is in flight end within the grace, then leave it to the next run."""
+        context = self._context
+        with anyio.move_on_after(self._grace):
+            while context.progress.in_flight:
+                await context.change(None)
+        if context.progress.in_flight:
+            self._workers.cancel_scope.cancel()
+
+    async def _choose(self) -> Work | None:
+        """What to start now: whatever costs nothing first, then the next purchase that the budget allows."""
+        context = self._context
+        while (due := context.agenda.pop_due(anyio.current_time())) is not None:
+            if not isinstance(due, Buy):
+                return due
+            self._ready.append(due)
+        if not self._ready and not self._exhausted:
+            await self._load_page()
+        if self._ready and context.budget.reserve(self._ready[0].price):
+            return self._ready.popleft()
+        return None
+
+    async def _load_page(self) -> None:
+        context = self._context
+        page = await context.journal.do(context.ledger.pending_after, self._last_position, _PAGE)
+        self._exhausted = len(page) < _PAGE
+        wall, now = context.effects.wall(), anyio.current_time()
+        for position, row in page:
+            self._last_position = position
+            if row.key in self._resumed:
+                continue  # it has just become pending again and is in the agenda
+            work = Buy(row.key, row.quote.high)
+            delay = unix(row.not_before) - wall if row.not_before else 0.0
+            if delay > 0:
+                context.agenda.add(now + delay, work)
+            else:
+                self._ready.append(work)
+
+    async def _handle(self, work: Work) -> None:
+        context = self._context
+        try:
+            row = await context.journal.do(context.ledger.request, work.key)
+            match work:
+                case Buy():
+                    await buy(context, self._sources, row)
+                case Follow():
+                    await follow(context, self._sources, row, work)
+                case Look():
+                    await look(context, row, work)
+        except StorageError as error:
+            # Nothing more may be bought when nothing can be written down. What is in flight goes on: whatever the
+            # disk still takes is saved, and the ledger's states tell the next run where to go on.
+            context.halt(StopReason.STORAGE, str(error))
+        finally:
+            context.progress.in_flight -= 1
+            context.wake()
+
+    def _budget_message(self) -> str:
+        budget, price = self._context.budget, self._ready[0].price
+        left = budget.left or 0
+        return (
+            f"the budget is used up: {format_usd(left)} is left, the next edit may cost up to {format_usd(price)};"
+            " raise --budget and run again to go on"
+        )

@@ -1,0 +1,1 @@
+"""Adapters: pure flows, one module for each API, found by entry point."""

@@ -1,0 +1,80 @@
+"""Finding a provider by name and getting it ready: adapter, endpoint, and what it changes in the defaults."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from batchedit.effects import Effects
+from batchedit.errors import UsageError
+from batchedit.model import ProviderSettings
+from batchedit.providers.base import Provider
+from batchedit.wire import Endpoint
+
+GROUP = "batchedit.providers"
+
+
+def _nothing() -> None:
+    """Nothing to close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """
+    What a provider may use to get ready.
+
+    Attributes:
+        state: A folder of its own beside the ledger; it may not exist yet.
+        environment: For keys.
+    """
+
+    settings: ProviderSettings
+    effects: Effects
+    state: Path
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """
+    A provider ready for a run.
+
+    Attributes:
+        world: ``real`` or ``rehearsal``: whether its money is.
+        limits: Fields of `model.Limits` that it sets where the user has not.
+        close: Called when the run is over.
+    """
+
+    provider: Provider
+    endpoint: Endpoint
+    world: str
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    close: Callable[[], None] = _nothing
+
+
+def connect(setup: Setup) -> Connected:
+    """
+    The provider that the settings name.
+
+    Raises:
+        UsageError: if there is none of that name, or it lacks its key.
+    """
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    name = setup.settings.name
+    if name not in found:
+        near = difflib.get_close_matches(name, found, n=1)
+        raise UsageError(
+            f"there is no provider {name!r}",
+            hint=f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(found))}",
+        )
+    create: Callable[[Setup], Connected] = found[name].load()
+    return create(setup)
+
+
+def is_rehearsal(settings: ProviderSettings) -> bool:
+    """True if the settings name the built-in provider whose money is not real."""
+    return settings.name == "rehearsal"

@@ -1,0 +1,331 @@
+"""
+One request's way: prepare, reserve, send, follow; and what becomes of it when something else than pictures comes back.
+
+Each function takes a request in one state and leaves it durable in another. What is to happen next and later goes to
+the agenda.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import anyio
+
+from batchedit.context import Buy, Context, Follow, Look, StopReason
+from batchedit.delivery import bring_home
+from batchedit.effects import iso
+from batchedit.errors import Halted, NotSent, ProviderError, RunFailed, RunMissing
+from batchedit.hooks import AttemptHooks, ReadHooks
+from batchedit.ledger.records import Attempt, Bill, Note, RequestRow
+from batchedit.lifecycle import (
+    Event,
+    GiveUp,
+    Halt,
+    Hold,
+    RetryAfter,
+    counts_as_attempt,
+    decide,
+    next_look,
+    outcome_name,
+)
+from batchedit.model import Reply
+from batchedit.money import MicroUSD
+from batchedit.providers.answers import shorten
+from batchedit.providers.base import Flow, Order, Send
+from batchedit.sources import Sources
+from batchedit.wire import drive
+
+
+async def buy(context: Context, sources: Sources, row: RequestRow) -> None:
+    """
+    Send one pending request, whose worst price the feeder has reserved in the budget.
+
+    Until the attempt is durable a stop calls it back for nothing; from then on it runs to its end.
+    """
+    reserved = row.quote.high
+    prepared: tuple[Send, int] | None = None
+    with context.unsent():
+        try:
+            prepared = await _prepare(context, sources, row)
+        except ProviderError as problem:
+            context.budget.release(reserved)
+            await _not_begun(context, row, problem)
+            return
+    if prepared is None or context.stopped():
+        context.budget.release(reserved)
+        return
+    send, generation = prepared
+    digest = hashlib.sha256(send.body or b"").hexdigest()
+    attempt = await context.journal.do(
+        context.ledger.begin_attempt, row, generation=generation, body_sha256=digest, reserved=reserved
+    )
+    if context.stopped():
+        note = Note(message="stopped before it was sent")
+        await context.journal.do(
+            context.ledger.retry, attempt, Event.RETRY, "not sent", note, not_before=None, counts=False
+        )
+        context.budget.release(reserved)
+        return
+    hooks = AttemptHooks(context, attempt, is_accepted=False)
+    await _run(context, sources, row, attempt, hooks, context.provider.buy(send), trips=0)
+
+
+async def follow(context: Context, sources: Sources, row: RequestRow, work: Follow) -> None:
+    """Take up an accepted request where an earlier process or trip left it. Buys nothing."""
+    attempt = work.attempt
+    hooks = AttemptHooks(context, attempt, is_accepted=True)
+    if attempt.answer_file is not None:
+        body = await context.outputs.read_answer(attempt.answer_file)
+        try:
+            reply = context.provider.read(body)
+        except ProviderError as problem:
+            await _stuck(context, row, attempt, problem)
+            return
+        await bring_home(context, row, attempt, reply, trips=work.trips)
+        return
+    assert attempt.provider_run_id is not None, "an accepted attempt has a run id or a stored answer"
+    flow = context.provider.follow(attempt.provider_run_id, inline=row.request.inline)
+    await _run(context, sources, row, attempt, hooks, flow, trips=work.trips)
+
+
+async def look(context: Context, row: RequestRow, work: Look) -> None:
+    """
+    Ask the provider once about a request whose answer was never seen.
+
+    Found: follow it. Not there, and asked for longer than its slowest answer and its list may take: surely not
+    bought, so it may be sent again, with the same bytes and the same idempotency key. Otherwise: ask again later.
+    """
+    now = anyio.current_time()
+    grace = context.limits.request_timeout_seconds + context.limits.list_lag_seconds
+    ignore = await context.journal.do(context.ledger.closed_run_ids, row.key)
+    try:
+        sighting = await drive(context.wire, context.provider.find(row.client_ref, ignore=ignore), ReadHooks(context))
+    except Halted as problem:
+        context.halt(StopReason.ACCOUNT, str(problem))
+        return
+    except ProviderError:
+        # Not seeing an answer is not an answer: this look does not count.
+        if now < work.since + 10 * grace:
+            context.agenda.add(now + next_look(work.looks + 1), work)
+        return
+    if sighting.run_id is not None:
+        await context.journal.do(
+            context.ledger.found,
+            work.attempt,
+            provider_run_id=sighting.run_id,
+            surplus_runs=sighting.surplus_runs,
+            surplus=sighting.surplus,
+        )
+        context.progress.unknown -= 1
+        context.breaker.success()
+        if sighting.surplus_runs:
+            context.note_once("the provider lists more than one run for one request: a possible double purchase")
+        context.agenda.add(now, Follow(row.key, replace(work.attempt, provider_run_id=sighting.run_id)))
+    elif now >= work.since + grace and work.looks > 0:
+        note = Note(message="the provider does not know it", code="ABSENT")
+        await context.journal.do(context.ledger.absent, work.attempt, note)
+        context.progress.unknown -= 1
+        context.budget.release(work.attempt.reserved)
+        context.agenda.add(now, Buy(row.key, row.quote.high))
+    else:
+        wait = max(0.5, min(next_look(work.looks + 1), work.since + grace - now))
+        context.agenda.add(now + wait, replace(work, looks=work.looks + 1))
+
+
+async def _prepare(context: Context, sources: Sources, row: RequestRow) -> tuple[Send, int]:
+    """Upload what is needed, wait for a turn, and make the exact bytes."""
+    images, mask = await sources.prepare(row.request)
+    await context.turn(row.request.params.samples)
+    generation = row.generation
+    order = Order(request=row.request, client_ref=row.client_ref, generation=generation, images=images, mask=mask)
+    send = context.provider.order(order)
+    sent = await context.journal.do(context.ledger.sent_body, row.key, generation)
+    if sent is not None and sent != hashlib.sha256(send.body or b"").hexdigest():
+        # Other bytes under the same idempotency key would be refused as a conflict. A new key is safe here: a
+        # pending request is surely not bought.
+        generation += 1
+        send = context.provider.order(replace(order, generation=generation))
+    return send, generation
+
+
+async def _run(
+    context: Context,
+    sources: Sources,
+    row: RequestRow,
+    attempt: Attempt,
+    hooks: AttemptHooks,
+    flow: Flow[Reply],
+    *,
+    trips: int,
+) -> None:
+    """Drive an attempt's flow to its reply, within the deadline for looking at one run."""
+    reply: Reply | None = None
+    try:
+        with anyio.move_on_after(context.limits.run_deadline_seconds):
+            reply = await drive(context.wire, flow, hooks, idempotency_key=attempt.idempotency_key)
+    except ProviderError as problem:
+        if hooks.is_accepted:
+            await _ended_after_acceptance(context, row, attempt, problem)
+        else:
+            await _ended_before_acceptance(context, sources, row, attempt, problem)
+        return
+    except anyio.get_cancelled_exc_class():
+        if not hooks.is_accepted:
+            with anyio.CancelScope(shield=True):
+                await _lose(context, row, attempt, Event.ANSWER_LOST, Note(message="stopped while it was sent"))
+        raise
+    if reply is not None:
+        current = replace(attempt, answer_file=hooks.answer_file)
+        await bring_home(context, row, current, reply, trips=trips)
+    elif hooks.is_accepted:
+        note = Note(message="not finished at the provider yet; the next run follows it at no cost", code="SLOW")
+        await context.journal.do(context.ledger.note, attempt, note)
+        context.note_once("some edits are not finished at the provider yet; the next run follows them at no cost")
+    else:
+        await _lose(context, row, attempt, Event.ANSWER_LOST, Note(message="no answer within the deadline"))
+
+
+async def _ended_before_acceptance(
+    context: Context, sources: Sources, row: RequestRow, attempt: Attempt, problem: ProviderError
+) -> None:
+    counts = counts_as_attempt(problem)
+    draw = context.effects.draw("retry", row.key, attempt.number)
+    decision = decide(problem, row.counted + int(counts), context.policy, draw, tries=attempt.number)
+    note = _note(problem)
+    context.breaker.failure(problem)
+    if problem.code == "ASSET_UNKNOWN":
+        await sources.forget(row.request)
+    match decision:
+        case Hold():
+            await _lose(context, row, attempt, Event.ANSWER_LOST, note)
+        case GiveUp():
+            await _fail(context, attempt, problem, note)
+        case RetryAfter(seconds):
+            await _retry(context, row, attempt, Event.RETRY, problem, note, seconds, counts=counts)
+        case Halt():
+            await context.journal.do(
+                context.ledger.retry, attempt, Event.RETRY, outcome_name(problem), note, not_before=None, counts=False
+            )
+            context.budget.release(attempt.reserved)
+            context.halt(StopReason.ACCOUNT, str(problem))
+    context.check_breaker()
+
+
+async def _ended_after_acceptance(context: Context, row: RequestRow, attempt: Attempt, problem: ProviderError) -> None:
+    match problem:
+        case RunFailed():
+            draw = context.effects.draw("retry", row.key, attempt.number)
+            decision = decide(problem, row.counted + 1, context.policy, draw, tries=attempt.number)
+            context.breaker.failure(problem)
+            if isinstance(decision, RetryAfter):
+                await _retry(
+                    context, row, attempt, Event.PROVIDER_FAILED, problem, _note(problem), decision.seconds, counts=True
+                )
+            else:
+                await _fail(context, attempt, problem, _note(problem))
+            context.check_breaker()
+        case RunMissing():
+            await _lose(context, row, attempt, Event.MISSING, _note(problem))
+        case Halted():
+            await context.journal.do(context.ledger.note, attempt, _note(problem))
+            context.halt(StopReason.ACCOUNT, str(problem))
+        case _:
+            await _stuck(context, row, attempt, problem)
+
+
+async def _retry(
+    context: Context,
+    row: RequestRow,
+    attempt: Attempt,
+    event: Event,
+    problem: ProviderError,
+    note: Note,
+    seconds: float,
+    *,
+    counts: bool,
+) -> None:
+    bill = _bill(problem)
+    await context.journal.do(
+        context.ledger.retry,
+        attempt,
+        event,
+        outcome_name(problem),
+        note,
+        not_before=iso(context.effects.wall() + seconds),
+        counts=counts,
+        bill=bill,
+    )
+    context.budget.settle(attempt.reserved, bill.cost)
+    context.agenda.add(anyio.current_time() + seconds, Buy(row.key, row.quote.high))
+
+
+async def _fail(context: Context, attempt: Attempt, problem: ProviderError, note: Note) -> None:
+    bill = _bill(problem)
+    await context.journal.do(
+        context.ledger.fail,
+        attempt,
+        outcome_name(problem),
+        note,
+        retryable=is_passing(problem),
+        bill=bill,
+    )
+    context.budget.settle(attempt.reserved, bill.cost)
+    context.progress.failed += 1
+    context.breaker.request_failed()
+
+
+async def _lose(context: Context, row: RequestRow, attempt: Attempt, event: Event, note: Note) -> None:
+    """The outcome is unknown: the price stays at risk, and the provider is asked if it can be."""
+    await context.journal.do(context.ledger.lose_answer, attempt, event, note)
+    context.progress.unknown += 1
+    if context.provider.can_reconcile:
+        now = anyio.current_time()
+        context.agenda.add(now + next_look(0), Look(row.key, attempt, 0, now))
+
+
+async def _stuck(context: Context, row: RequestRow, attempt: Attempt, problem: ProviderError) -> None:
+    """Accepted, and something is wrong that buying again would not mend: say so and leave it to the next run."""
+    await context.journal.do(context.ledger.note, attempt, _note(problem))
+    context.note_once(f"{row.buyer_slot}: {problem.message}; it is kept and looked at again by the next run")
+
+
+async def _not_begun(context: Context, row: RequestRow, problem: ProviderError) -> None:
+    """A request could not even be prepared: nothing was sent, no attempt was made."""
+    draw = context.effects.draw("prepare", row.key, row.counted)
+    counts = counts_as_attempt(problem)
+    decision = decide(problem, row.counted + int(counts), context.policy, draw, tries=row.counted)
+    context.breaker.failure(problem)
+    note = _note(problem)
+    match decision:
+        case RetryAfter(seconds):
+            when = iso(context.effects.wall() + seconds)
+            await context.journal.do(context.ledger.postpone, row.key, note, not_before=when, counts=counts)
+            context.agenda.add(anyio.current_time() + seconds, Buy(row.key, row.quote.high))
+        case Halt():
+            context.halt(StopReason.ACCOUNT, str(problem))
+        case GiveUp() | Hold():
+            passing = is_passing(problem) or problem.code in ("INPUT_MISSING", "INPUT_CHANGED")
+            await context.journal.do(context.ledger.refuse, row.key, note, retryable=passing)
+            context.progress.failed += 1
+            context.breaker.request_failed()
+    context.check_breaker()
+
+
+def is_passing(problem: ProviderError) -> bool:
+    """True if a later run may well succeed where this one gave up."""
+    return (
+        isinstance(problem, NotSent)
+        or (isinstance(problem, RunFailed) and not problem.permanent)
+        or (outcome_name(problem) in ("unavailable", "throttled"))
+    )
+
+
+def _note(problem: ProviderError) -> Note:
+    return Note(message=shorten(problem.message), code=problem.code, http_status=problem.http_status)
+
+
+def _bill(problem: ProviderError) -> Bill:
+    if isinstance(problem, RunFailed) and problem.cost_microusd:
+        return Bill(cost=MicroUSD(problem.cost_microusd), basis="reported")
+    return Bill()
