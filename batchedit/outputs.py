@@ -20,7 +20,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from batchedit.effects import Offload
+from batchedit.effects import Offload, inline
 from batchedit.errors import StorageError
 from batchedit.ledger.connection import sync_folder
 from batchedit.model import EXTENSIONS, Raw
@@ -48,6 +48,11 @@ class Outputs:
     def __init__(self, root: Path, state: Path, offload: Offload, is_ours: Callable[[str], bool]) -> None:
         self.root, self.state = root, state
         self._offload, self._is_ours = offload, is_ours
+
+    @classmethod
+    def for_checks(cls, root: Path, is_ours: Callable[[str], bool]) -> Outputs:
+        """For looking only: which names are taken, which files are missing."""
+        return cls(root, root / ".batchedit", inline, is_ours)
 
     def open(self) -> None:
         """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from batchedit.ledger.core import LedgerCore
 from batchedit.ledger.records import Attempt, OutputRow, RequestRow, TaskRow, read_raw
+from batchedit.lifecycle import State
 from batchedit.model import Raw
 from batchedit.money import MicroUSD
 
@@ -73,9 +75,20 @@ class LedgerReads(LedgerCore):
         rows = self._connection.execute("SELECT * FROM raws WHERE request_key = ? ORDER BY number", (key,))
         return [read_raw(row) for row in rows]
 
-    def holds(self, sha256: str) -> bool:
-        """True if a picture with these bytes is kept."""
-        return self._one_or_none("SELECT 1 FROM raws WHERE sha256 = ? LIMIT 1", sha256) is not None
+    def states(self) -> Counter[State]:
+        """Requests by state: those that the current run wants, and all that are open from earlier ones."""
+        rows = self._connection.execute(
+            "SELECT state, count(*) AS n FROM requests WHERE wanted_by = ?"
+            " OR state IN ('sending', 'accepted', 'fetching', 'unknown') GROUP BY state",
+            (self._run_id,),
+        )
+        counts = Counter(dict.fromkeys(State, 0))
+        counts.update({State(row["state"]): row["n"] for row in rows})
+        return counts
+
+    def owns(self, path: str) -> bool:
+        """True if a delivered file is listed under this path."""
+        return self._one_or_none("SELECT 1 FROM outputs WHERE path = ?", path) is not None
 
     def outputs_of(self, slot: str) -> list[OutputRow]:
         """The delivered files of a task, in order."""

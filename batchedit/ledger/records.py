@@ -208,3 +208,87 @@ class RunStart:
     program: str
     price_list: str
     budget: MicroUSD | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """
+    Where a request stands, for the planner.
+
+    Attributes:
+        retryable: For a failed one: a later run may well succeed.
+        bought: True if money was or may have been spent on it.
+    """
+
+    state: State
+    retryable: bool
+    reason: str
+
+    @property
+    def bought(self) -> bool:
+        """True if money was, or may have been, spent on it."""
+        return self.state not in (State.PENDING, State.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRow:
+    """
+    One attempt and what it cost, with everything a report groups by. Amounts in micro-dollars.
+
+    Attributes:
+        state: Of the attempt's request now.
+        outcome: How the attempt ended, None while it is open.
+        at_risk: Reserved and not settled: it may still be billed.
+        doubt: How much more than `cost` it may have been, where the provider named no price.
+        pictures: Kept from this attempt.
+        day: ISO date (UTC) on which the attempt began.
+    """
+
+    key: str
+    slot: str
+    item_id: str
+    edit: str
+    variant: str
+    labels: Mapping[str, str]
+    quality: str
+    size: str
+    model: str
+    state: State
+    outcome: str | None
+    cost: MicroUSD
+    basis: str
+    doubt: MicroUSD
+    at_risk: MicroUSD
+    surplus: MicroUSD
+    pictures: int
+    day: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """A task and where its request stands. `buyer` is True for the task that bears the request's cost."""
+
+    slot: str
+    labels: Mapping[str, str]
+    edit: str
+    state: State
+    reason: str
+    code: str
+    buyer: bool
+    place: str
+    delivered: int
+    cost: MicroUSD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One execution. `ended_at` and `exit_code` are None while it goes on, and for ever if it was killed."""
+
+    id: int
+    started_at: str
+    ended_at: str | None
+    manifest: str
+    provider: str
+    budget: MicroUSD | None
+    exit_code: int | None
+    stop_reason: str

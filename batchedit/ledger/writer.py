@@ -342,6 +342,11 @@ class LedgerWriter(LedgerReads):
         )
 
     def _put_output(self, output: OutputRow) -> None:
+        # A task that is not wanted any more (renamed, removed) hands its name over; its pictures stay among the raws.
+        self._connection.execute(
+            "DELETE FROM outputs WHERE path_key = ? AND (slot <> ? OR number <> ?)",
+            (output.path_key, output.slot, output.number),
+        )
         self._connection.execute(
             "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot, number) DO UPDATE SET planned = excluded.planned,"

@@ -1,0 +1,74 @@
+"""
+Bulk image edits through a paid API: paid once, kept, within budget, resumable.
+
+    from batchedit import load_manifest, make_plan, run_plan_sync
+
+    plan = make_plan(load_manifest("jobs.csv"), out="out")
+    summary = run_plan_sync(plan)
+
+Names are loaded when they are first used, so that the command line starts at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchedit.batch import RunOptions, RunSummary, run_plan, run_plan_sync
+    from batchedit.errors import BatchEditError, ExitCode
+    from batchedit.ledger.reader import Ledger
+    from batchedit.manifest import load_manifest
+    from batchedit.model import Item, Limits, Request, Task
+    from batchedit.planner import Plan, make_plan
+    from batchedit.providers.base import Provider
+    from batchedit.report import render_report
+
+_HOME = {
+    "BatchEditError": "batchedit.errors",
+    "ExitCode": "batchedit.errors",
+    "Item": "batchedit.model",
+    "Ledger": "batchedit.ledger.reader",
+    "Limits": "batchedit.model",
+    "Plan": "batchedit.planner",
+    "Provider": "batchedit.providers.base",
+    "Request": "batchedit.model",
+    "RunOptions": "batchedit.batch",
+    "RunSummary": "batchedit.batch",
+    "Task": "batchedit.model",
+    "load_manifest": "batchedit.manifest",
+    "make_plan": "batchedit.planner",
+    "render_report": "batchedit.report",
+    "run_plan": "batchedit.batch",
+    "run_plan_sync": "batchedit.batch",
+}
+
+__all__ = [
+    "BatchEditError",
+    "ExitCode",
+    "Item",
+    "Ledger",
+    "Limits",
+    "Plan",
+    "Provider",
+    "Request",
+    "RunOptions",
+    "RunSummary",
+    "Task",
+    "load_manifest",
+    "make_plan",
+    "render_report",
+    "run_plan",
+    "run_plan_sync",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,350 @@
+"""
+Carrying out a plan: opens the ledger and the provider, records what is wanted, runs the pool, says how it ended.
+
+Running the same plan again is how a run is resumed: what is done is skipped, what is open is followed, what is
+unknown is asked about.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import islice
+from typing import TypeVar
+
+import anyio
+import anyio.abc
+
+from batchedit.breaker import Breaker
+from batchedit.budget import Budget
+from batchedit.context import Context, Observer, StopReason
+from batchedit.delivery import place_task
+from batchedit.effects import Effects
+from batchedit.errors import ExitCode, StorageError
+from batchedit.hooks import ReadHooks
+from batchedit.ledger.journal import Journal
+from batchedit.ledger.reader import Ledger
+from batchedit.ledger.records import Attempt, OutputRow, RequestRow, RunStart, TaskRow
+from batchedit.ledger.writer import LedgerWriter
+from batchedit.lifecycle import RetryPolicy, State
+from batchedit.manifest import Findings
+from batchedit.model import Limits, Quote, Request
+from batchedit.money import ZERO, MicroUSD
+from batchedit.outputs import InTheWay, Outputs
+from batchedit.pacing import Pacer
+from batchedit.plan import BUYING, Verdict
+from batchedit.planner import Entry, Plan, walk
+from batchedit.pool import Pool
+from batchedit.providers.registry import Connected, Setup, connect
+from batchedit.sources import Sources
+from batchedit.wire import Wire
+
+T = TypeVar("T")
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """
+    How to carry out a plan.
+
+    Attributes:
+        budget: The most that may be spent and at risk, in micro-dollars; None takes the manifest's, or else the
+            plan's high estimate, so that every run has a limit.
+        in_flight: Overrides the manifest's limit.
+        requests_per_minute: Likewise.
+        grace_seconds: After a signal, how long what is in flight may go on.
+        handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
+    """
+
+    budget: MicroUSD | None = None
+    in_flight: int | None = None
+    requests_per_minute: int | None = None
+    grace_seconds: float = 60.0
+    handle_signals: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """
+    How a run ended.
+
+    Attributes:
+        exit_code: As the command line returns it.
+        states: Requests of this run by state, at its end.
+        spent: By this run, in micro-dollars.
+        spent_before: By interrupted runs that it continues; counts against the same budget.
+        at_risk: What may still be billed, in the whole ledger.
+        budget: The limit that was in force.
+        held_back: Tasks that were not bought because their content has changed since they were bought.
+        reason: Why it stopped early, with what to do; empty if it did not.
+        notes: Things to know, each said once.
+    """
+
+    run_id: int
+    exit_code: ExitCode
+    states: Mapping[State, int]
+    spent: MicroUSD
+    spent_before: MicroUSD
+    at_risk: MicroUSD
+    budget: MicroUSD
+    held_back: int
+    reason: str
+    notes: tuple[str, ...]
+
+
+async def run_plan(
+    plan: Plan,
+    options: RunOptions = RunOptions(),
+    *,
+    effects: Effects | None = None,
+    observer: Observer | None = None,
+    environment: Mapping[str, str] | None = None,
+    servers: anyio.abc.TaskGroup | None = None,
+) -> RunSummary:
+    """
+    Do what a plan says, or go on with it.
+
+    Args:
+        plan: From `make_plan`.
+        options: Limits and signals.
+        effects: Clock, seed and threads; None for the real ones.
+        observer: Called after every change with the run's counts.
+        environment: Where keys are looked up; None for the process's own.
+        servers: Where in-process servers run, if they shall outlive this call.
+
+    Raises:
+        LedgerError: if the ledger is in use, damaged, newer, or of the other world. Nothing was sent.
+        StorageError: if the disk refuses the ledger at the start. Nothing was sent.
+        UsageError: if the provider is not known or lacks its key. Nothing was sent.
+        ManifestError: if the manifest or its pictures have changed for the worse since it was planned.
+    """
+    effects = effects or Effects()
+    with ExitStack() as stack:
+        run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
+        await effects.offload(run.record)
+        async with Wire(run.connected.endpoint, servers=servers) as wire:
+            return await run.execute(wire, observer)
+
+
+def run_plan_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: Observer | None = None) -> RunSummary:
+    """
+    Like `run_plan`, for callers without an event loop.
+
+    Raises:
+        As `run_plan`; also RuntimeError if called where an event loop is running in this thread.
+    """
+    return anyio.run(lambda: run_plan(plan, options, observer=observer))
+
+
+class _Run:
+    """One execution: what is opened for it, in the order in which it is needed."""
+
+    def __init__(
+        self, plan: Plan, options: RunOptions, effects: Effects, stack: ExitStack, environment: Mapping[str, str]
+    ) -> None:
+        self.plan, self.options, self.effects = plan, options, effects
+        workspace = plan.workspace
+        self.connected: Connected = connect(
+            Setup(
+                settings=plan.settings,
+                effects=effects,
+                state=workspace.state / "provider",
+                environment=environment,
+            )
+        )
+        stack.callback(self.connected.close)
+        self.limits = _limits(plan, options, self.connected)
+        self.outputs = Outputs(workspace.root, workspace.state, effects.offload, self._holds)
+        self._make_folders()
+        self.ledger = LedgerWriter(workspace.ledger, effects, world=plan.world)
+        stack.callback(self.ledger.close)
+        self.outputs.open()
+        self.held_back = 0
+        self.run_id = 0
+        self.spent_before = ZERO
+        self.budget = Budget()
+
+    def record(self) -> None:
+        """Note the run, its tasks and its requests; settle what an earlier process left. Nothing is sent."""
+        plan = self.plan
+        self.ledger.recover()
+        self.run_id = self.ledger.start_run(
+            RunStart(
+                manifest=plan.manifest.name,
+                provider=plan.settings.name,
+                model=plan.settings.model,
+                program=f"batchedit {version('batchedit')}",
+                price_list=plan.prices.version,
+                budget=self.options.budget if self.options.budget is not None else plan.manifest.budget,
+            )
+        )
+        findings, to_buy = Findings(), 0
+        with closing(Ledger(self.plan.workspace.ledger)) as reader:
+            for entries in _chunks(walk(plan, reader, findings), _BATCH):
+                self.held_back += sum(entry.verdict is Verdict.CHANGED for entry in entries)
+                to_buy += sum(entry.quote.high for entry in entries if entry.verdict in BUYING)
+                self.ledger.record_tasks(_wanted(entries), provider=plan.settings.name)
+        findings.raise_if_problems()
+        self.ledger.redo_failed()
+        spent, held = self.ledger.money()
+        limit = self.options.budget if self.options.budget is not None else plan.manifest.budget
+        if limit is None:
+            limit = MicroUSD(spent + held + to_buy)
+        self.spent_before = spent
+        self.budget = Budget(limit=limit, spent=spent, held=held)
+
+    async def execute(self, wire: Wire, observer: Observer | None) -> RunSummary:
+        """Deliver what is paid already, then run the pool, then say how it went."""
+        connected, effects, limits = self.connected, self.effects, self.limits
+        journal = Journal(self.ledger, effects.offload)
+        context = Context(
+            provider=connected.provider,
+            wire=wire,
+            ledger=self.ledger,
+            journal=journal,
+            outputs=self.outputs,
+            pacer=Pacer.from_limits(limits.requests_per_minute, limits.images_per_minute),
+            budget=self.budget,
+            breaker=Breaker(max_failures=limits.max_failures),
+            limits=limits,
+            policy=RetryPolicy(attempts=limits.attempts),
+            effects=effects,
+            observer=observer,
+        )
+        sources = Sources(
+            provider=connected.provider,
+            wire=wire,
+            ledger=self.ledger,
+            journal=journal,
+            offload=effects.offload,
+            hooks=ReadHooks(context),
+            signed_urls=self.plan.signed_urls,
+        )
+        states = self.ledger.states()
+        context.progress.total = sum(states.values())
+        context.progress.done = states[State.DONE]
+        resume: list[tuple[RequestRow, Attempt]] = self.ledger.open_attempts()
+        pool = Pool(
+            context,
+            sources,
+            grace_seconds=self.options.grace_seconds,
+            handle_signals=self.options.handle_signals,
+        )
+        try:
+            await self._deliver(context)
+        except StorageError as error:
+            context.halt(StopReason.STORAGE, str(error))
+        await pool.run(resume)
+        return self._close(context)
+
+    async def _deliver(self, context: Context) -> None:
+        """Put paid pictures where they are wanted now: equal tasks, new names, files that have gone. Costs nothing."""
+        moves: list[tuple[TaskRow, list[OutputRow]]] = []
+        for task in self.ledger.done_tasks():
+            rows = self.ledger.outputs_of(task.slot)
+            right = [row.planned for row in rows] == list(task.paths) and all(row.key == task.key for row in rows)
+            if not right or any(self.outputs.missing(row.path) for row in rows):
+                moves.append((task, rows))
+        for task, rows in moves:
+            if rows:
+                self.ledger.disown(task.slot)
+        placed: set[str] = set()
+        for task, _ in moves:
+            try:
+                outputs = await place_task(context, task, self.ledger.raws_of(task.key))
+            except InTheWay as problem:
+                context.note_once(f"{problem}; move it away and run again, which costs nothing")
+                continue
+            self.ledger.deliver(outputs)
+            placed.update(output.path for output in outputs)
+        for _, rows in moves:
+            for row in rows:
+                if row.path not in placed and not self.ledger.owns(row.path):
+                    self.outputs.remove(row.path, row.sha256)
+
+    def _close(self, context: Context) -> RunSummary:
+        states = Counter(dict.fromkeys(State, 0))
+        code, reason = ExitCode.STORAGE, context.stop_message
+        try:
+            self.ledger.recover()
+            states = self.ledger.states()
+            code = exit_code(context.stop, states, self.held_back)
+            self.ledger.end_run(code, reason)
+        except StorageError as error:
+            reason = reason or str(error)
+        return RunSummary(
+            run_id=self.run_id,
+            exit_code=code,
+            states=states,
+            spent=MicroUSD(context.budget.spent - self.spent_before),
+            spent_before=self.spent_before,
+            at_risk=context.budget.held,
+            budget=context.budget.limit or ZERO,
+            held_back=self.held_back,
+            reason=reason,
+            notes=tuple(context.progress.notes),
+        )
+
+    def _make_folders(self) -> None:
+        for folder in (self.plan.workspace.state, self.plan.workspace.ledger.parent):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+    def _holds(self, sha256: str) -> bool:
+        with closing(Ledger(self.plan.workspace.ledger)) as reader:
+            return reader.holds(sha256)
+
+
+def exit_code(stop: StopReason | None, states: Mapping[State, int], held_back: int) -> ExitCode:
+    """What a run's end means for the shell. If several apply: storage, account, signal, unknown, limit, failed."""
+    match stop:
+        case StopReason.STORAGE:
+            return ExitCode.STORAGE
+        case StopReason.ACCOUNT:
+            return ExitCode.ACCOUNT
+        case StopReason.SIGINT:
+            return ExitCode.SIGINT
+        case StopReason.SIGTERM:
+            return ExitCode.SIGTERM
+        case StopReason.BUDGET | StopReason.BREAKER | None:
+            pass
+    if states[State.UNKNOWN] or states[State.SENDING]:
+        return ExitCode.UNKNOWN
+    if stop is not None or held_back or any(states[s] for s in (State.PENDING, State.ACCEPTED, State.FETCHING)):
+        return ExitCode.LIMIT
+    if any(states[state] for state in (State.FAILED, State.SUSPECT, State.LOST)):
+        return ExitCode.SOME_FAILED
+    return ExitCode.DONE
+
+
+def _limits(plan: Plan, options: RunOptions, connected: Connected) -> Limits:
+    """The manifest's limits, the provider's where the manifest says nothing, the options over both."""
+    given = plan.manifest.limits_given
+    limits = replace(
+        plan.manifest.limits, **{name: value for name, value in connected.limits.items() if name not in given}
+    )
+    if options.in_flight is not None:
+        limits = replace(limits, in_flight=options.in_flight)
+    if options.requests_per_minute is not None:
+        limits = replace(limits, requests_per_minute=options.requests_per_minute)
+    return limits
+
+
+def _wanted(entries: Iterable[Entry]) -> Iterator[tuple[TaskRow, Request, Quote]]:
+    """What is recorded: everything but changed tasks, which keep what they were bought as."""
+    for entry in entries:
+        if entry.verdict is not Verdict.CHANGED:
+            yield entry.row(), entry.request, entry.quote
+
+
+def _chunks(values: Iterator[T], size: int) -> Iterator[list[T]]:
+    while chunk := list(islice(values, size)):
+        yield chunk

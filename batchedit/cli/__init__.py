@@ -1,0 +1,52 @@
+"""The command line: parse, one call, print. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from batchedit.cli.commands import cli
+from batchedit.errors import BatchEditError, ExitCode
+
+
+def main() -> None:
+    """Entry point of `batchedit`: runs one command and ends the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code. Errors go to stderr as sentences, without a traceback."""
+    debug = "--debug" in arguments
+    try:
+        result = cli.main(args=arguments, prog_name="batchedit", standalone_mode=False)
+        return int(result) if isinstance(result, int) else int(ExitCode.DONE)
+    except click.exceptions.Abort:
+        click.echo("stopped; nothing was sent", err=True)
+        return int(ExitCode.SIGINT)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on from here", err=True)
+        return int(ExitCode.SIGINT)
+    except click.ClickException as error:
+        error.show()
+        return int(ExitCode.USAGE)
+    except BrokenPipeError:
+        # The reader of our output has gone, as with `| head`; there is nobody left to tell.
+        sys.stderr.close()
+        return int(ExitCode.DONE)
+    except BatchEditError as error:
+        if debug:
+            raise
+        click.echo(str(error), err=True)
+        return int(error.exit_code)
+    except Exception as error:  # the last resort of the last line: a bug becomes a sentence and exit code 1
+        if debug:
+            raise
+        from batchedit.redaction import redact
+
+        click.echo(
+            f"a bug in batchedit: {type(error).__name__}: {redact(str(error))}\n"
+            "  the ledger is consistent; run again with --debug to see where, and please report it",
+            err=True,
+        )
+        return int(ExitCode.BUG)

@@ -1,0 +1,189 @@
+"""The commands: each one parses, makes one call, and prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchedit.cli.options import DEBUG, JSON, manifest_options, plan_from, survey_from
+from batchedit.errors import ExitCode, ManifestError, UsageError
+from batchedit.money import parse_usd
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="batchedit")
+def cli() -> None:
+    """
+    Bulk image edits through a paid API: paid once, kept, within budget, resumable.
+
+    \b
+      batchedit run jobs.csv --out out                     a spreadsheet
+      batchedit run "in/*.jpg" --prompt "white background" --out out
+      batchedit plan night.yaml                            what would it cost?
+      batchedit run night.yaml --budget 25                 do it, or go on with it
+      batchedit report out                                 where did the money go?
+    """
+
+
+@cli.command()
+@manifest_options
+@JSON
+def check(as_json: bool, **flags: Any) -> int:
+    """
+    List everything that is wrong with MANIFEST, for free.
+
+    Reads every row and decodes every local picture. Exit code 2 if there are problems.
+    """
+    import json
+
+    from batchedit.checking import check_pictures
+    from batchedit.cli.printing import plan_text, problem_json, say_warnings
+    from batchedit.planner import settle
+
+    try:
+        plan = survey_from(flags)
+        check_pictures(plan)
+        settle(plan)
+    except ManifestError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps([problem_json(problem) for problem in error.problems], indent=2, ensure_ascii=False))
+        return ExitCode.USAGE
+    if as_json:
+        click.echo(json.dumps([problem_json(problem) for problem in plan.findings.warnings], indent=2))
+    else:
+        say_warnings(plan)
+        click.echo(plan_text(plan))
+        click.echo("  no problem found, nothing was sent")
+    return ExitCode.DONE
+
+
+@cli.command()
+@manifest_options
+@JSON
+@click.option("--exit-code", "use_exit_code", is_flag=True, help="Return 10 if there is something to buy.")
+def plan(as_json: bool, use_exit_code: bool, **flags: Any) -> int:
+    """Show what `run` would do with MANIFEST, and what it would cost. Sends and writes nothing."""
+    from batchedit.cli.printing import plan_json, plan_text, say_warnings
+
+    made = plan_from(flags)
+    if as_json:
+        click.echo(plan_json(made))
+    else:
+        say_warnings(made)
+        click.echo(plan_text(made))
+    return ExitCode.WORK_TO_BUY if use_exit_code and made.figures.purchases else ExitCode.DONE
+
+
+@cli.command()
+@manifest_options
+@JSON
+@click.option("--budget", metavar="DOLLARS", help="Never let spent and at risk pass this amount.")
+@click.option("--rate", type=click.IntRange(min=1), metavar="N", help="Most edits started per minute.")
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most edits in flight.")
+@click.option("--grace", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
+              help="After Ctrl-C, how long what is in flight may go on.")  # fmt: skip
+@click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
+@click.option("--no-input", is_flag=True, help="Never ask.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | None, grace: float, yes: bool,
+        no_input: bool, quiet: bool, **flags: Any) -> int:  # fmt: skip
+    """
+    Do what MANIFEST asks for, or go on with it.
+
+    The same command starts, resumes and finishes. Run again when all is done, it sends nothing.
+    MANIFEST is a YAML, CSV or JSON Lines file, a folder, a picture, or a glob in quotes.
+    """
+    from batchedit.batch import RunOptions, run_plan_sync
+    from batchedit.cli.consent import agree
+    from batchedit.cli.printing import ProgressLine, end_json, end_text, plan_text, say_warnings
+
+    try:
+        limit = None if budget is None else parse_usd(budget)
+    except ValueError as error:
+        raise UsageError(f"--budget: {error}") from None
+    made = plan_from(flags)
+    say_warnings(made)
+    if not as_json:
+        click.echo(plan_text(made), err=True)
+    figures = made.figures
+    if figures.purchases and not made.rehearsal:
+        agreed = limit if limit is not None else made.manifest.budget
+        agree(requests=figures.purchases, high=figures.quote.high, limit=agreed, yes=yes, may_ask=not no_input)
+    progress = ProgressLine(quiet=quiet or as_json)
+    try:
+        summary = run_plan_sync(
+            made,
+            RunOptions(
+                budget=limit,
+                in_flight=concurrency,
+                requests_per_minute=rate,
+                grace_seconds=grace,
+                handle_signals=True,
+            ),
+            observer=progress,
+        )
+    finally:
+        progress.close()
+    click.echo(end_json(made, summary) if as_json else end_text(made, summary))
+    return summary.exit_code
+
+
+@cli.command()
+@click.argument("ledger", default="out")
+@JSON
+@DEBUG
+def status(ledger: str, as_json: bool, debug: bool) -> int:
+    """
+    Say where things stand in LEDGER (a file or an output folder), also while a run is going on.
+    """
+    from batchedit.report import render_report
+
+    click.echo(render_report(ledger, by=(), form="json" if as_json else "text"))
+    return ExitCode.DONE
+
+
+@cli.command()
+@click.argument("ledger", default="out")
+@click.option("--by", help="Labels, or day, edit, variant, quality, size, model; separated by commas.")
+@JSON
+@DEBUG
+def report(ledger: str, by: str | None, as_json: bool, debug: bool) -> int:
+    """
+    Say where the money went in LEDGER (a file or an output folder): by label and by day.
+    """
+    from batchedit.report import render_report
+
+    names = None if by is None else [name.strip() for name in by.split(",") if name.strip()]
+    click.echo(render_report(ledger, by=names, form="json" if as_json else "text"))
+    return ExitCode.DONE
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--seed", default="0", show_default=True, help="Decides every random draw.")
+@click.option("--state", type=click.Path(path_type=Path), help="Folder to keep its books in; else in memory.")
+@click.option("--switch", "switches", multiple=True, metavar="NAME=VALUE",
+              help="How the API behaves, such as list_lag=5 or latency=1,3. Repeatable.")  # fmt: skip
+@click.option("--fault", "faults", multiple=True, metavar="NAME=PROBABILITY",
+              help="What goes wrong, such as answer_lost=0.1. Repeatable.")  # fmt: skip
+@DEBUG
+def emulate(host: str, port: int, seed: str, state: Path | None, switches: tuple[str, ...],
+            faults: tuple[str, ...], debug: bool) -> int:  # fmt: skip
+    """
+    Serve the provider's API on this machine, with real pictures and its own bill.
+
+    What it billed is at /emulator/audit.
+    """
+    from batchedit.cli.emulating import make_emulator
+    from batchedit.emulator.serve import serve
+
+    emulator = make_emulator(seed=seed, state=state, switches=switches, faults=faults)
+    try:
+        serve(emulator, host=host, port=port, on_ready=lambda url: click.echo(f"serving on {url}"))
+    finally:
+        emulator.close()
+    return ExitCode.DONE

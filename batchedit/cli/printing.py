@@ -1,0 +1,242 @@
+"""What the commands say: plans, progress, ends."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchedit.errors import ExitCode, Problem
+from batchedit.lifecycle import State
+from batchedit.money import decimal_text, format_usd
+from batchedit.plan import Verdict
+from batchedit.report.text import state_counts
+
+if TYPE_CHECKING:
+    from batchedit.batch import RunSummary
+    from batchedit.context import Progress
+    from batchedit.planner import Plan
+
+_PLAIN_EVERY_SECONDS = 30.0
+_VERDICTS = {
+    Verdict.NEW: "to buy",
+    Verdict.RETRY: "to try again",
+    Verdict.DUPLICATE: "equal to another task: bought once, delivered to each",
+    Verdict.DONE: "done already",
+    Verdict.DELIVER: "paid already: delivered again at no cost",
+    Verdict.IN_FLIGHT: "in flight at the provider: followed at no cost",
+    Verdict.UNKNOWN: "outcome unknown: the provider is asked, nothing is bought",
+    Verdict.CHANGED: "changed since they were bought: not bought again without --changed",
+    Verdict.FAILED: "refused for good",
+    Verdict.SUSPECT: "paid, but not what was asked for",
+    Verdict.LOST: "paid and lost",
+}
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan for people."""
+    figures = plan.figures
+    lines = [f"{plan.manifest.name}: {_count(figures.tasks, 'task')} for {plan.workspace.root}"]
+    for verdict, words in _VERDICTS.items():
+        if figures.counts[verdict]:
+            lines.append(f"  {figures.counts[verdict]:>7}  {words}")
+    lines += [f"           {slot}: {what}" for slot, what in figures.changed[:5]]
+    lines += [f"           {slot}: {why}" for slot, why in figures.failed[:5]]
+    if figures.purchases:
+        money = "rehearsal money" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.version}"
+        lines.append(f"  quote    {_range(plan)} for {_count(figures.pictures, 'picture')} ({money})")
+    else:
+        lines.append("  nothing to buy")
+    lines += skipped_lines(plan)
+    if plan.manifest.budget is not None:
+        lines.append(f"  budget   {format_usd(plan.manifest.budget)}")
+    return "\n".join(lines)
+
+
+def plan_json(plan: Plan) -> str:
+    """A plan for programs."""
+    figures = plan.figures
+    return json.dumps(
+        {
+            "version": 1,
+            "name": plan.manifest.name,
+            "out": str(plan.workspace.root),
+            "rehearsal": plan.rehearsal,
+            "tasks": figures.tasks,
+            "counts": {str(verdict): figures.counts[verdict] for verdict in Verdict},
+            "requests_to_buy": figures.purchases,
+            "pictures_to_buy": figures.pictures,
+            "quote": {"low": decimal_text(figures.quote.low), "high": decimal_text(figures.quote.high)},
+            "currency": "USD",
+            "price_list": plan.prices.version,
+            "skipped": [{"place": str(skip.place), "reason": skip.reason} for skip in plan.findings.skipped],
+            "warnings": [problem_json(problem) for problem in plan.findings.warnings],
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def skipped_lines(plan: Plan) -> list[str]:
+    """Rows that make no task, by reason, with their places."""
+    reasons: dict[str, list[str]] = {}
+    for skip in plan.findings.skipped:
+        reasons.setdefault(skip.reason, []).append(str(skip.place))
+    lines = []
+    for reason, places in reasons.items():
+        shown = ", ".join(places[:6]) + (f" and {len(places) - 6} more" if len(places) > 6 else "")
+        lines.append(f"  {len(places):>7}  skipped, {reason}: {shown}")
+    return lines
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """A problem for editors and CI."""
+    return {
+        "file": problem.place.file,
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "field": problem.field,
+        "value": problem.value,
+        "code": problem.code,
+        "message": problem.message,
+        "hint": problem.hint,
+        "count": problem.count,
+        "warning": problem.warning,
+    }
+
+
+def say_warnings(plan: Plan) -> None:
+    """Warnings go to stderr."""
+    for warning in plan.findings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def end_text(plan: Plan, summary: RunSummary) -> str:
+    """The end of a run for people: what happened, what it cost, what to do next."""
+    lines = [
+        f"{_HEAD.get(summary.exit_code, 'stopped')}: {state_counts(summary.states.items())}"
+        f"   (exit code {int(summary.exit_code)})"
+    ]
+    earlier = f" and {format_usd(summary.spent_before)} by the runs that it continues" if summary.spent_before else ""
+    money = "rehearsal money" if plan.rehearsal else "real money"
+    lines.append(
+        f"spent {format_usd(summary.spent)}{earlier}, at risk {format_usd(summary.at_risk)},"
+        f" budget {format_usd(summary.budget)} ({money})"
+    )
+    if summary.reason:
+        lines.append(summary.reason)
+    lines += summary.notes
+    if summary.states[State.UNKNOWN]:
+        lines.append(
+            f"{_count(summary.states[State.UNKNOWN], 'request')} with an unknown outcome: money may be out; they are"
+            " held, and never sent again blindly. The next run asks the provider again."
+        )
+    if summary.held_back:
+        lines.append(f"{_count(summary.held_back, 'task')} changed since bought: add --changed to buy them again")
+    lines.append(f"pictures: {plan.workspace.root}")
+    lines.append(f"report:   batchedit report {shlex.quote(str(_shown(plan)))}")
+    return "\n".join(lines)
+
+
+def end_json(plan: Plan, summary: RunSummary) -> str:
+    """The end of a run for programs."""
+    return json.dumps(
+        {
+            "version": 1,
+            "run": summary.run_id,
+            "exit_code": int(summary.exit_code),
+            "states": {str(state): count for state, count in summary.states.items()},
+            "spent": decimal_text(summary.spent),
+            "spent_before": decimal_text(summary.spent_before),
+            "at_risk": decimal_text(summary.at_risk),
+            "budget": decimal_text(summary.budget),
+            "currency": "USD",
+            "rehearsal": plan.rehearsal,
+            "held_back": summary.held_back,
+            "reason": summary.reason,
+            "notes": list(summary.notes),
+            "out": str(plan.workspace.root),
+            "ledger": str(plan.workspace.ledger),
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+class ProgressLine:
+    """Progress on stderr: a tqdm bar on a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._terminal = sys.stderr.isatty()
+        self._last = time.monotonic()  # noqa: TID251  how often a person is told is no part of a run
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where the run stands."""
+        if self._quiet:
+            return
+        if self._terminal:
+            self._show_bar(progress)
+        elif time.monotonic() - self._last >= _PLAIN_EVERY_SECONDS:  # noqa: TID251  as above
+            self._last = time.monotonic()  # noqa: TID251  as above
+            click.echo(progress_text(progress), err=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show_bar(self, progress: Progress) -> None:
+        finished = progress.done + progress.failed + progress.suspect + progress.lost
+        if self._bar is None:
+            import tqdm
+
+            tqdm.tqdm.monitor_interval = 0
+            self._bar = tqdm.tqdm(
+                total=progress.total, initial=finished, unit="edit", smoothing=0.05, mininterval=0.2, leave=False
+            )
+        self._bar.set_postfix_str(
+            f"{progress.in_flight} in flight, {progress.failed} failed, {progress.unknown} unknown,"
+            f" {format_usd(progress.spent)}",
+            refresh=False,
+        )
+        self._bar.update(finished - self._bar.n)
+
+
+def progress_text(progress: Progress) -> str:
+    """One plain line."""
+    return (
+        f"{progress.done} of {progress.total} done, {progress.failed} failed, {progress.unknown} unknown,"
+        f" {progress.in_flight} in flight, spent {format_usd(progress.spent)}, held {format_usd(progress.held)}"
+    )
+
+
+_HEAD = {
+    ExitCode.DONE: "finished",
+    ExitCode.SOME_FAILED: "finished, not everything succeeded",
+    ExitCode.LIMIT: "stopped, work is left",
+    ExitCode.UNKNOWN: "finished, some outcomes are unknown",
+    ExitCode.ACCOUNT: "stopped: the provider refuses the account",
+    ExitCode.STORAGE: "stopped: the disk does not take what must be kept",
+    ExitCode.SIGINT: "interrupted",
+    ExitCode.SIGTERM: "terminated",
+}
+
+
+def _range(plan: Plan) -> str:
+    quote = plan.figures.quote
+    return format_usd(quote.low) if quote.low == quote.high else f"{format_usd(quote.low)} to {format_usd(quote.high)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _shown(plan: Plan) -> Any:
+    workspace = plan.workspace
+    return workspace.root if workspace.ledger.parent == workspace.state else workspace.ledger

@@ -1,0 +1,344 @@
+"""
+Feeding the plan: tasks from the manifest, digests of their pictures, and what the ledger knows about each.
+
+The same walk serves `plan`, which only counts, and `run`, which records what it walks over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchedit.errors import LedgerError, NothingSelected, Place, Problem
+from batchedit.keys import make_request, to_spec, url_identity
+from batchedit.ledger.reader import Ledger
+from batchedit.ledger.records import Standing, TaskRow
+from batchedit.manifest import Findings, Manifest
+from batchedit.model import ImageRef, LocalImage, ProviderSettings, Quote, Request, SourceImage, Task, UrlImage
+from batchedit.outputs import Outputs
+from batchedit.paths import collision_key
+from batchedit.plan import PlanFigures, Verdict, judge, what_changed
+from batchedit.pricing import PriceList, shipped_prices
+from batchedit.providers.registry import is_rehearsal
+from batchedit.sources import FileFacts, SourceProblem, digest_file
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """
+    Where one output folder keeps everything.
+
+    Attributes:
+        root: The output folder.
+        state: The folder ``.batchedit`` in it.
+        ledger: The ledger's file.
+    """
+
+    root: Path
+    state: Path
+    ledger: Path
+
+    @classmethod
+    def at(cls, out: Path | str, *, ledger: Path | str | None = None, rehearse: bool = False) -> Workspace:
+        """The workspace of an output folder; a rehearsal of a real manifest lives in a tree of its own inside."""
+        root = Path(out).absolute()
+        if rehearse:
+            root = root / ".batchedit" / "rehearsal"
+        state = root / ".batchedit"
+        own = Path(ledger).absolute() if ledger is not None and not rehearse else state / "ledger.db"
+        return cls(root=root, state=state, ledger=own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One task with its request, its quote and its verdict."""
+
+    task: Task
+    request: Request
+    quote: Quote
+    verdict: Verdict
+
+    def row(self) -> TaskRow:
+        """The task as the ledger keeps it."""
+        task = self.task
+        return TaskRow(
+            slot=task.slot,
+            item_id=task.item.id,
+            edit=task.edit,
+            variant=task.variant,
+            key=self.request.key,
+            labels=task.labels,
+            paths=task.outputs,
+            place=str(task.place),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """
+    What a run of a manifest would do; made by `make_plan`, carried out by `run_plan`.
+
+    Attributes:
+        settings: The provider to be used.
+        figures: Counts and money.
+        findings: Warnings and skipped rows.
+        accept_changed: Tasks whose content changed since they were bought are bought again.
+    """
+
+    manifest: Manifest
+    workspace: Workspace
+    settings: ProviderSettings
+    prices: PriceList
+    figures: PlanFigures
+    findings: Findings
+    accept_changed: bool = False
+    digests: dict[Path, FileFacts] = field(default_factory=dict, repr=False)
+    signed_urls: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def rehearsal(self) -> bool:
+        """True if no real money is involved."""
+        return is_rehearsal(self.settings)
+
+    @property
+    def world(self) -> str:
+        """The world of its ledger: ``real`` or ``rehearsal``."""
+        return "rehearsal" if self.rehearsal else "real"
+
+
+def make_plan(
+    manifest: Manifest,
+    *,
+    out: Path | str = "out",
+    ledger: Path | str | None = None,
+    rehearse: bool = False,
+    accept_changed: bool = False,
+    prices: PriceList | None = None,
+) -> Plan:
+    """
+    Compare a manifest with its ledger. Reads pictures to identify them; sends and writes nothing.
+
+    Args:
+        out: The output folder; it need not exist.
+        ledger: The ledger's file, None for the one in the output folder.
+        rehearse: Use the built-in provider and a tree of its own, whatever the manifest says.
+        accept_changed: Buy tasks again whose content has changed since they were bought.
+        prices: None for the list that comes with the package.
+
+    Raises:
+        ManifestError: with every problem of the manifest.
+        NothingSelected: if it holds no task.
+        LedgerError: if the ledger is damaged, newer, or of the other world.
+    """
+    plan = survey(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
+    settle(plan)
+    return plan
+
+
+def settle(plan: Plan) -> None:
+    """
+    Refuse a plan that cannot be carried out.
+
+    Raises:
+        ManifestError: with every problem found so far.
+        NothingSelected: if it holds no task.
+    """
+    plan.findings.raise_if_problems()
+    if not plan.figures.tasks:
+        skipped = len(plan.findings.skipped)
+        raise NothingSelected(
+            f"{plan.manifest.source} holds no task" + (f" ({skipped} rows were skipped)" if skipped else "")
+        )
+
+
+def survey(
+    manifest: Manifest,
+    *,
+    out: Path | str,
+    ledger: Path | str | None,
+    rehearse: bool,
+    accept_changed: bool = False,
+    prices: PriceList | None = None,
+) -> Plan:
+    """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
+    settings = manifest.provider
+    replaced = rehearse and not is_rehearsal(settings)
+    if replaced:
+        # Everything that changes what is bought stays; only who sells it is another.
+        settings = ProviderSettings(name="rehearsal", api=settings.api, model=settings.model, size_as=settings.size_as)
+    plan = Plan(
+        manifest=manifest,
+        workspace=Workspace.at(out, ledger=ledger, rehearse=replaced),
+        settings=settings,
+        prices=prices or shipped_prices(),
+        figures=PlanFigures(),
+        findings=Findings(),
+        accept_changed=accept_changed,
+    )
+    reader = Ledger(plan.workspace.ledger) if plan.workspace.ledger.exists() else None
+    try:
+        if reader is not None and reader.world() != plan.world:
+            raise LedgerError(
+                f"{plan.workspace.root} holds a {reader.world()} run; a {plan.world} one does not mix with it",
+                hint="name another folder with --out",
+            )
+        for entry in walk(plan, reader, plan.findings):
+            _count(plan.figures, entry, reader)
+    finally:
+        if reader is not None:
+            reader.close()
+    return plan
+
+
+def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entry]:
+    """
+    Every task of the manifest with its verdict; problems go to `findings` and yield no entry.
+
+    Args:
+        reader: The ledger as it is now, None if there is none yet.
+    """
+    # A rehearsal charges what the provider it stands for would charge.
+    seller = "runflow" if plan.rehearsal else plan.settings.name
+    seen: set[str] = set()
+    owners: dict[str, Place] = {}
+    outputs = Outputs.for_checks(plan.workspace.root, reader.holds if reader is not None else lambda _: False)
+    for task in plan.manifest.tasks(findings):
+        request = _request(plan, task, findings)
+        if request is None or not _paths_are_free(task, owners, outputs, reader, findings):
+            continue
+        verdict = _verdict(plan, task, request, reader, outputs, seen)
+        seen.add(request.key)
+        yield Entry(
+            task=task,
+            request=request,
+            quote=plan.prices.quote(seller, request.model, request.params),
+            verdict=verdict,
+        )
+
+
+def _request(plan: Plan, task: Task, findings: Findings) -> Request | None:
+    images = [
+        _source(plan, task, "image" if n == 0 else "references", ref, findings) for n, ref in enumerate(task.images)
+    ]
+    mask = _source(plan, task, "mask", task.mask, findings) if task.mask is not None else None
+    known = tuple(image for image in images if image is not None)
+    if len(known) != len(images) or (task.mask is not None and mask is None):
+        return None
+    return make_request(
+        model=plan.settings.model,
+        prompt=task.prompt,
+        images=known,
+        mask=mask,
+        params=task.params,
+        inline=task.inline,
+    )
+
+
+def _source(plan: Plan, task: Task, field: str, ref: ImageRef, findings: Findings) -> SourceImage | None:
+    if isinstance(ref, UrlImage):
+        identity = url_identity(ref.url)
+        if identity != f"url:{ref.url}":
+            plan.signed_urls[identity] = ref.url
+        return SourceImage(identity=identity, ref=ref)
+    facts = plan.digests.get(ref.path)
+    if facts is None:
+        try:
+            facts = digest_file(ref.path)
+        except SourceProblem as problem:
+            findings.problem(
+                Problem(
+                    place=task.place,
+                    code="unreadable-image",
+                    field=field,
+                    value=str(ref),
+                    message=f"{ref} {problem}",
+                )
+            )
+            return None
+        plan.digests[ref.path] = facts
+    return SourceImage(identity=f"sha256:{facts.sha256}", ref=LocalImage(ref.path))
+
+
+def _paths_are_free(
+    task: Task, owners: dict[str, Place], outputs: Outputs, reader: Ledger | None, findings: Findings
+) -> bool:
+    """No two tasks may deliver to one name, and no name may be taken by a file that is not ours."""
+    own = {output.path for output in reader.outputs_of(task.slot)} if reader is not None else set()
+    free = True
+    for path in task.outputs:
+        key = collision_key(path)
+        other = owners.setdefault(key, task.place)
+        if other is not task.place:
+            free = False
+            findings.problem(
+                Problem(
+                    place=task.place,
+                    code="output-collision",
+                    field="output",
+                    value=path,
+                    message=f"the output {path!r} is also that of {other}",
+                    hint="add {{ id }}, {{ variant }} or another column to the output template",
+                )
+            )
+        elif path not in own and outputs.blocked(path):
+            free = False
+            findings.problem(
+                Problem(
+                    place=task.place,
+                    code="output-exists",
+                    field="output",
+                    value=path,
+                    message=f"{outputs.root / path} exists and is not a file of this ledger",
+                    hint="move it away or change the output template; nothing is ever overwritten",
+                )
+            )
+    return free
+
+
+def _verdict(
+    plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Outputs, seen: set[str]
+) -> Verdict:
+    standing = reader.standing(request.key) if reader is not None else None
+    return judge(
+        state=standing.state if standing else None,
+        retryable=standing.retryable if standing else True,
+        seen_before=request.key in seen,
+        changed=_bought_otherwise(task, request, reader) is not None,
+        accept_changed=plan.accept_changed,
+        delivered=reader is not None and _is_delivered(task, request, reader, outputs),
+    )
+
+
+def _bought_otherwise(task: Task, request: Request, reader: Ledger | None) -> str | None:
+    """The key under which this slot was bought before, if that was with other content."""
+    old = reader.key_of(task.slot) if reader is not None else None
+    if reader is None or old is None or old == request.key:
+        return None
+    standing: Standing | None = reader.standing(old)
+    return old if standing is not None and standing.bought else None
+
+
+def _is_delivered(task: Task, request: Request, reader: Ledger, outputs: Outputs) -> bool:
+    rows = reader.outputs_of(task.slot)
+    return (
+        [row.planned for row in rows] == list(task.outputs)
+        and all(row.key == request.key for row in rows)
+        and not any(outputs.missing(row.path) for row in rows)
+    )
+
+
+def _count(figures: PlanFigures, entry: Entry, reader: Ledger | None) -> None:
+    figures.add(entry.verdict, entry.quote, entry.request.params.samples)
+    if reader is None:
+        return
+    if entry.verdict is Verdict.CHANGED and len(figures.changed) < _SHOWN:
+        old = _bought_otherwise(entry.task, entry.request, reader)
+        assert old is not None
+        figures.changed.append((entry.task.slot, what_changed(reader.spec(old), json.loads(to_spec(entry.request)))))
+    elif entry.verdict is Verdict.FAILED and len(figures.failed) < _SHOWN:
+        standing = reader.standing(entry.request.key)
+        figures.failed.append((entry.task.slot, standing.reason if standing else ""))

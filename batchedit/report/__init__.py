@@ -1,0 +1,38 @@
+"""Where the money went: figures from a ledger as text or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from batchedit.ledger.reader import Ledger
+from batchedit.report.as_json import figures_json
+from batchedit.report.text import report_text
+from batchedit.summary import summarize
+
+
+def render_report(
+    ledger: Path | str, *, by: Iterable[str] | None = None, form: Literal["text", "json"] = "text"
+) -> str:
+    """
+    The cost report of one ledger. Reads only, also while a run is going on.
+
+    Args:
+        ledger: The ledger's file, or the output folder that holds it.
+        by: Names of labels, or ``day``, ``edit``, ``variant``, ``quality``, ``size``, ``model``; None for every label
+            and the day.
+        form: ``text`` for people, ``json`` for programs.
+
+    Raises:
+        LedgerError: if there is no ledger, or it cannot be used.
+    """
+    path = Path(ledger)
+    if path.is_dir():
+        path = path / ".batchedit" / "ledger.db"
+    with Ledger(path) as reader:
+        figures = summarize(reader.costs(), reader.tasks(), by=by)
+        runs, world = reader.runs(), reader.world()
+    if form == "json":
+        return figures_json(figures, runs, world)
+    return report_text(figures, runs, world)

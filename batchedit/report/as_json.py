@@ -1,0 +1,67 @@
+"""Figures as JSON: a versioned form, money as decimal strings in dollars."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from batchedit.ledger.records import RunRow
+from batchedit.money import decimal_text
+from batchedit.summary import Figures, Money
+
+REPORT_VERSION = 1
+
+
+def figures_json(figures: Figures, runs: Sequence[RunRow], world: str) -> str:
+    """The report for programs."""
+    data = {
+        "version": REPORT_VERSION,
+        "currency": "USD",
+        "world": world,
+        "tasks": {str(state): count for state, count in sorted(figures.tasks.items())},
+        "total": _money(figures.total),
+        "basis": {name: decimal_text(amount) for name, amount in sorted(figures.basis.items())},
+        "avoided": decimal_text(figures.avoided),
+        "by": {
+            name: {value: _money(money) for value, money in sorted(groups.items())}
+            for name, groups in figures.by.items()
+        },
+        "not_done": [
+            {
+                "state": str(group.state),
+                "code": group.code,
+                "reason": group.reason,
+                "count": group.count,
+                "first": group.slots,
+            }
+            for group in figures.failures
+        ],
+        "runs": [_run(run) for run in runs],
+    }
+    return json.dumps(data, indent=2, ensure_ascii=False)
+
+
+def _money(money: Money) -> dict[str, Any]:
+    return {
+        "requests": money.requests,
+        "attempts": money.attempts,
+        "pictures": money.pictures,
+        "spent": decimal_text(money.spent),
+        "at_risk": decimal_text(money.at_risk),
+        "unpriced": decimal_text(money.unpriced),
+        "wasted": decimal_text(money.wasted),
+    }
+
+
+def _run(run: RunRow) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "manifest": run.manifest,
+        "provider": run.provider,
+        "budget": None if run.budget is None else decimal_text(run.budget),
+        "exit_code": run.exit_code,
+        "stop_reason": run.stop_reason,
+    }

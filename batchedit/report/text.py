@@ -1,0 +1,102 @@
+"""Figures as a text table that fits 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from batchedit.ledger.records import RunRow
+from batchedit.lifecycle import State
+from batchedit.money import decimal_text, format_usd
+from batchedit.summary import Figures, Money
+
+_ORDER = (
+    State.DONE,
+    State.PENDING,
+    State.SENDING,
+    State.ACCEPTED,
+    State.FETCHING,
+    State.UNKNOWN,
+    State.SUSPECT,
+    State.LOST,
+    State.FAILED,
+)
+
+
+def report_text(figures: Figures, runs: Sequence[RunRow], world: str) -> str:
+    """The report for people."""
+    lines = []
+    if world == "rehearsal":
+        lines += ["REHEARSAL: no real money was spent; the prices are what the provider would have charged.", ""]
+    lines += _totals(figures)
+    for name, groups in figures.by.items():
+        lines += ["", *_table(name, groups, figures.total)]
+    if figures.failures:
+        lines += ["", "not done, by reason"]
+        for group in figures.failures[:12]:
+            slots = ", ".join(group.slots) + (", ..." if group.count > len(group.slots) else "")
+            lines += [f"  {group.count:>6}  {group.state}: {_fit(group.reason, 80)}", f"          {_fit(slots, 88)}"]
+    if runs:
+        last = runs[-1]
+        ended = f"ended {last.ended_at}" if last.ended_at else "has not ended, or was killed"
+        code = "" if last.exit_code is None else f", exit code {last.exit_code}"
+        lines += [
+            "",
+            f"{len(runs)} run{'s' if len(runs) != 1 else ''}; the last began {last.started_at}, {ended}{code}",
+        ]
+        if last.stop_reason:
+            lines += [f"  {last.stop_reason}"]
+    return "\n".join(lines)
+
+
+def state_counts(counts: Iterable[tuple[State, int]]) -> str:
+    """``done 12  failed 1``: the states that occur, in the order of interest."""
+    known = dict(counts)
+    return "  ".join(f"{state} {known[state]}" for state in _ORDER if known.get(state))
+
+
+def _totals(figures: Figures) -> list[str]:
+    total = figures.total
+    computed = figures.basis["computed"]
+    basis = f"  ({format_usd(computed)} of it computed from the price list)" if computed else ""
+    lines = [
+        f"tasks      {figures.tasks.total()}: {state_counts(figures.tasks.items()) or 'none'}",
+        f"pictures   {total.pictures} kept, from {total.attempts} attempts at {total.requests} requests",
+        f"spent      {format_usd(total.spent)}{basis}",
+        f"at risk    {format_usd(total.at_risk)}{_risk(total)}",
+    ]
+    if total.wasted:
+        lines.append(f"wasted     {format_usd(total.wasted)}  (paid without a usable picture; part of spent)")
+    if figures.avoided:
+        lines.append(f"avoided    {format_usd(figures.avoided)}  (equal tasks bought once; an estimate)")
+    return lines
+
+
+def _risk(total: Money) -> str:
+    if not total.at_risk:
+        return ""
+    if total.unpriced == total.at_risk:
+        return "  (the provider named no price; this is the rest of the price range)"
+    if total.unpriced:
+        return f"  (open or unknown requests; {format_usd(total.unpriced)} of it because no price was named)"
+    return "  (open or unknown requests, at their worst price)"
+
+
+def _table(name: str, groups: dict[str, Money], total: Money) -> list[str]:
+    width = min(40, max([len(name), 5, *(len(value) for value in groups)]))
+    lines = [f"{name:<{width}}  {'requests':>8}  {'pictures':>8}  {'spent $':>12}  {'at risk $':>10}  {'share':>6}"]
+    for value, money in sorted(groups.items(), key=lambda entry: (-entry[1].spent, entry[0])):
+        lines.append(_row(_fit(value, width), money, total, width))
+    lines.append(_row("total", total, total, width))
+    return lines
+
+
+def _row(value: str, money: Money, total: Money, width: int) -> str:
+    share = f"{100 * money.spent / total.spent:.1f}%" if total.spent else "-"
+    return (
+        f"{value:<{width}}  {money.requests:>8}  {money.pictures:>8}  {decimal_text(money.spent):>12}"
+        f"  {decimal_text(money.at_risk):>10}  {share:>6}"
+    )
+
+
+def _fit(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
