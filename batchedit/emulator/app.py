@@ -105,8 +105,10 @@ class App:
     def _plan(self, method: str, path: str, body: bytes) -> dict[str, dict[str, Any]]:
         """Which faults strike this call."""
         creates = method == "POST" and (path.endswith("/runs") or path.startswith("/v1/run/"))
-        names = ("answer_lost", "answer_cut", "answer_delayed", "error_before", "error_after") if creates else ()
-        if method == "GET" and path.startswith("/v1/runs"):
+        names: tuple[str, ...] = ()
+        if creates:
+            names = ("answer_lost", "answer_cut", "answer_delayed", "error_before", "error_after")
+        elif method == "GET" and path.startswith("/v1/runs"):
             names = ("read_error",)
         data = _json(body)
         reference = str(data.get("client_ref") or "")

@@ -15,7 +15,6 @@ from batchedit.emulator.store import Run
 from batchedit.emulator.validation import check_input
 from batchedit.emulator.wire import Problem, origin_of
 
-_POLL_SECONDS = 0.05
 _BODY_KEYS = {"input", "callback_url", "metadata", "client_ref"}
 
 
@@ -74,9 +73,10 @@ async def run_synchronously(request: Request) -> Response:
     run = _make(service, request, fields, form="run")
     if service.switches.sync_shape == "run":
         return JSONResponse(service.record(run, origin_of(request)))
-    while run.state(service.clock()) in ("queued", "dispatching", "running"):
-        await anyio.sleep(max(_POLL_SECONDS, run.finish_at - service.clock()))
-    if run.state(service.clock()) != "succeeded":
+    if run.stuck:
+        await anyio.sleep_forever()
+    await anyio.sleep(max(0.0, run.finish_at - service.clock()))
+    if run.verdict != "succeeded":
         code, message, _ = run.failure or ("CANCELLED", "cancelled", "")
         raise Problem(422, code, message)
     return JSONResponse(await _sync_body(service, run, origin_of(request)))

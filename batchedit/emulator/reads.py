@@ -81,7 +81,7 @@ async def statuses(request: Request) -> Response:
 
 async def model(request: Request) -> Response:
     """`GET /v1/models/openai/gpt-image-2/edit`: the live schema of the eight fields."""
-    rows = (
+    rows: tuple[tuple[str, str, bool, Any, dict[str, Any]], ...] = (
         ("prompt", "string", True, None, {}),
         ("image_urls", "image_list", True, None, {}),
         ("num_images", "integer", False, 1, {"min": 1, "max": 4}),

@@ -74,7 +74,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _server(emulator: Emulator) -> uvicorn.Server:
     config = uvicorn.Config(
-        Cutting(emulator.app),  # type: ignore[arg-type]  # uvicorn's own ASGI types are narrower than the protocol
+        Cutting(emulator.app),
         log_config=None,
         access_log=False,
         lifespan="off",
