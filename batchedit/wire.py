@@ -133,8 +133,6 @@ class Wire:
             follow_redirects=True,
             max_redirects=5,
         )
-        for client in (self._api, self._put, self._fetch):
-            self._stack.push_async_callback(client.aclose)
         return self
 
     async def __aexit__(
@@ -142,7 +140,9 @@ class Wire:
     ) -> None:
         """Close the clients."""
         with anyio.CancelScope(shield=True):
-            await self._stack.aclose()
+            for client in (self._api, self._put, self._fetch):
+                await client.aclose()
+        await self._stack.__aexit__(kind, error, trace)
 
     async def send(self, send: Send, *, idempotency_key: str | None = None) -> Answer:
         """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -48,9 +48,9 @@ class Overrides:
     def layer(self) -> Layer:
         """The fields as a level of their own."""
         given = {
-            field.name: Given(str(value), True, Place(f"--{field.name}"))
-            for field in fields(self)
-            if field.name != "provider" and (value := getattr(self, field.name)) is not None
+            name: Given(str(value), True, Place(f"--{name}"))
+            for name, value in asdict(self).items()
+            if name != "provider" and value is not None
         }
         return Layer(given)
 

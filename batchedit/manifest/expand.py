@@ -322,9 +322,9 @@ class _Maker:
         problem = _file_problem(path)
         if problem is None:
             return LocalImage(path)
-        if optional and not path.exists():
-            return None
-        self._wrong(place, "missing-image", name, text, f"{path} {problem}")
+        if not optional or path.exists():
+            self._wrong(place, "missing-image", name, text, f"{path} {problem}")
+        return None
 
     def _outputs(self, params: Params) -> tuple[str, ...]:
         given = self._fields.get("output")
