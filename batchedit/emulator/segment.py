@@ -10,8 +10,10 @@ from __future__ import annotations
 from PIL import Image, ImageFilter
 
 _WORK_SIDE = 288
-_THRESHOLD = 22.0
+_THRESHOLD = 14.0
 _SHADOW_FROM = 0.5
+_FULL_LIGHT = 0.9
+_LIT, _SHADED, _PRODUCT = 0, 1, 2
 
 Plane = tuple[float, float, float]
 
@@ -30,9 +32,9 @@ def product_mask(image: Image.Image) -> Image.Image:
         rows = [plane[0] + plane[2] * y for plane in planes]
         for x in range(width):
             at = 3 * (y * width + x)
-            if _distance(data[at], data[at + 1], data[at + 2], x, rows, planes) > _THRESHOLD:
-                marks[y * width + x] = 255
-    mask = Image.frombytes("L", (width, height), bytes(marks))
+            marks[y * width + x] = _kind(data[at], data[at + 1], data[at + 2], x, rows, planes)
+    _keep_dull_insides(marks, width, height)
+    mask = Image.frombytes("L", (width, height), bytes(255 if mark == _PRODUCT else 0 for mark in marks))
     # Specks go, small holes close; a hole as large as a mug's handle stays.
     mask = mask.filter(ImageFilter.MedianFilter(3)).filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(5))
     soft = mask.resize(image.size, Image.Resampling.BICUBIC)
@@ -43,13 +45,38 @@ def _steepen(value: int) -> int:
     return max(0, min(255, round((value - 96) * 255 / 112)))
 
 
-def _distance(red: int, green: int, blue: int, x: int, rows: list[float], planes: list[Plane]) -> float:
-    """How far a pixel is from every shade of the background between full light and shadow."""
+def _kind(red: int, green: int, blue: int, x: int, rows: list[float], planes: list[Plane]) -> int:
+    """Background in full light, background in shadow, or product."""
     back = [row + plane[1] * x for row, plane in zip(rows, planes, strict=True)]
     norm = back[0] * back[0] + back[1] * back[1] + back[2] * back[2] or 1.0
     light = (red * back[0] + green * back[1] + blue * back[2]) / norm
     light = max(_SHADOW_FROM, min(1.04, light))
-    return max(abs(red - light * back[0]), abs(green - light * back[1]), abs(blue - light * back[2]))
+    far = max(abs(red - light * back[0]), abs(green - light * back[1]), abs(blue - light * back[2]))
+    if far > _THRESHOLD:
+        return _PRODUCT
+    return _LIT if light > _FULL_LIGHT else _SHADED
+
+
+def _keep_dull_insides(marks: bytearray, width: int, height: int) -> None:
+    """
+    A shaded patch that no path of background joins to the border is part of the product, such as a highlight on
+    something dark; a lit one is a hole, such as that of a mug's handle.
+    """
+    border = [x + y * width for x in range(width) for y in (0, height - 1)]
+    border += [x + y * width for y in range(height) for x in (0, width - 1)]
+    outside = bytearray(width * height)
+    stack = [at for at in border if marks[at] != _PRODUCT]
+    for at in stack:
+        outside[at] = 1
+    while stack:
+        at = stack.pop()
+        for step in (at - 1, at + 1, at - width, at + width):
+            if 0 <= step < len(marks) and not outside[step] and marks[step] != _PRODUCT:
+                outside[step] = 1
+                stack.append(step)
+    for at, mark in enumerate(marks):
+        if mark == _SHADED and not outside[at]:
+            marks[at] = _PRODUCT
 
 
 def _border_planes(image: Image.Image) -> list[Plane]:
