@@ -22,8 +22,8 @@ def check_pictures(plan: Plan) -> None:
         fields = ["image", *("references" for _ in task.images[1:])]
         facts: list[PictureFacts | None] = []
         for name, ref in zip([*fields, "mask"], [*task.images, task.mask], strict=True):
-            if not isinstance(ref, LocalImage):
-                facts.append(None)
+            if not isinstance(ref, LocalImage) or ref.path not in plan.digests:
+                facts.append(None)  # the provider fetches it, or the plan has found it unreadable already
                 continue
             if ref not in known:
                 known[ref] = _facts(ref)

@@ -1,0 +1,167 @@
+"""Small pictures, the emulator over real sockets, and the command line in and out of process."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image, ImageDraw
+
+from batchedit.cli import run as run_cli
+from batchedit.emulator import Emulator, Faults, Switches
+from batchedit.emulator.serve import run_in_thread
+
+KEY = "rf_live_canary0123456789"
+
+
+def draw_picture(path: Path, colour: tuple[int, int, int], *, side: int = 320) -> Path:
+    """A ball on a plain grey ground; small, so that tests are fast."""
+    image = Image.new("RGB", (side, side), (205, 200, 194))
+    ImageDraw.Draw(image).ellipse((side // 4, side // 4, 3 * side // 4, 3 * side // 4), fill=colour)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+@dataclass
+class Shop:
+    """A folder with pictures in `in/`, where tests write manifests and run commands."""
+
+    root: Path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a text file."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        return path
+
+    def table(self, name: str, rows: list[dict[str, str]]) -> Path:
+        """Write a CSV file."""
+        path = self.root / name
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+    def outputs(self, out: str = "out") -> list[str]:
+        """Relative paths of everything delivered."""
+        root = self.root / out
+        files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        return sorted(str(path) for path in files if path.parts[0] != ".batchedit")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A working folder with three pictures."""
+    for name, colour in {"mug": (40, 90, 160), "shoe": (170, 110, 60), "lamp": (190, 150, 50)}.items():
+        draw_picture(tmp_path / "in" / f"{name}.png", colour)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RUNFLOW_API_KEY", raising=False)
+    return Shop(tmp_path)
+
+
+@pytest.fixture
+def jobs(shop: Shop) -> Path:
+    """The smallest manifest: three edits."""
+    return shop.table(
+        "jobs.csv",
+        [
+            {"id": "0123_1", "image": "in/mug.png", "prompt": "pure white background"},
+            {"id": "0123_2", "image": "in/shoe.png", "prompt": "grayscale"},
+            {"id": "0124_1", "image": "in/lamp.png", "prompt": "mirror it"},
+        ],
+    )
+
+
+@dataclass
+class Result:
+    """What a command returned and printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Its standard output as JSON."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs a command in this process."""
+
+    def call(*arguments: str | Path) -> Result:
+        code = run_cli([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+def command(*arguments: str | Path, cwd: Path, key: str | None = None) -> subprocess.Popen[str]:
+    """Starts the real command in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "RUNFLOW_API_KEY"}
+    if key is not None:
+        environment["RUNFLOW_API_KEY"] = key
+    return subprocess.Popen(
+        [sys.executable, "-m", "batchedit", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@dataclass
+class Served:
+    """An emulator behind a real socket."""
+
+    emulator: Emulator
+    url: str
+
+    def audit(self) -> dict[str, Any]:
+        """Its own bill, over HTTP."""
+        data: dict[str, Any] = httpx.get(f"{self.url}/emulator/audit").json()
+        return data
+
+    def manifest(self, shop: Shop, *, rows: str = "", provider: str = "", name: str = "night.yaml", **more: str) -> Path:
+        """A YAML manifest of the three pictures for this server."""
+        text = (
+            "version: 1\n"
+            f"provider: {{name: runflow, base_url: '{self.url}'{provider}}}\n"
+            "limits: {timeout: 5, list_lag: 0, deadline: 20}\n"
+            "budget: {run: 50}\n"
+            "defaults: {prompt: 'pure white background', quality: low}\n"
+        )
+        text += "".join(f"{key}: {value}\n" for key, value in more.items())
+        text += rows or "sources:\n  - glob: in/*.png\n"
+        return shop.write(name, text)
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
+    """Starts emulators over real sockets, with a key in the environment."""
+    monkeypatch.setenv("RUNFLOW_API_KEY", KEY)
+    with ExitStack() as stack:
+
+        def start(faults: Faults | None = None, **switches: Any) -> Served:
+            switches.setdefault("latency", (0.05, 0.2))
+            emulator = Emulator(switches=Switches(**switches), faults=faults)
+            stack.callback(emulator.close)
+            return Served(emulator, stack.enter_context(run_in_thread(emulator)))
+
+        yield start
