@@ -153,6 +153,7 @@ class _Run:
         self.connected: Connected = connect(
             Setup(
                 settings=plan.settings,
+                limits=plan.manifest.limits,
                 effects=effects,
                 state=workspace.state / "provider",
                 environment=environment,

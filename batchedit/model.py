@@ -293,6 +293,7 @@ class Limits:
         attempts: Most attempts for one request; throttled ones do not count.
         request_timeout_seconds: For one HTTP call of the asynchronous form.
         run_deadline_seconds: How long to poll one run before leaving it to the next start; never a failure.
+        poll_seconds: Before the first look at an accepted run.
         list_lag_seconds: How long the provider's list of runs may lag behind its acceptances.
         max_failures: Stop after this many failed requests in one run; None means never.
     """
@@ -303,6 +304,7 @@ class Limits:
     attempts: int = 5
     request_timeout_seconds: float = 60.0
     run_deadline_seconds: float = 1800.0
+    poll_seconds: float = 2.0
     list_lag_seconds: float = 60.0
     max_failures: int | None = None
 

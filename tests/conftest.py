@@ -140,14 +140,14 @@ class Served:
 
     def manifest(self, shop: Shop, *, rows: str = "", provider: str = "", name: str = "night.yaml", **more: str) -> Path:
         """A YAML manifest of the three pictures for this server."""
-        text = (
-            "version: 1\n"
-            f"provider: {{name: runflow, base_url: '{self.url}'{provider}}}\n"
-            "limits: {timeout: 5, list_lag: 0, deadline: 20}\n"
-            "budget: {run: 50}\n"
-            "defaults: {prompt: 'pure white background', quality: low}\n"
-        )
-        text += "".join(f"{key}: {value}\n" for key, value in more.items())
+        keys = {
+            "limits": "{timeout: 5, list_lag: 0, deadline: 20, poll: 0.1}",
+            "budget": "{run: 50}",
+            "defaults": "{prompt: 'pure white background', quality: low}",
+            **more,
+        }
+        text = f"version: 1\nprovider: {{name: runflow, base_url: '{self.url}'{provider}}}\n"
+        text += "".join(f"{key}: {value}\n" for key, value in keys.items())
         text += rows or "sources:\n  - glob: in/*.png\n"
         return shop.write(name, text)
 

@@ -34,6 +34,7 @@ _LIMITS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "attempts": ("attempts", int),
     "timeout": ("request_timeout_seconds", float),
     "deadline": ("run_deadline_seconds", float),
+    "poll": ("poll_seconds", float),
     "list_lag": ("list_lag_seconds", float),
     "max_fail": ("max_failures", int),
 }

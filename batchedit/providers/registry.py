@@ -11,7 +11,7 @@ from typing import Any
 
 from batchedit.effects import Effects
 from batchedit.errors import UsageError
-from batchedit.model import ProviderSettings
+from batchedit.model import Limits, ProviderSettings
 from batchedit.providers.base import Provider
 from batchedit.wire import Endpoint
 
@@ -28,11 +28,13 @@ class Setup:
     What a provider may use to get ready.
 
     Attributes:
+        limits: As the manifest sets them.
         state: A folder of its own beside the ledger; it may not exist yet.
         environment: For keys.
     """
 
     settings: ProviderSettings
+    limits: Limits
     effects: Effects
     state: Path
     environment: Mapping[str, str]

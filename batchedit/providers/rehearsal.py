@@ -37,7 +37,7 @@ def create(setup: Setup) -> Connected:
         offload=setup.effects.offload,
     )
     return Connected(
-        provider=Rehearsal(settings, setup.effects.draw("provider"), cadence=(0.1, 2.0, 0.5)),
+        provider=Rehearsal(settings, setup.effects.draw("provider"), poll_seconds=0.1),
         endpoint=Endpoint(base_url=ORIGIN, key=Key("rf_live_rehearsal"), app=emulator.app, timeout_seconds=60.0),
         world="rehearsal",
         limits=_LIMITS,

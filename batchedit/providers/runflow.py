@@ -80,7 +80,8 @@ class Runflow:
     Args:
         settings: As in the manifest.
         draw: Gives the randomness of one run's polling, by run id.
-        cadence: (first, eager, longest) in seconds; provider-api, section 6 suggests 2, 20 and 10.
+        poll_seconds: Before the first look at a run; ten times that long this interval stays, then it grows to
+            five times itself. 2 s gives the cadence that provider-api, section 6 suggests.
     """
 
     name = "runflow"
@@ -90,7 +91,8 @@ class Runflow:
         self,
         settings: ProviderSettings,
         draw: random.Random,
-        cadence: tuple[float, float, float] = (2.0, 20.0, 10.0),
+        *,
+        poll_seconds: float = 2.0,
     ) -> None:
         self.settings = settings
         self.model = settings.model
@@ -99,7 +101,7 @@ class Runflow:
         self.can_reconcile = settings.api == "runs"
         self.image_form = settings.images_as
         self._seed = draw.random()
-        self._cadence = cadence
+        self._poll_seconds = poll_seconds
 
     # -- buying ----------------------------------------------------------------------------------------------
 
@@ -132,7 +134,7 @@ class Runflow:
         if not 200 <= answer.status < 300:
             problem = refusal(answer, buys=True)
             if isinstance(problem, InputFormRefused) and problem.code != "ASSET_UNKNOWN":
-                if self.image_form != "asset":
+                if b"runflow://assets/" not in (send.body or b""):
                     raise Rejected(problem.message, code=problem.code, http_status=problem.http_status)
                 # Asset references were once refused by all but one kind of model (provider-api, section 4).
                 self.image_form = "signed-url"
@@ -151,13 +153,14 @@ class Runflow:
                 http_status=answer.status,
             )
         yield Accepted(run.id, answer.body)
-        yield Wait(self._cadence[0])
+        yield Wait(self._poll_seconds)
         return (yield from self.follow(run.id, inline=inline))
 
     def follow(self, run_id: str, *, inline: bool) -> Flow[Reply]:
         """Poll until the run ends. Never gives up by itself: how long to look is the pool's decision."""
         missing = 0
-        for wait in Cadence(*self._cadence, random.Random(f"{self._seed}/{run_id}")):
+        first = self._poll_seconds
+        for wait in Cadence(first, 10 * first, 5 * first, random.Random(f"{self._seed}/{run_id}")):
             run, problem = yield from self._look(f"/v1/runs/{quote(run_id, safe='')}")
             if run is not None and run.succeeded:
                 yield Answered(json.dumps(run.data).encode(), repeatable=not inline)
@@ -322,7 +325,7 @@ def create(setup: Setup) -> Connected:
             f"the provider runflow needs a key, and {KEY_VARIABLE} is not set",
             hint=f"export {KEY_VARIABLE}=..., or rehearse for free with --rehearse",
         )
-    provider = Runflow(setup.settings, setup.effects.draw("provider"))
+    provider = Runflow(setup.settings, setup.effects.draw("provider"), poll_seconds=setup.limits.poll_seconds)
     endpoint = Endpoint(base_url=provider.base_url, key=Key(key), organization=setup.settings.organization)
     return Connected(provider=provider, endpoint=endpoint, world="real")
 
