@@ -143,7 +143,7 @@ class Served:
         keys = {
             "limits": "{timeout: 5, list_lag: 0, deadline: 20, poll: 0.1}",
             "budget": "{run: 50}",
-            "defaults": "{prompt: 'pure white background', quality: low}",
+            "defaults": "{prompt: 'grayscale', quality: low}",
             **more,
         }
         text = f"version: 1\nprovider: {{name: runflow, base_url: '{self.url}'{provider}}}\n"
@@ -159,7 +159,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
     with ExitStack() as stack:
 
         def start(faults: Faults | None = None, **switches: Any) -> Served:
-            switches.setdefault("latency", (0.05, 0.2))
+            switches.setdefault("latency", (0.02, 0.05))
             emulator = Emulator(switches=Switches(**switches), faults=faults)
             stack.callback(emulator.close)
             return Served(emulator, stack.enter_context(run_in_thread(emulator)))

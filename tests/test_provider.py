@@ -374,7 +374,7 @@ def test_an_asset_that_the_provider_forgot_goes_up_again(cli: Cli, shop: Shop, s
     other.manifest(shop)
     with sqlite3.connect("out/.batchedit/ledger.db") as db:
         db.execute("UPDATE uploads SET scope = ?", (other.url,))
-    text = (shop.root / "night.yaml").read_text().replace("pure white background", "grayscale")
+    text = (shop.root / "night.yaml").read_text().replace("grayscale", "mirror it")
     (shop.root / "night.yaml").write_text(text)
     result = cli(*NIGHT, "--changed")
     assert result.code == 0, result.out
