@@ -1,56 +1,44 @@
 """
-Real edits with Pillow: what a rehearsal sells instead of a model's pictures.
+Real edits with Pillow: what a rehearsal gets instead of a model's pictures.
 
-Deterministic: the same arguments give the same bytes.
+    inputs --> upright, turned, cropped --> the output's size --> object | background --> colour, ground, shadow, tone
+           --> only inside of the mask --> rehearsal mark --> encoded
+
+The same arguments give the same bytes. `batchedit.emulator.words` knows what a prompt can say.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps, ImageStat
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageStat
 
-from batchedit.emulator.scenes import backdrop, draw_placeholder
-from batchedit.emulator.segment import product_mask
-from batchedit.emulator.words import NOTHING, Wishes, read_prompt
+from batchedit.emulator import scenes
+from batchedit.emulator.canvas import (
+    MaskMismatch,
+    Picture,
+    Source,
+    UnreadableImage,
+    decode,
+    decode_mask,
+    encode,
+    fit,
+    is_plain,
+    output_size,
+)
+from batchedit.emulator.looks import Variation, default_look, finished, recoloured, tinted_towards, toned, variation
+from batchedit.emulator.palette import RGB, mix
+from batchedit.emulator.segment import Cutout, cut_out
+from batchedit.emulator.words import Wishes, understand
 
-MAX_PIXELS = 40_000_000
-_AUTO_PIXELS = 1_600_000
-_PRESETS = {
-    "square_hd": (1024, 1024),
-    "square": (1024, 1024),
-    "portrait_4_3": (768, 1024),
-    "portrait_16_9": (720, 1280),
-    "landscape_4_3": (1024, 768),
-    "landscape_16_9": (1280, 720),
-}
-_SHARPNESS = {"low": 0.6, "medium": 0.85, "high": 1.0}
+__all__ = ["MaskMismatch", "Picture", "UnreadableImage", "output_size", "placeholder", "render"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A finished picture: encoded bytes, size in pixels, format (``png``, ``jpeg``, ``webp``)."""
-
-    data: bytes
-    width: int
-    height: int
-    format: str
-
-
-class UnreadableImage(ValueError):
-    """An input is no picture that can be used; `index` counts the inputs from 0, -1 is the mask."""
-
-    def __init__(self, index: int, why: str) -> None:
-        super().__init__(f"image {index}: {why}")
-        self.index = index
-
-
-class MaskMismatch(ValueError):
-    """The mask has another size than the first image."""
+_DETAIL = {"low": 0.7, "medium": 0.9}
+"""Resolution that a quality works at, relative to the output's; 1 for ``high``."""
+_MARK = "REHEARSAL"
 
 
 def render(
@@ -70,270 +58,266 @@ def render(
     Args:
         images: The picture to edit, then references; encoded.
         mask: Marks what may change: transparent pixels, or white ones if it has no transparency.
+        prompt: Plain English.
         count: How many pictures; each differs a little from the others.
         size: ``auto``, a preset, or ``WIDTHxHEIGHT``.
-
+        output_format: ``png``, ``jpeg`` or ``webp``.
+        quality: ``low``, ``medium`` or ``high``; decides how much detail survives.
+        seed: Decides everything that is drawn by chance.
     Raises:
         UnreadableImage: if an input cannot be decoded.
-        MaskMismatch: if the mask does not fit the first image.
+        MaskMismatch: if the mask has another size than the first image.
+        ValueError: if the size or the format is unknown.
     """
-    sources = [_open(data, index) for index, data in enumerate(images)]
-    first = sources[0]
-    region = None if mask is None else _region(_open(mask, -1), first.size)
-    wishes = read_prompt(prompt)
-    target = output_size(first.size, size)
+    sources = [decode(data, index) for index, data in enumerate(images)]
+    region = None if mask is None else decode_mask(mask, sources[0].size)
+    wishes = understand(prompt)
+    job = _job(sources[0], region, wishes, size, quality)
     hint = _hint(sources[1:])
     pictures = []
     for number in range(count):
-        draw = random.Random(f"{seed}/sample/{number}")
-        edited = _edit(first, wishes, hint, draw, vary=number > 0)
-        if region is not None:
-            edited = Image.composite(edited.convert("RGB"), first, region) if edited.size == first.size else first
-        fitted = edited if region is not None and edited.size == target else _fit(edited, target)
-        pictures.append(_encode(_mark(_soften(fitted, quality)), output_format))
+        draw = random.Random(f"{seed}/{number}")
+        change = variation(number, draw)
+        layers = job.layers if job.region is not None else _moved(job.layers, change)
+        edited = _edit(layers, wishes, hint, change, draw)
+        result = _inside(job, edited)
+        pictures.append(encode(_marked(result), output_format, quality))
     return pictures
 
 
 def placeholder(url: str) -> bytes:
-    """A PNG of 1024 pixels drawn from the URL, for pictures that only the network has."""
+    """A PNG of 1024 x 1024 pixels drawn from the URL, for pictures that only the network has."""
     buffer = io.BytesIO()
-    draw_placeholder(url).save(buffer, "PNG", compress_level=1)
+    scenes.placeholder_picture(url).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 
-def output_size(source: tuple[int, int], size: str) -> tuple[int, int]:
-    """(width, height) of the result: multiples of 16, within the published limits."""
-    if size in _PRESETS:
-        return _PRESETS[size]
+# -- before the edit ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layers:
+    """The picture at working size; `cutout` is None if no wish needs one."""
+
+    picture: Image.Image
+    cutout: Cutout | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What all pictures of a request share: `base` and `region` have the output's size."""
+
+    layers: _Layers
+    base: Image.Image
+    region: Image.Image | None
+
+
+def _job(source: Source, region: Image.Image | None, wishes: Wishes, size: str, quality: str) -> _Job:
+    plain = is_plain(source.rgb)
+    base = source
+    if region is not None:
+        target = output_size(source.size, size)
+        # Nothing outside of the region may move, so the region turns within its own box.
+        source = _turned_within(source, region, wishes)
+        region = fit(region, target, plain=plain, empty=0)
+    else:
+        source = base = _framed(_turned(source, wishes), wishes, size)
+        target = output_size(source.size, size)
+    detail = _DETAIL.get(quality, 1.0)
+    work = (max(1, round(target[0] * detail)), max(1, round(target[1] * detail)))
+    picture = fit(source.rgb, work, plain=plain)
+    cutout = None
+    if wishes.needs_cutout:
+        known = None if source.alpha is None else fit(source.alpha, work, plain=plain, empty=0)
+        cutout = cut_out(picture, known)
+        if region is not None:
+            cutout = _restricted(cutout, region)
+    return _Job(layers=_Layers(picture=picture, cutout=cutout), base=fit(base.rgb, target, plain=plain), region=region)
+
+
+def _restricted(cutout: Cutout, region: Image.Image) -> Cutout:
+    """The object inside of the region; the whole region if it holds little of the object."""
+    inside = region.resize(cutout.alpha.size)
+    both = ImageChops.multiply(cutout.alpha, inside)
+    enough = ImageStat.Stat(both).sum[0] > 0.3 * ImageStat.Stat(inside).sum[0]
+    return replace(cutout, alpha=both if enough else inside)
+
+
+def _turned(source: Source, wishes: Wishes) -> Source:
+    if not (wishes.mirror or wishes.turn):
+        return source
+    alpha = None if source.alpha is None else _turn(source.alpha, wishes, 0)
+    return Source(rgb=_turn(source.rgb, wishes, _corner(source.rgb)), alpha=alpha)
+
+
+def _turn(image: Image.Image, wishes: Wishes, fill: RGB | int) -> Image.Image:
+    if wishes.mirror:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    quarters, rest = divmod(wishes.turn, 90.0)
+    if rest:
+        return image.rotate(-wishes.turn, Image.Resampling.BICUBIC, fillcolor=fill)
+    turns = (None, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90)
+    turn = turns[int(quarters) % 4]
+    return image if turn is None else image.transpose(turn)
+
+
+def _turned_within(source: Source, region: Image.Image, wishes: Wishes) -> Source:
+    box = region.getbbox()
+    if box is None or not (wishes.mirror or wishes.turn):
+        return source
+    part = source.rgb.crop(box)
+    picture = source.rgb.copy()
+    picture.paste(_turn(part, wishes, _corner(source.rgb)).resize(part.size), box[:2])
+    return Source(rgb=picture, alpha=None)
+
+
+def _corner(image: Image.Image) -> RGB:
+    """A colour for what comes in from outside."""
+    red, green, blue = ImageStat.Stat(image.crop((0, 0, max(1, image.width // 20), max(1, image.height // 20)))).mean
+    return round(red), round(green), round(blue)
+
+
+def _framed(source: Source, wishes: Wishes, size: str) -> Source:
+    """Cropped around the object, in the output's form as far as the picture reaches."""
+    if not (wishes.crop or wishes.square):
+        return source
+    width, height = source.size
+    found = cut_out(source.rgb.resize((max(1, width // 2), max(1, height // 2))), None)
+    left, top, right, bottom = (2 * side for side in found.box)
+    if wishes.crop:
+        margin = 0.16 / wishes.crop * max(right - left, bottom - top)
+        # Even where the object fills the frame a crop must be seen.
+        wide = min(right - left + 2 * margin, 0.92 * width)
+        high = min(bottom - top + 2 * margin, 0.92 * height)
+    else:
+        wide, high = float(width), float(height)
+    aspect = 1.0 if wishes.square else width / height
     if size != "auto":
-        sides = size.split("x")
-        return int(sides[0]), int(sides[1])
-    ratio = max(1 / 3, min(3.0, source[0] / source[1]))
-    pixels = max(655_360 * 1.05, min(_AUTO_PIXELS, source[0] * source[1]))
-    width = max(16, round(math.sqrt(pixels * ratio) / 16) * 16)
-    return width, max(16, round(width / ratio / 16) * 16)
+        target = output_size(source.size, size)
+        aspect = target[0] / target[1]
+    wide, high = (max(wide, high * aspect), max(high, wide / aspect)) if wishes.crop else (wide, wide / aspect)
+    shrink = min(1.0, width / wide, height / high)
+    wide, high = wide * shrink, high * shrink
+    x = max(0.0, min(width - wide, (left + right - wide) / 2))
+    y = max(0.0, min(height - high, (top + bottom - high) / 2))
+    box = (round(x), round(y), max(round(x) + 1, round(x + wide)), max(round(y) + 1, round(y + high)))
+    return Source(rgb=source.rgb.crop(box), alpha=None if source.alpha is None else source.alpha.crop(box))
 
 
-# -- the edit ------------------------------------------------------------------------------------------------
+def _hint(references: Sequence[Source]) -> tuple[RGB, float] | None:
+    """The mean colour of the references and how much of it to take: more for each of them."""
+    if not references:
+        return None
+    total = [0.0, 0.0, 0.0]
+    for reference in references:
+        total = [a + b for a, b in zip(total, ImageStat.Stat(reference.rgb.resize((24, 24))).mean, strict=True)]
+    red, green, blue = (round(part / len(references)) for part in total)
+    return (red, green, blue), 0.04 + 0.01 * len(references)
+
+
+# -- the edit ----------------------------------------------------------------------------------------------------
+
+
+def _moved(layers: _Layers, change: Variation) -> _Layers:
+    """A little closer, a little turned."""
+    if change == Variation():
+        return layers
+    cutout = layers.cutout
+    if cutout is not None:
+        cutout = replace(
+            cutout,
+            colours=_zoomed(cutout.colours, change),
+            alpha=_zoomed(cutout.alpha, change),
+            ground=_zoomed(cutout.ground, change),
+        )
+    return _Layers(picture=_zoomed(layers.picture, change), cutout=cutout)
+
+
+def _zoomed(image: Image.Image, change: Variation) -> Image.Image:
+    width, height = image.size
+    turned = image.rotate(-change.angle, Image.Resampling.BICUBIC)
+    # At least so close that the turned corners stay outside.
+    zoom = max(change.zoom, 1 + abs(change.angle) * 0.0175 * max(width / height, height / width))
+    left, top = width * (1 - 1 / zoom) / 2, height * (1 - 1 / zoom) / 2
+    return turned.resize((width, height), Image.Resampling.BICUBIC, (left, top, width - left, height - top))
 
 
 def _edit(
-    image: Image.Image, wishes: Wishes, hint: tuple[int, int, int] | None, draw: random.Random, *, vary: bool
+    layers: _Layers, wishes: Wishes, hint: tuple[RGB, float] | None, change: Variation, draw: random.Random
 ) -> Image.Image:
-    """All wishes in a fixed order: the product first, what is behind it next, tone and geometry last."""
-    result = image
-    needs_mask = wishes.background or wishes.scene or wishes.recolour or wishes.blur_background or wishes.transparent
-    alpha = product_mask(image) if needs_mask or wishes.shadow else None
-    if alpha is not None:
-        if wishes.recolour is not None:
-            result = Image.composite(_tint(result, wishes.recolour), result, alpha)
-        result = _behind(result, alpha, wishes, hint, draw)
-    result = _tone(result, wishes)
-    result = _geometry(result, wishes, alpha)
-    if wishes == NOTHING:
-        result = _vignette(ImageOps.autocontrast(result, cutoff=1))
-    if hint is not None and result.mode == "RGB":
-        result = Image.blend(result, Image.new("RGB", result.size, hint), 0.03)
-    return _variation(result, draw) if vary else result
-
-
-def _behind(
-    image: Image.Image, alpha: Image.Image, wishes: Wishes, hint: tuple[int, int, int] | None, draw: random.Random
-) -> Image.Image:
-    if wishes.transparent:
-        cut = image.convert("RGBA")
-        cut.putalpha(alpha)
-        return cut
-    if wishes.scene is not None:
-        ground = backdrop(wishes.scene, image.size, draw)
-    elif wishes.background is not None:
-        ground = Image.new("RGB", image.size, wishes.background)
-    elif wishes.blur_background:
-        ground = image.filter(ImageFilter.GaussianBlur(image.width / 40))
+    """All wishes at working size; RGBA if nothing shall be behind the object."""
+    tint, share = hint if hint is not None else (None, 0.0)
+    picture, cutout = tinted_towards(layers.picture, tint, share), layers.cutout
+    if not wishes:
+        return toned(default_look(picture), wishes, change)
+    if cutout is None:
+        return finished(toned(picture, wishes, change), wishes)
+    colours = tinted_towards(cutout.colours, tint, share)
+    if wishes.recolour is not None:
+        colours = recoloured(colours, cutout.alpha, wishes.recolour)
+    shadow = (20, 17, 16) if tint is None else mix((20, 17, 16), tint, 0.35)
+    if wishes.background is not None or wishes.transparent:
+        return _on_plain(toned(colours, wishes, change), cutout.alpha, wishes, shadow)
+    if wishes.backdrop:
+        _, _, _, bottom = cutout.box
+        horizon = max(
+            round(0.42 * picture.height), min(round(0.8 * picture.height), bottom - round(0.2 * picture.height))
+        )
+        ground = tinted_towards(scenes.backdrop(wishes.backdrop, picture.size, horizon, draw), tint, 2 * share)
+        ground = scenes.cast_shadow(ground, cutout.alpha, shadow, wishes.shadow or 0.9)
     else:
-        ground = image
-    if wishes.shadow or wishes.scene:
-        ground = _shadow(ground, alpha, hint or (20, 18, 16))
-    return Image.composite(image, ground, alpha)
+        ground = picture
+        if wishes.blur_background:
+            ground = cutout.ground.filter(ImageFilter.GaussianBlur(max(picture.size) / 40 * wishes.blur_background))
+        if wishes.shadow:
+            ground = scenes.cast_shadow(ground, cutout.alpha, shadow, 0.8 * wishes.shadow)
+    together = Image.composite(colours, ground, cutout.alpha)
+    return finished(toned(together, wishes, change), wishes)
 
 
-def _shadow(ground: Image.Image, alpha: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    """A soft contact shadow: the product's silhouette, flattened and moved to its foot."""
-    box = alpha.getbbox()
+def _on_plain(colours: Image.Image, alpha: Image.Image, wishes: Wishes, shadow: RGB) -> Image.Image:
+    """On one colour, which tone words leave alone, or on nothing."""
+    if wishes.background is None:
+        clear = Image.new("RGB", colours.size, shadow)
+        clear.paste(finished(colours, wishes), mask=alpha)
+        shade = scenes.shadow_of(alpha, wishes.shadow) if wishes.shadow else Image.new("L", alpha.size, 0)
+        clear.putalpha(ImageChops.lighter(alpha, shade))
+        return clear
+    ground = Image.new("RGB", colours.size, wishes.background)
+    if wishes.shadow:
+        ground = scenes.cast_shadow(ground, alpha, shadow, wishes.shadow)
+    return finished(Image.composite(colours, ground, alpha), wishes)
+
+
+# -- after the edit ----------------------------------------------------------------------------------------------
+
+
+def _inside(job: _Job, edited: Image.Image) -> Image.Image:
+    """At the output's size; outside of the mask as it was."""
+    if edited.size != job.base.size:
+        edited = edited.resize(job.base.size, Image.Resampling.BICUBIC)
+    if job.region is None:
+        return edited
+    return Image.composite(edited, job.base.convert(edited.mode), job.region)
+
+
+def _marked(image: Image.Image) -> Image.Image:
+    """With the word REHEARSAL in the lower right corner, small and half transparent, a little away from the border."""
+    font = ImageFont.load_default(size=max(8, round(min(image.size) / 42)))
+    label = Image.new("L", image.size, 0)
+    pen = ImageDraw.Draw(label)
+    margin = max(2, round(min(image.size) * 0.024))
+    at = (image.width - margin, image.height - margin)
+    pen.text(at, _MARK, 150, font, anchor="rs")
+    box = label.getbbox()
     if box is None:
-        return ground
-    left, top, right, bottom = box
-    flat = alpha.crop(box).resize((right - left, max(4, (bottom - top) // 8)), Image.Resampling.BILINEAR)
-    layer = Image.new("L", alpha.size, 0)
-    layer.paste(flat, (left, bottom - flat.height // 2))
-    layer = layer.filter(ImageFilter.GaussianBlur(alpha.width / 70)).point([value * 45 // 100 for value in range(256)])
-    return Image.composite(Image.new("RGB", ground.size, colour), ground, layer)
-
-
-def _tint(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    dark = tuple(part // 5 for part in colour)
-    light = tuple(min(255, part + (255 - part) * 3 // 5) for part in colour)
-    return ImageOps.colorize(ImageOps.grayscale(image), black=dark, white=light, mid=colour)
-
-
-def _tone(image: Image.Image, wishes: Wishes) -> Image.Image:
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    result = image.convert("RGB")
-    if wishes.tone == "grayscale":
-        result = ImageOps.grayscale(result).convert("RGB")
-    elif wishes.tone == "sepia":
-        result = ImageOps.colorize(ImageOps.grayscale(result), black=(28, 18, 8), white=(255, 240, 212))
-    if wishes.light:
-        result = ImageEnhance.Brightness(result).enhance(1 + 0.22 * wishes.light)
-    if wishes.warmth:
-        result = _warm(result, wishes.warmth * 0.12)
-    if wishes.contrast:
-        result = ImageEnhance.Contrast(result).enhance(1.35)
-    if wishes.saturation:
-        result = ImageEnhance.Color(result).enhance(1 + 0.5 * wishes.saturation)
-    if wishes.sharpen:
-        result = result.filter(ImageFilter.UnsharpMask(radius=2, percent=140))
-    if alpha is not None:
-        result.putalpha(alpha)
-    return result
-
-
-def _warm(image: Image.Image, amount: float) -> Image.Image:
-    red, green, blue = image.split()
-    up = [min(255, round(value * (1 + amount))) for value in range(256)]
-    down = [min(255, round(value * (1 - amount))) for value in range(256)]
-    return Image.merge("RGB", (red.point(up), green, blue.point(down)))
-
-
-def _geometry(image: Image.Image, wishes: Wishes, alpha: Image.Image | None) -> Image.Image:
-    if wishes.crop == "tight":
-        box = (alpha or product_mask(image.convert("RGB"))).point([0] * 128 + [255] * 128).getbbox()
-        image = image.crop(_grown(box or (0, 0, *image.size), image.size))
-    elif wishes.crop == "square":
-        side = min(image.size)
-        image = ImageOps.fit(image, (side, side))
-    if wishes.mirror:
-        image = ImageOps.mirror(image)
-    if wishes.upside_down:
-        image = ImageOps.flip(image)
-    if wishes.rotate:
-        image = image.transpose(Image.Transpose.ROTATE_90)
-    return image
-
-
-def _grown(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    margin = round(0.06 * max(box[2] - box[0], box[3] - box[1]))
-    return (
-        max(0, box[0] - margin),
-        max(0, box[1] - margin),
-        min(size[0], box[2] + margin),
-        min(size[1], box[3] + margin),
-    )
-
-
-def _vignette(image: Image.Image) -> Image.Image:
-    # The radial gradient is 0 in the middle and 255 in the corners.
-    edge = Image.radial_gradient("L").resize(image.size).point([value // 3 for value in range(256)])
-    return Image.composite(Image.new("RGB", image.size, (10, 10, 14)), image.convert("RGB"), edge)
-
-
-def _variation(image: Image.Image, draw: random.Random) -> Image.Image:
-    """A second sample is a sibling, not a copy: a little other light, a little closer."""
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    result = ImageEnhance.Brightness(_warm(image.convert("RGB"), draw.uniform(-0.05, 0.05))).enhance(
-        draw.uniform(0.93, 0.99)
-    )
-    if alpha is not None:
-        result.putalpha(alpha)
-    inset = round(min(result.size) * draw.uniform(0.01, 0.03))
-    return result.crop((inset, inset, result.width - inset, result.height - inset)).resize(image.size)
-
-
-# -- in and out ----------------------------------------------------------------------------------------------
-
-
-def _open(data: bytes, index: int) -> Image.Image:
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage(index, f"more than {MAX_PIXELS} pixels")
-            upright = ImageOps.exif_transpose(image)
-            if index == -1:
-                return upright.copy()
-            if upright.mode in ("RGBA", "LA", "PA", "P"):
-                flat = Image.new("RGB", upright.size, (255, 255, 255))
-                rgba = upright.convert("RGBA")
-                flat.paste(rgba, mask=rgba.getchannel("A"))
-                return flat
-            return upright.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImage(index, str(error)) from None
-
-
-def _region(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
-    if mask.size != size:
-        raise MaskMismatch(f"the mask has {mask.width}x{mask.height} pixels, the image {size[0]}x{size[1]}")
-    if "A" in mask.getbands() or "transparency" in mask.info:
-        return ImageChops.invert(mask.convert("RGBA").getchannel("A"))
-    return ImageOps.grayscale(mask)
-
-
-def _hint(references: Sequence[Image.Image]) -> tuple[int, int, int] | None:
-    if not references:
-        return None
-    means = [ImageStat.Stat(image.resize((32, 32))).mean for image in references]
-    return (
-        round(sum(mean[0] for mean in means) / len(means)),
-        round(sum(mean[1] for mean in means) / len(means)),
-        round(sum(mean[2] for mean in means) / len(means)),
-    )
-
-
-def _fit(image: Image.Image, target: tuple[int, int]) -> Image.Image:
-    """Scale into the target; what is missing at the sides continues the corner's colour."""
-    scaled = ImageOps.contain(image, target, Image.Resampling.LANCZOS)
-    if scaled.size == target:
-        return scaled
-    if min(scaled.width / target[0], scaled.height / target[1]) > 0.97:
-        return ImageOps.fit(image, target, Image.Resampling.LANCZOS)
-    ground = Image.new(scaled.mode, target, scaled.getpixel((0, 0)))
-    ground.paste(scaled, ((target[0] - scaled.width) // 2, (target[1] - scaled.height) // 2))
-    return ground
-
-
-def _soften(image: Image.Image, quality: str) -> Image.Image:
-    share = _SHARPNESS.get(quality, 1.0)
-    if share == 1.0:
         return image
-    small = image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.BICUBIC)
-    return small.resize(image.size, Image.Resampling.BICUBIC)
-
-
-def _mark(image: Image.Image) -> Image.Image:
-    """The word REHEARSAL in the lower right corner, small and half transparent."""
-    layer = image.convert("RGBA")
-    overlay = Image.new("RGBA", layer.size, (0, 0, 0, 0))
-    pen = ImageDraw.Draw(overlay)
-    font = ImageFont.load_default(size=max(12, layer.width // 48))
-    left, top, right, bottom = pen.textbbox((0, 0), "REHEARSAL", font=font)
-    pad = layer.width // 100
-    x, y = layer.width - (right - left) - 3 * pad, layer.height - (bottom - top) - 3 * pad
-    pen.rounded_rectangle((x - pad, y - pad, x + right - left + pad, y + bottom - top + pad), pad, (0, 0, 0, 70))
-    pen.text((x - left, y - top), "REHEARSAL", font=font, fill=(255, 255, 255, 200))
-    marked = Image.alpha_composite(layer, overlay)
-    return marked if image.mode == "RGBA" else marked.convert("RGB")
-
-
-def _encode(image: Image.Image, output_format: str) -> Picture:
-    if output_format == "jpeg" and image.mode == "RGBA":
-        flat = Image.new("RGB", image.size, (255, 255, 255))
-        flat.paste(image, mask=image.getchannel("A"))
-        image = flat
-    options: dict[str, dict[str, int]] = {
-        "png": {"compress_level": 3},
-        "jpeg": {"quality": 90},
-        "webp": {"quality": 88},
-    }
-    buffer = io.BytesIO()
-    image.save(buffer, output_format.upper(), **options[output_format])
-    return Picture(data=buffer.getvalue(), width=image.width, height=image.height, format=output_format)
+    light = ImageStat.Stat(image.convert("L").crop(box)).mean[0]
+    shade = 40 if light > 110 else 235
+    result = image.copy()
+    if image.mode == "RGBA":
+        result.paste((shade, shade, shade, 255), mask=label)
+        result.putalpha(ImageChops.lighter(image.getchannel("A"), label))
+    else:
+        result.paste((shade, shade, shade), mask=label)
+    return result

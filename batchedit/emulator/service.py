@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
+
+from PIL import Image
 
 from batchedit.emulator import pixels
 from batchedit.emulator.chance import Chance
@@ -120,6 +123,9 @@ class Service:
         seq = self.store.next_run()
         run_id = self.chance.uuid7("run", seq, now)
         stuck, verdict, failure = self._fate(identity, occasion)
+        mistake = self._unusable(sources, has_mask="mask_url" in fields)
+        if mistake is not None:
+            stuck, verdict, failure = "", "failed", ("INPUT_VALIDATION_FAILED", mistake, "preprocess")
         latency = self.chance.draw("latency", identity, len(self.store.runs(client_ref)) if client_ref else seq)
         dispatch = self._dispatch_time(now + delay) + self.switches.queue_seconds
         start = dispatch + 0.01
@@ -150,6 +156,22 @@ class Service:
             twin = self.store.next_run()
             self.store.add_run(replace(run, id=self.chance.uuid7("run", twin, now), seq=twin))
         return run
+
+    def _unusable(self, sources: list[str], *, has_mask: bool) -> str | None:
+        """Why the input pictures cannot be edited, None if they can."""
+        sizes = []
+        for number, source in enumerate(sources):
+            if source.startswith("asset:"):
+                try:
+                    with Image.open(io.BytesIO(self._bytes(source)), formats=("PNG", "JPEG", "WEBP")) as image:
+                        sizes.append(image.size)
+                except (OSError, SyntaxError):
+                    return f"image {number} cannot be decoded"
+            else:
+                sizes.append((0, 0))
+        if has_mask and (0, 0) not in (sizes[0], sizes[-1]) and sizes[0] != sizes[-1]:
+            return "the mask's dimensions differ from those of the first image"
+        return None
 
     def _fate(self, identity: str, occasion: dict[str, str]) -> tuple[str, str, tuple[str, str, str] | None]:
         for fault in ("stuck_queued", "stuck_running"):

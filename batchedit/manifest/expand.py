@@ -318,7 +318,11 @@ class _Maker:
                 self._wrong(place, "bad-url", name, text.split("?")[0], f"{text.split('?')[0]!r} {problem}")
             return UrlImage(text)
         optional = text.endswith("?") and name != "image"
-        path = self._expander._root / (text.removesuffix("?") if optional else text)
+        # A cell's path starts where its file lies, a path written in the manifest where the manifest lies.
+        root = self._expander._root
+        if not self._fields[name].template and self._row.base is not None:
+            root = self._row.base
+        path = root / (text.removesuffix("?") if optional else text)
         problem = _file_problem(path)
         if problem is None:
             return LocalImage(path)

@@ -31,6 +31,7 @@ class Row:
         columns: The row as it stood, by the original column names.
         folder: For globs, the folder below the pattern's fixed part, to be mirrored; else empty.
         inline: True for an item written in the manifest itself.
+        base: Folder that paths in its cells start from; None for the manifest's own.
     """
 
     place: Place
@@ -39,6 +40,7 @@ class Row:
     columns: dict[str, str] = field(default_factory=dict)
     folder: str = ""
     inline: bool = False
+    base: Path | None = None
 
 
 def csv_rows(path: Path, shown: str, findings: Findings) -> Iterator[Row]:
@@ -50,7 +52,9 @@ def csv_rows(path: Path, shown: str, findings: Findings) -> Iterator[Row]:
     """
     try:
         with path.open(encoding=_encoding(path), newline="") as file:
-            yield from _csv_rows(file, shown, findings)
+            for row in _csv_rows(file, shown, findings):
+                row.base = path.parent
+                yield row
     except OSError as error:
         raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None
     except UnicodeError:
@@ -191,6 +195,7 @@ def jsonl_rows(path: Path, shown: str, findings: Findings) -> Iterator[Row]:
                 if line.strip():
                     row = _json_row(line, Place(shown, number), findings)
                     if row is not None:
+                        row.base = path.parent
                         yield row
     except OSError as error:
         raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None

@@ -1,0 +1,110 @@
+"""Every example and every job is run to its outputs, and the README's commands and code are what works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from batchedit.cli.commands import cli as commands
+from tests.conftest import Result
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+Cli = Callable[..., Result]
+
+EXAMPLES = {
+    "examples/manifests/smallest.csv": 5,
+    "examples/manifests/autumn.csv": 4,
+    "examples/manifests/shop.yaml": 12,
+    "examples/manifests/masks-and-variants.yaml": 8,
+    "jobs/nightly-catalog.yaml": 4,
+}
+
+
+def test_every_example_is_listed_here() -> None:
+    """A new example cannot be forgotten."""
+    found = {
+        str(path.relative_to(ROOT))
+        for pattern in ("examples/manifests/*.yaml", "examples/manifests/*.csv", "jobs/*.yaml")
+        for path in ROOT.glob(pattern)
+    }
+    helpers = {"examples/manifests/autumn.defaults.yaml", "examples/manifests/shop-export.csv"}
+    assert found - helpers == set(EXAMPLES)
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the examples, as a user has them after a clone."""
+    for name in ("examples", "jobs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RUNFLOW_API_KEY", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("manifest", "pictures"), EXAMPLES.items())
+def test_examples_run_to_their_outputs(cli: Cli, copy: Path, manifest: str, pictures: int) -> None:
+    """Checked, run, all pictures decode and differ from their inputs; run again, nothing is sent."""
+    assert cli("check", manifest, "--out", "out").code == 0
+    result = cli("run", manifest, "--out", "out")
+    assert result.code == 0, result.err
+    found = [path for path in Path("out").rglob("*") if path.is_file() and ".batchedit" not in path.parts]
+    assert len(found) == pictures
+    inputs = {path.read_bytes() for path in (copy / "examples" / "manifests" / "in").iterdir()}
+    for path in found:
+        assert path.read_bytes() not in inputs
+        with Image.open(path) as image:
+            image.load()
+    assert cli("run", manifest, "--out", "out", "--json").json()["spent"] == "0.00"
+
+
+def test_the_pictures_are_what_the_script_draws(copy: Path) -> None:
+    """`examples/draw_pictures.py` writes the committed pictures, up to the encoder's version."""
+    subprocess.run([sys.executable, "examples/draw_pictures.py"], check=True, cwd=copy)
+    for path in sorted((ROOT / "examples" / "manifests").glob("*/*")):
+        with Image.open(path) as committed, Image.open(copy / path.relative_to(ROOT)) as drawn:
+            assert committed.size == drawn.size
+            one, other = (image.convert("RGB").resize((32, 32)).tobytes() for image in (committed, drawn))
+            assert max(abs(a - b) for a, b in zip(one, other, strict=True)) <= 6, path.name
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text("utf-8"), re.M | re.S)
+
+
+def test_the_first_screen_has_exactly_two_set_up_commands() -> None:
+    """One installs and runs the main job, one installs and passes the tests."""
+    main, test = code_blocks("sh")[:2]
+    assert main.count("\n") == test.count("\n") == 1
+    assert "pip install" in main
+    assert "batchedit run" in main
+    assert "pip install" in test
+    assert test.strip().endswith("pytest")
+
+
+def test_every_command_in_the_documents_exists() -> None:
+    """Command names and flags that README and docs show are known to the command line."""
+    for path in (README, *(ROOT / "docs").glob("*.md"), *(ROOT / "examples" / "manifests").glob("*.yaml")):
+        for line in re.findall(r"(?:^|[\s`#])batchedit ((?:check|plan|run|status|report|emulate)\b[^\n`#]*)", path.read_text()):
+            words = shlex.split(line.split("  ")[0].split(" && ")[0], comments=True)
+            known = {flag for option in commands.commands[words[0]].params for flag in option.opts}
+            for word in words[1:]:
+                if word.startswith("-"):
+                    assert word.split("=")[0] in known, f"{path.name}: {line}"
+
+
+def test_the_python_in_the_readme_works(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is run as it stands."""
+    blocks = code_blocks("python")
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    assert "0.665" in capsys.readouterr().out
