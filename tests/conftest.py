@@ -138,7 +138,9 @@ class Served:
         data: dict[str, Any] = httpx.get(f"{self.url}/emulator/audit").json()
         return data
 
-    def manifest(self, shop: Shop, *, rows: str = "", provider: str = "", name: str = "night.yaml", **more: str) -> Path:
+    def manifest(
+        self, shop: Shop, *, rows: str = "", provider: str = "", name: str = "night.yaml", **more: str
+    ) -> Path:
         """A YAML manifest of the three pictures for this server."""
         keys = {
             "limits": "{timeout: 5, list_lag: 0, deadline: 20, poll: 0.1}",

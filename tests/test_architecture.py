@@ -78,11 +78,19 @@ def test_the_emulator_knows_nothing_of_the_client(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("part", "forbidden"),
-    [("pool", "manifest"), ("purchase", "manifest"), ("delivery", "manifest"), ("report", "pool"), ("plan", "ledger.writer")],
+    [
+        ("pool", "manifest"),
+        ("purchase", "manifest"),
+        ("delivery", "manifest"),
+        ("report", "pool"),
+        ("plan", "ledger.writer"),
+    ],
 )
 def test_data_flows_one_way(part: str, forbidden: str) -> None:
     """The pool never reads the manifest, the report never reads the pool, the plan never writes."""
-    assert not any(other.split(".")[: forbidden.count(".") + 1] == forbidden.split(".") for other in imports(modules()[part]))
+    assert not any(
+        other.split(".")[: forbidden.count(".") + 1] == forbidden.split(".") for other in imports(modules()[part])
+    )
 
 
 def test_only_the_wire_imports_the_http_client() -> None:
@@ -111,7 +119,7 @@ def test_public_names() -> None:
         assert getattr(batchedit, name).__doc__
     assert dir(batchedit) == sorted(batchedit.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        batchedit.nonsense  # type: ignore[attr-defined]  # noqa: B018  the point of the test
+        batchedit.nonsense  # noqa: B018  the point of the test
 
 
 def test_the_names_of_the_design_are_there() -> None:

@@ -36,13 +36,18 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
+def kill_after(shop: Shop, night: Served, starts: int) -> None:
+    """Run until so many creations have come in, or to the end, and kill."""
+    process = command("run", "night.yaml", "--out", "out", "-q", cwd=shop.root, key=KEY)
+    wait_for(lambda: len(night.audit()["starts"]) >= starts or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
 def test_kill_9_in_the_middle_then_the_same_command(shop: Shop, night: Served, cli: Cli) -> None:
     """Killed three times at different moments: everything finishes, one bill per request, every file complete."""
     for moment in (1, 5, 9):
-        process = command("run", "night.yaml", "--out", "out", "-q", cwd=shop.root, key=KEY)
-        wait_for(lambda moment=moment: len(night.audit()["starts"]) >= moment or process.poll() is not None)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        kill_after(shop, night, moment)
     result = cli("run", "night.yaml", "--out", "out", "--json", "--no-input")
     assert result.code == 0, result.err + result.out
     audit = night.audit()

@@ -93,7 +93,9 @@ def test_the_first_screen_has_exactly_two_set_up_commands() -> None:
 def test_every_command_in_the_documents_exists() -> None:
     """Command names and flags that README and docs show are known to the command line."""
     for path in (README, *(ROOT / "docs").glob("*.md"), *(ROOT / "examples" / "manifests").glob("*.yaml")):
-        for line in re.findall(r"(?:^|[\s`#])batchedit ((?:check|plan|run|status|report|emulate)\b[^\n`#]*)", path.read_text()):
+        for line in re.findall(
+            r"(?:^|[\s`#])batchedit ((?:check|plan|run|status|report|emulate)\b[^\n`#]*)", path.read_text()
+        ):
             words = shlex.split(line.split("  ")[0].split(" && ")[0], comments=True)
             known = {flag for option in commands.commands[words[0]].params for flag in option.opts}
             for word in words[1:]:

@@ -60,7 +60,9 @@ def test_one_life_from_pending_to_done(ledger: LedgerWriter) -> None:
     ledger.accept(attempt, provider_run_id="r1", answer="{}")
     assert ledger.money() == (0, 150)
     ledger.reply(attempt)
-    output = OutputRow(slot="a", number=1, planned="a.png", path="a.png", path_key="a.png", key=row.key, sha256="f" * 64)
+    output = OutputRow(
+        slot="a", number=1, planned="a.png", path="a.png", path_key="a.png", key=row.key, sha256="f" * 64
+    )
     ledger.finish(attempt, [RAW], [output], Bill(cost=MicroUSD(120), basis="reported"))
     assert ledger.request(row.key).state is State.DONE
     assert ledger.money() == (120, 0)
@@ -152,7 +154,9 @@ def test_a_run_that_was_cut_off_is_continued(ledger: LedgerWriter, tmp_path: Pat
 
 def test_settings_that_decide_durability_are_in_force(ledger: LedgerWriter) -> None:
     """Each one is read back at open; this is what it should say."""
-    read = {name: ledger._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")}
+    read = {
+        name: ledger._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+    }
     assert read == {"journal_mode": "wal", "synchronous": 2}
     assert ledger._connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
 
@@ -163,15 +167,13 @@ def test_a_second_writer_is_refused(ledger: LedgerWriter) -> None:
         LedgerWriter(ledger.path, Effects(), world="real")
 
 
-def test_worlds_do_not_mix(ledger: LedgerWriter, tmp_path: Path) -> None:
-    """A ledger of real purchases refuses a rehearsal."""
-    path = ledger.path
-    ledger.close()
+def test_worlds_do_not_mix(tmp_path: Path) -> None:
+    """A ledger of real purchases refuses a rehearsal, and stays usable."""
+    path = tmp_path / "ledger.db"
+    LedgerWriter(path, Effects(), world="real").close()
     with pytest.raises(LedgerError, match="holds a real run"):
         LedgerWriter(path, Effects(), world="rehearsal")
-    reopened = LedgerWriter(path, Effects(), world="real")
-    reopened.close()
-    ledger.__init__(path, Effects(seed="0"), world="real")  # type: ignore[misc]  # so that the fixture can close it
+    LedgerWriter(path, Effects(), world="real").close()
 
 
 def foreign(path: Path) -> None:

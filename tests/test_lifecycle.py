@@ -44,7 +44,9 @@ def decision(outcome: ProviderError, counted: int = 1, tries: int = 1) -> object
 
 def test_the_ledger_knows_exactly_the_states_of_the_code() -> None:
     """The SQL constraint and the enum use the same words."""
-    constraint = re.search(r"state TEXT NOT NULL DEFAULT 'pending' CHECK \(state IN\s*\((.*?)\)\)", schema._INITIAL, re.S)
+    constraint = re.search(
+        r"state TEXT NOT NULL DEFAULT 'pending' CHECK \(state IN\s*\((.*?)\)\)", schema._INITIAL, re.S
+    )
     assert constraint is not None
     assert set(re.findall(r"'([a-z ]+)'", constraint[1])) == {str(state) for state in State}
 

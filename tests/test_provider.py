@@ -204,9 +204,7 @@ def test_a_refused_picture_fails_alone(cli: Cli, shop: Shop, serve: Serve, fault
 
 
 @pytest.mark.parametrize("fault", ["output_truncated", "output_corrupt", "output_forbidden"])
-def test_a_damaged_download_is_fetched_again_and_not_paid_again(
-    cli: Cli, shop: Shop, serve: Serve, fault: str
-) -> None:
+def test_a_damaged_download_is_fetched_again_and_not_paid_again(cli: Cli, shop: Shop, serve: Serve, fault: str) -> None:
     """The picture is sold; only complete, decoded bytes get its name."""
     served = serve()
     served.emulator.script(fault, times=2)

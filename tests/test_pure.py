@@ -122,8 +122,8 @@ def test_the_agenda_gives_out_in_order_of_time(times: list[float]) -> None:
         agenda.add(at, number)
     assert agenda.pop_due(-1.0) is None
     out = []
-    while (number := agenda.pop_due(1000.0)) is not None:
-        out.append((times[number], number))
+    while (due := agenda.pop_due(1000.0)) is not None:
+        out.append((times[due], due))
     assert out == sorted((at, number) for number, at in enumerate(times))
 
 

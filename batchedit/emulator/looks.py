@@ -116,10 +116,11 @@ def recoloured(image: Image.Image, area: Image.Image, colour: RGB) -> Image.Imag
 
 def _dyed(value: int, middle: int, part: int, target: float) -> int:
     if value <= middle:
-        return int(round(part * (value / middle) ** 0.9))
+        return round(part * float((value / middle) ** 0.9))
     share = (value - middle) / (255 - middle)
     # Dark dyes shine less: a highlight on oxblood is not pink.
-    return int(round(part + (255 - part) * share ** (1.5 if target < 110 else 1.0) * (0.75 if target < 110 else 1.0)))
+    curve, strength = (1.5, 0.75) if target < 110 else (1.0, 1.0)
+    return round(part + (255 - part) * float(share**curve) * strength)
 
 
 def _main_material(image: Image.Image, area: Image.Image) -> Image.Image:
