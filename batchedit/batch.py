@@ -150,6 +150,7 @@ class _Run:
     ) -> None:
         self.plan, self.options, self.effects = plan, options, effects
         workspace = plan.workspace
+        self._make_folders()
         self.connected: Connected = connect(
             Setup(
                 settings=plan.settings,
@@ -162,7 +163,6 @@ class _Run:
         stack.callback(self.connected.close)
         self.limits = _limits(plan, options, self.connected)
         self.outputs = Outputs(workspace.root, workspace.state, effects.offload, self._holds)
-        self._make_folders()
         self.ledger = LedgerWriter(workspace.ledger, effects, world=plan.world)
         stack.callback(self.ledger.close)
         self.outputs.open()

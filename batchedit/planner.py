@@ -21,7 +21,7 @@ from batchedit.outputs import Outputs
 from batchedit.paths import collision_key
 from batchedit.plan import PlanFigures, Verdict, judge, what_changed
 from batchedit.pricing import PriceList, shipped_prices
-from batchedit.providers.registry import is_rehearsal
+from batchedit.providers.registry import check_name, is_rehearsal
 from batchedit.sources import FileFacts, SourceProblem, digest_file
 
 _SHOWN = 20
@@ -166,6 +166,7 @@ def survey(
 ) -> Plan:
     """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
     settings = manifest.provider
+    check_name(settings.name)
     replaced = rehearse and not is_rehearsal(settings)
     if replaced:
         # Everything that changes what is bought stays; only who sells it is another.

@@ -233,7 +233,7 @@ class HeadReader:
             else:
                 text = self._text(child, f"prompts.{name}")
                 given = None if text is None else Given(text, True, child.place)
-            if given is not None and self._is_name(name, place, "prompt"):
+            if given is not None and self._is_name(name, place, "a prompt"):
                 prompts[name] = given
         return prompts
 
@@ -257,9 +257,9 @@ class HeadReader:
             variants = child.value.get("variants") if isinstance(child.value, dict) else None
             if variants is not None:
                 for variant, (where, layer) in self._mapping(variants[1], "variants", None).items():
-                    if self._is_name(variant, where, "variant"):
+                    if self._is_name(variant, where, "a variant"):
                         edit.variants[variant] = self._layer(layer, f"the variant {variant}", TASK_FIELDS)
-            if self._is_name(name, place, "edit"):
+            if self._is_name(name, place, "an edit"):
                 edits.append(edit)
         return edits
 
@@ -363,7 +363,7 @@ class HeadReader:
         if _NAME.fullmatch(name):
             return True
         self._wrong(
-            place, "bad-name", f"{name!r} is no name for a {what}: letters, digits, dots, hyphens and underscores"
+            place, "bad-name", f"{name!r} is no name for {what}: letters, digits, dots, hyphens and underscores"
         )
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +65,29 @@ def connect(setup: Setup) -> Connected:
     Raises:
         UsageError: if there is none of that name, or it lacks its key.
     """
+    create: Callable[[Setup], Connected] = _entry(setup.settings.name).load()
+    return create(setup)
+
+
+def check_name(name: str) -> None:
+    """
+    Make sure that there is a provider of this name.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    _entry(name)
+
+
+def _entry(name: str) -> EntryPoint:
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    name = setup.settings.name
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
         raise UsageError(
             f"there is no provider {name!r}",
             hint=f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(found))}",
         )
-    create: Callable[[Setup], Connected] = found[name].load()
-    return create(setup)
+    return found[name]
 
 
 def is_rehearsal(settings: ProviderSettings) -> bool:
