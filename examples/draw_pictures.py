@@ -196,8 +196,15 @@ def planter(name: str, clay: RGB, ground: tuple[RGB, RGB]) -> None:
     draw = random.Random(name)
     easel.shadow(290, 1040, 790, 1116, 26, 0.42)
     easel.shadow(340, 1056, 690, 1100, 8, 0.5)
-    leaves = ((512, 760, 250, 330, 88), (520, 760, 800, 350, 88), (505, 760, 400, 150, 100), (525, 760, 640, 140, 96))
-    leaves += ((500, 770, 190, 520, 84), (530, 770, 850, 550, 80), (512, 770, 512, 270, 108))
+    leaves = [
+        (512, 760, 250, 330, 88),
+        (520, 760, 800, 350, 88),
+        (505, 760, 400, 150, 100),
+        (525, 760, 640, 140, 96),
+        (500, 770, 190, 520, 84),
+        (530, 770, 850, 550, 80),
+        (512, 770, 512, 270, 108),
+    ]
     for root_x, root_y, tip_x, tip_y, width in leaves:
         _leaf(easel, (root_x, root_y), (tip_x, tip_y), width, draw.uniform(-0.12, 0.16))
     pot = easel.shape(

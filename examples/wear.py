@@ -12,9 +12,9 @@ def sneaker(name: str, leather: RGB, accent: RGB, ground: tuple[RGB, RGB]) -> No
     easel.shadow(150, 700, 1090, 780, 24, 0.42)
     easel.shadow(180, 716, 1040, 756, 7, 0.6)
     upper = easel.shape(
-        curve((176, 650), (168, 560), (186, 440), (196, 352), (212, 304), (246, 296), (276, 330))
+        curve((176, 676), (168, 560), (186, 440), (196, 352), (212, 304), (246, 296), (276, 330))
         + curve((276, 330), (330, 372), (410, 372), (470, 320), (500, 286), (536, 284))
-        + curve((536, 284), (600, 350), (700, 430), (820, 482), (940, 520), (1010, 566), (1040, 650))
+        + curve((536, 284), (600, 350), (700, 430), (820, 482), (940, 520), (1010, 566), (1044, 676))
     )
     easel.fill(upper, [(0.0, paler(leather, 0.2)), (0.5, leather), (1.0, darker(leather, 0.34))], down=True)
     easel.grain(upper, f"{name}/leather", 0.13)
@@ -27,7 +27,7 @@ def sneaker(name: str, leather: RGB, accent: RGB, ground: tuple[RGB, RGB]) -> No
         + curve((230, 744), (620, 746), (960, 746), (1040, 730), (1072, 690), (1058, 640))
         + curve((1058, 640), (860, 656), (600, 660), (360, 656), (158, 640))
     )
-    easel.fill(sole, [(0.0, (252, 249, 242)), (0.6, (236, 230, 218)), (1.0, (184, 174, 160))], down=True)
+    easel.fill(sole, [(0.0, (250, 249, 246)), (0.6, (233, 230, 226)), (1.0, (176, 172, 168))], down=True)
     easel.edge(sole, (90, 76, 66), (0, -8), 10, 0.45)
     easel.line(curve((164, 690), (360, 702), (700, 704), (1062, 684)), 3, (170, 158, 142), 0.8)
     easel.stitches(curve((172, 664), (360, 674), (700, 676), (1050, 660), steps=40), (176, 164, 146), 2.4)
@@ -102,6 +102,13 @@ def boot(name: str, leather: RGB, ground: tuple[RGB, RGB], *, mask: bool = False
     tab = easel.shape(curve((226, 300), (214, 200), (232, 150), (258, 152), (268, 200), (262, 300)))
     easel.fill(tab, rounded(darker(leather, 0.25)))
     easel.stitches(curve((236, 290), (230, 200), (244, 172), (254, 200), (252, 290), steps=10), paler(leather, 0.4))
+    _boot_sole(easel)
+    easel.save(name)
+    if mask:
+        easel.save_mask(easel.shape(*_boot_leather()), name)
+
+
+def _boot_sole(easel: Easel) -> None:
     sole = easel.shape(
         [
             *curve((240, 884), (236, 920), (250, 930)),
@@ -116,9 +123,6 @@ def boot(name: str, leather: RGB, ground: tuple[RGB, RGB], *, mask: bool = False
     heel = easel.shape([*curve((248, 926), (250, 960), (256, 984)), (452, 984), *curve((456, 960), (466, 926))])
     easel.fill(heel, [(0.0, (52, 38, 32)), (1.0, (28, 22, 20))], down=True)
     easel.line([(254, 948), (458, 948)], 2, (96, 74, 58), 0.6)
-    easel.save(name)
-    if mask:
-        easel.save_mask(easel.shape(*_boot_leather()), name)
 
 
 def _boot_leather() -> list[list[Point]]:

@@ -289,15 +289,9 @@ def test_an_accepted_answer_that_cannot_be_read_is_unknown() -> None:
 
 def test_a_run_that_stays_missing() -> None:
     """A few 404s are lag; many mean that the provider does not know the run."""
-    steps = 0
-    flow = provider().follow("r", inline=False)
-    value: Answer | None = None
+    missing = answer(404, {"code": "RUN_NOT_FOUND", "message": "no"})
     with pytest.raises(RunMissing):
-        while True:
-            step = flow.send(value)
-            value = answer(404, {"code": "RUN_NOT_FOUND", "message": "no"}) if isinstance(step, Send) else None
-            steps += isinstance(step, Send)
-    assert steps == 8
+        play(provider().follow("r", inline=False), *[missing] * 8)
 
 
 def test_a_throttled_poll_waits_as_long_as_the_server_wishes() -> None:

@@ -11,15 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from batchedit.emulator.app import App, ConnectionCut
+from batchedit.emulator.app import App
+from batchedit.emulator.audit import audit
 from batchedit.emulator.chance import Script
-from batchedit.emulator.service import Offload, Service
+from batchedit.emulator.service import Service
 from batchedit.emulator.settings import Faults, Switches
+from batchedit.emulator.storage import Offload
 from batchedit.emulator.store import Store
+from batchedit.emulator.wire import ConnectionCut
 
 T = TypeVar("T")
 
-__all__ = ["ConnectionCut", "Emulator", "Faults", "Script", "Switches"]
+__all__ = ["ConnectionCut", "Emulator", "Faults", "Offload", "Script", "Switches"]
 
 
 async def _in_thread(work: Callable[[], T], /) -> T:
@@ -64,11 +67,16 @@ class Emulator:
 
     def audit(self) -> dict[str, Any]:
         """Who was billed for what, as `GET /emulator/audit`."""
-        return self._service.audit()
+        return audit(self._service)
 
     def script(self, fault: str, *, times: int = 1, match: dict[str, str] | None = None, **options: Any) -> None:
-        """Order a fault for the next requests that match, as `POST /emulator/faults`."""
-        self._service.chance.script(Script(fault=fault, times=times, match=match or {}, options=options))
+        """
+        Order a fault for the next requests that match, as `POST /emulator/faults`.
+
+        Raises:
+            ValueError: if there is no such fault or no such match.
+        """
+        self._service.chance.scripts.append(Script(fault=fault, times=times, match=match or {}, options=options))
 
     def close(self) -> None:
         """Close the books."""

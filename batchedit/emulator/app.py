@@ -1,40 +1,43 @@
 """
 The emulated provider over ASGI: routes, envelopes, and everything that can go wrong on the way.
 
+    call -> gate (401, 403, 429) -> error_before -> handler -> error_after -> answer_delayed -> lost | cut | sent
+
 The outer application buffers each answer, so that a fault can withhold it, cut it, or put another in its place. A
-connection that shall end without an answer ends with :class:`ConnectionCut`.
+connection that shall end without a complete answer ends with `ConnectionCut`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from email.utils import formatdate
 from typing import Any
 
 import anyio
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from batchedit.emulator.chance import Script
+from batchedit.emulator.batches import BATCH_ROUTES
+from batchedit.emulator.calls import CREATE_PATH, SYNC_PATH, Call, read_call
+from batchedit.emulator.control import CONTROL_ROUTES
 from batchedit.emulator.create import create_run, run_synchronously
+from batchedit.emulator.gate import admit, rate_headers
 from batchedit.emulator.reads import READ_ROUTES
 from batchedit.emulator.service import Service
 from batchedit.emulator.uploads import UPLOAD_ROUTES
-from batchedit.emulator.wire import Problem, error_body, origin_of
+from batchedit.emulator.wire import ConnectionCut, Problem, error_body
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Plan = dict[str, Mapping[str, Any]]
 
 _SERVER_ERRORS = (500, 502, 503, 504)
-
-
-class ConnectionCut(Exception):
-    """The connection ends here: without an answer, or in the middle of one."""
+_ANSWER_FAULTS = ("answer_lost", "answer_cut", "answer_delayed", "error_before", "error_after")
 
 
 class App:
@@ -43,88 +46,95 @@ class App:
     def __init__(self, service: Service) -> None:
         self._service = service
         routes = [
-            Route("/v1/models/openai/gpt-image-2/edit/runs", create_run, methods=["POST"]),
-            Route("/v1/run/openai/gpt-image-2/edit", run_synchronously, methods=["POST"]),
+            Route(CREATE_PATH, create_run, methods=["POST"]),
+            Route(SYNC_PATH, run_synchronously, methods=["POST"]),
             *READ_ROUTES,
+            *BATCH_ROUTES,
             *UPLOAD_ROUTES,
-            Route("/emulator/audit", _audit),
-            Route("/emulator/health", _health),
-            Route("/emulator/reset", _reset, methods=["POST"]),
-            Route("/emulator/faults", _faults, methods=["POST", "DELETE"]),
+            *CONTROL_ROUTES,
         ]
-        self._inner = Starlette(routes=routes, exception_handlers={Problem: _on_problem, 404: _on_missing})
+        handlers: Mapping[Any, Any] = {Problem: _on_problem, HTTPException: _on_http_exception}
+        self._inner = Starlette(routes=routes, exception_handlers=handlers)
         self._inner.state.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
-        if scope["type"] != "http":
-            return
-        body = await _body(receive)
-        service, path, method = self._service, scope["path"], scope["method"]
-        request = Request(scope)
-        outcome = self._gate(request) if path.startswith("/v1/") else None
-        plan = self._plan(method, path, body) if outcome is None else {}
-        if outcome is None and "error_before" in plan:
-            outcome = _server_error(service, plan["error_before"])
-        if outcome is None:
-            outcome = await self._answer(scope, body)
-        service.calls[f"{method} {_route(path)} {outcome.status}"] += 1
-        if "error_after" in plan and outcome.status < 300:
-            outcome = _server_error(service, plan["error_after"])
-        if "answer_delayed" in plan:
-            await anyio.sleep(plan["answer_delayed"].get("seconds", service.faults.delay_seconds))
-        if "answer_lost" in plan and outcome.status < 300:
-            raise ConnectionCut("the answer was lost")
-        await outcome.send(send, cut="answer_cut" in plan and outcome.status < 300)
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
 
-    def _gate(self, request: Request) -> Captured | None:
-        """Key, rate limit: what is refused before anything is looked at."""
-        service, now = self._service, self._service.clock()
-        path = request.url.path
-        if path not in ("/v1/health", "/v1/readiness"):
-            service.call_times = [at for at in service.call_times if at > now - 60] + [now]
-            key = request.headers.get("authorization", "").removeprefix("Bearer ")
-            allowed = key in service.switches.keys if service.switches.keys else key.startswith("rf_")
-            revoked = service.faults.key_revoked_after
-            if not allowed or (revoked and sum(service.calls.values()) >= revoked):
-                return _refusal(service, 401, "UNAUTHORIZED", "missing or invalid API key")
-        limit = service.switches.rate_limit_per_minute
-        occasion = {"method": request.method, "path": path}
-        burst = service.chance.strikes("throttle", f"{request.method} {_route(path)}", occasion)
-        if burst is not None and service.faults.burst_length > 1:
-            more = Script(fault="throttle", times=burst.get("length", service.faults.burst_length) - 1)
-            more.options = {"length": 1}
-            if burst.get("length") != 1:
-                service.chance.scripts.append(more)
-        if burst is not None or (limit and len(service.call_times) > limit):
-            answer = _refusal(service, 429, "RATE_LIMITED", "Rate limit exceeded: slow down")
-            answer.headers += _throttle_headers(service, limit or 60, now)
-            return answer
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service = self._service
+        body = await _read_body(receive)
+        request = Request(scope)
+        call = read_call(service, request, body)
+        if call.path.startswith("/emulator/"):
+            await (await self._handle(scope, call, body)).send(send, service.clock(), cut=False)
+            return
+        service.store.bump("calls")
+        answer, plan = self._refused(request, call, body), Plan()
+        if answer is None:
+            plan = self._plan(call)
+            if "error_before" in plan:
+                answer = self._server_error(call, "error_before", plan["error_before"])
+            else:
+                answer = await self._handle(scope, call, body)
+        if call.path.startswith("/v1/"):
+            answer.headers += rate_headers(service, answer.status)
+        service.store.bump(f"request/{call.method} {call.route} {answer.status}")
+        await self._deliver(answer, plan, call, send)
+
+    async def _deliver(self, answer: Captured, plan: Plan, call: Call, send: Send) -> None:
+        """Send the answer, or what the faults leave of it. A refusal always arrives."""
+        good = answer.status < 300
+        if good and "error_after" in plan:
+            answer = self._server_error(call, "error_after", plan["error_after"])
+        if good and "answer_delayed" in plan:
+            await anyio.sleep(float(plan["answer_delayed"].get("seconds", self._service.faults.delay_seconds)))
+        if good and "answer_lost" in plan:
+            raise ConnectionCut("the answer was lost")
+        await answer.send(send, self._service.clock(), cut=good and "answer_cut" in plan)
+
+    def _refused(self, request: Request, call: Call, body: bytes) -> Captured | None:
+        """What is refused before anything is looked at."""
+        if len(body) > self._service.switches.body_limit_bytes:
+            return self._problem(Problem(413, "PAYLOAD_TOO_LARGE", "the body is too large; upload the images"))
+        if call.path.startswith("/v1/"):
+            try:
+                admit(self._service, request, call)
+            except Problem as problem:
+                return self._problem(problem)
         return None
 
-    def _plan(self, method: str, path: str, body: bytes) -> dict[str, dict[str, Any]]:
-        """Which faults strike this call."""
-        creates = method == "POST" and (path.endswith("/runs") or path.startswith("/v1/run/"))
-        names: tuple[str, ...] = ()
-        if creates:
-            names = ("answer_lost", "answer_cut", "answer_delayed", "error_before", "error_after")
-        elif method == "GET" and path.startswith("/v1/runs"):
-            names = ("read_error",)
-        data = _json(body)
-        reference = str(data.get("client_ref") or "")
-        fields = data.get("input") if isinstance(data.get("input"), dict) else data
-        prompt = str(fields.get("prompt") or "") if isinstance(fields, dict) else ""
-        occasion = {"method": method, "path": path, "client_ref": reference, "prompt": prompt}
-        identity = reference or prompt or path
-        struck = {name: self._service.chance.strikes(name, identity, occasion) for name in names}
-        plan = {name: options for name, options in struck.items() if options is not None}
-        if "read_error" in plan:
-            plan["error_before"] = plan.pop("read_error")
-        return plan
+    def _plan(self, call: Call) -> Plan:
+        """Which faults strike this call: drawn for creations and reads, only as ordered for anything else."""
+        chance, struck = self._service.chance, {}
+        for name in _ANSWER_FAULTS:
+            if call.creates:
+                struck[name] = chance.strikes(name, call.identity, call.occasion)
+            else:
+                struck[name] = chance.scripted(name, call.occasion, aimed=True)
+        if call.method == "GET" and call.path.startswith("/v1/") and struck["error_before"] is None:
+            struck["error_before"] = chance.strikes("read_error", call.identity, call.occasion)
+        if call.method == "GET" and call.path.startswith("/storage/outputs/") and struck["answer_cut"] is None:
+            struck["answer_cut"] = chance.strikes("output_cut", call.identity, call.occasion)
+        return {name: options for name, options in struck.items() if options is not None}
 
-    async def _answer(self, scope: Scope, body: bytes) -> Captured:
-        captured = Captured(500, [], b"")
-        sent = False
+    def _problem(self, problem: Problem) -> Captured:
+        envelope = self._service.switches.error_envelope
+        media, body = error_body(envelope, problem.code, problem.message, problem.details)
+        return Captured(problem.status, [(b"content-type", media.encode())], body)
+
+    def _server_error(self, call: Call, fault: str, options: Mapping[str, Any]) -> Captured:
+        drawn = self._service.chance.draw_next(f"status {fault}", call.identity).choice(_SERVER_ERRORS)
+        status = int(options.get("status", drawn))
+        code = str(options.get("code", "INTERNAL_ERROR"))
+        return self._problem(Problem(status, code, "the server has a problem"))
+
+    async def _handle(self, scope: Scope, call: Call, body: bytes) -> Captured:
+        """The complete answer of the inner application."""
+        captured, sent = Captured(500, [], b""), False
 
         async def receive() -> Message:
             nonlocal sent
@@ -139,7 +149,7 @@ class App:
             elif message["type"] == "http.response.body":
                 captured.body += message.get("body", b"")
 
-        await self._inner(scope, receive, send)
+        await self._inner({**scope, "state": {"call": call}}, receive, send)
         return captured
 
 
@@ -149,13 +159,17 @@ class Captured:
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
 
-    async def send(self, send: Send, *, cut: bool) -> None:
-        """Send it, or half of it."""
+    async def send(self, send: Send, now: float, *, cut: bool) -> None:
+        """
+        Send it, or half of it.
+
+        Args:
+            now: For the `Date` header; unix seconds.
+        """
         names = {name.lower() for name, _ in self.headers}
         if b"content-length" not in names:
             self.headers.append((b"content-length", str(len(self.body)).encode()))
-        if b"date" not in names:
-            self.headers.append((b"date", formatdate(usegmt=True).encode()))
+        self.headers.append((b"date", formatdate(now, usegmt=True).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         if cut:
             await send({"type": "http.response.body", "body": self.body[: len(self.body) // 2], "more_body": True})
@@ -163,53 +177,7 @@ class Captured:
         await send({"type": "http.response.body", "body": self.body})
 
 
-def _refusal(service: Service, status: int, code: str, message: str) -> Captured:
-    media, body = error_body(service.switches.error_envelope, code, message, None)
-    return Captured(status, [(b"content-type", media.encode())], body)
-
-
-def _server_error(service: Service, options: dict[str, Any]) -> Captured:
-    number = service.chance.fired["error_before"] + service.chance.fired["error_after"]
-    status = options.get("status", _SERVER_ERRORS[number % len(_SERVER_ERRORS)])
-    code = options.get("code", "INTERNAL_ERROR")
-    return _refusal(service, status, code, "the server has a problem")
-
-
-def _throttle_headers(service: Service, limit: int, now: float) -> list[tuple[bytes, bytes]]:
-    match service.switches.throttle_headers:
-        case "retry-after":
-            return [(b"retry-after", b"2")]
-        case "retry-after-date":
-            return [
-                (b"date", formatdate(now, usegmt=True).encode()),
-                (b"retry-after", formatdate(now + 2, usegmt=True).encode()),
-            ]
-        case "full":
-            return [
-                (b"retry-after", b"2"),
-                (b"x-ratelimit-limit", str(limit).encode()),
-                (b"x-ratelimit-remaining", b"0"),
-                (b"x-ratelimit-reset", str(int(now) + 2).encode()),
-            ]
-        case _:
-            return []
-
-
-def _route(path: str) -> str:
-    """The path with ids left out, for counting."""
-    parts = path.split("/")
-    return "/".join("{id}" if len(part) >= 32 else part for part in parts)
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    try:
-        data = json.loads(body)
-    except ValueError:
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-async def _body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     chunks = []
     while True:
         message = await receive()
@@ -220,6 +188,14 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     envelope = request.app.state.service.switches.error_envelope
@@ -227,41 +203,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     return Response(body, status_code=error.status, media_type=media)
 
 
-async def _on_missing(request: Request, error: Exception) -> Response:
-    return await _on_problem(request, Problem(404, "NOT_FOUND", f"no such route: {request.url.path}"))
-
-
-async def _audit(request: Request) -> Response:
-    return JSONResponse(request.app.state.service.audit())
-
-
-async def _health(request: Request) -> Response:
-    return JSONResponse({"status": "ok", "origin": origin_of(request)})
-
-
-async def _reset(request: Request) -> Response:
-    service: Service = request.app.state.service
-    service.store.clear()
-    service.calls.clear()
-    service.starts.clear()
-    return JSONResponse({"status": "ok"})
-
-
-async def _faults(request: Request) -> Response:
-    chance = request.app.state.service.chance
-    if request.method == "DELETE":
-        chance.scripts.clear()
-        return JSONResponse({"scripts": 0})
-    data = await request.json()
-    try:
-        chance.script(
-            Script(
-                fault=data["fault"],
-                match=data.get("match", {}),
-                times=data.get("times", 1),
-                options=data.get("options", {}),
-            )
-        )
-    except (ValueError, KeyError) as error:
-        raise Problem(422, "VALIDATION", str(error)) from None
-    return JSONResponse({"scripts": len(chance.scripts)})
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
+    return await _on_problem(request, Problem(error.status_code, code, f"{error.detail}: {request.url.path}"))

@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from batchedit.emulator.settings import FAULT_NAMES, Faults
+from batchedit.emulator.store import Store
+
+MATCHES = ("method", "path", "client_ref", "prompt")
+"""What a script can be matched against: equal under the bare name, part of it under ``NAME_contains``."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Script:
     """
-    A fault ordered by name for requests that match.
+    A fault ordered by name for requests that match. Scripts are orders to this process and do not outlive it.
 
     Attributes:
-        match: Any of ``method``, ``path_contains``, ``client_ref``, ``prompt_contains``; all given ones must fit.
+        match: Any of ``method``, ``path``, ``client_ref``, ``prompt``, each also with ``_contains``; all must fit.
         times: How many more times it fires.
-        options: Such as ``status`` for the error faults.
+        options: ``status`` and ``code`` for the error faults, ``seconds`` for the delays, ``length`` for `throttle`.
+
+    Raises:
+        ValueError: if there is no such fault or no such match, or `times` is below 1.
     """
 
     fault: str
-    match: dict[str, str] = field(default_factory=dict)
+    match: Mapping[str, str] = field(default_factory=dict)
     times: int = 1
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def fits(self, occasion: dict[str, str]) -> bool:
+    def __post_init__(self) -> None:
+        if self.fault not in FAULT_NAMES:
+            raise ValueError(f"there is no fault {self.fault!r}; known are {', '.join(FAULT_NAMES)}")
+        for name in self.match:
+            if name.removesuffix("_contains") not in MATCHES:
+                raise ValueError(f"there is no match {name!r}; known are {', '.join(MATCHES)}, and NAME_contains")
+        if self.times < 1:
+            raise ValueError(f"times is {self.times!r}; allowed is 1 or more")
+
+    @property
+    def aimed(self) -> bool:
+        """True if it names a method or a path, so that it may mean any call, not only a creation."""
+        return any(name.startswith(("method", "path")) for name in self.match)
+
+    def fits(self, occasion: Mapping[str, str]) -> bool:
         """True if the occasion is one of those meant."""
         for name, wanted in self.match.items():
             if name.endswith("_contains"):
@@ -40,36 +61,43 @@ class Script:
 
 class Chance:
     """
-    All draws of one emulator.
+    All draws of one emulator. How often an identity was seen is kept in the books, so a restart draws on.
 
     Args:
         seed: Decides them.
         faults: Probabilities.
+        store: The books.
     """
 
-    def __init__(self, seed: str, faults: Faults) -> None:
-        self._seed = seed
-        self._faults = faults
-        self._seen: Counter[tuple[str, str]] = Counter()
+    def __init__(self, seed: str, faults: Faults, store: Store) -> None:
+        self._seed, self._faults, self._store = seed, faults, store
         self.scripts: list[Script] = []
-        self.fired: Counter[str] = Counter()
-
-    def script(self, script: Script) -> None:
-        """
-        Order a fault.
-
-        Raises:
-            ValueError: if there is no fault of that name.
-        """
-        if script.fault not in FAULT_NAMES:
-            raise ValueError(f"there is no fault {script.fault!r}; known are {', '.join(FAULT_NAMES)}")
-        self.scripts.append(script)
 
     def draw(self, role: str, key: str, number: int = 0) -> random.Random:
         """A generator of its own for one draw site."""
         return random.Random(f"{self._seed}/{role}/{key}/{number}")
 
-    def strikes(self, fault: str, identity: str, occasion: dict[str, str]) -> dict[str, Any] | None:
+    def draw_next(self, role: str, key: str) -> random.Random:
+        """The same, numbered by how often this was drawn for the key before."""
+        return self.draw(role, key, self._store.bump(f"seen/{role}/{key}") - 1)
+
+    def scripted(self, fault: str, occasion: Mapping[str, str], *, aimed: bool = False) -> Mapping[str, Any] | None:
+        """
+        The options of a script that orders this fault for this occasion, None if there is none.
+
+        Args:
+            aimed: Only scripts that name a method or a path.
+        """
+        for script in self.scripts:
+            if script.fault == fault and (script.aimed or not aimed) and script.fits(occasion):
+                script.times -= 1
+                if script.times == 0:
+                    self.scripts.remove(script)
+                self._store.bump(f"fired/{fault}")
+                return script.options
+        return None
+
+    def strikes(self, fault: str, identity: str, occasion: Mapping[str, str]) -> Mapping[str, Any] | None:
         """
         Whether a fault happens now: its options if it does, None if not.
 
@@ -77,18 +105,12 @@ class Chance:
             identity: What the draw is keyed by, with how often this was asked for it before.
             occasion: What scripts are matched against.
         """
-        for script in self.scripts:
-            if script.fault == fault and script.times > 0 and script.fits(occasion):
-                script.times -= 1
-                self.fired[fault] += 1
-                return script.options
-        number = self._seen[fault, identity]
-        self._seen[fault, identity] += 1
-        probability = getattr(self._faults, fault)
-        if probability and self.draw(f"fault {fault}", identity, number).random() < probability:
-            self.fired[fault] += 1
-            return {}
-        return None
+        options = self.scripted(fault, occasion)
+        probability: float = getattr(self._faults, fault)
+        if options is None and probability and self.draw_next(f"fault {fault}", identity).random() < probability:
+            self._store.bump(f"fired/{fault}")
+            options = {}
+        return options
 
     def uuid7(self, kind: str, number: int, now: float) -> str:
         """An id of the form of a UUIDv7, from the seed, a counter and the clock."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import Any
 
@@ -10,135 +9,161 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from batchedit.emulator.service import BadImage, Service
-from batchedit.emulator.store import Run
+from batchedit.emulator.calls import Call
+from batchedit.emulator.records import renamed, sync_answer
+from batchedit.emulator.run import SUCCEEDED, Run
+from batchedit.emulator.service import Creation, Order, Service
+from batchedit.emulator.storage import BadImage
+from batchedit.emulator.store import StoredReply
 from batchedit.emulator.validation import check_input
-from batchedit.emulator.wire import Problem, origin_of
+from batchedit.emulator.wire import Problem, invalid, json_object, origin_of
 
 _BODY_KEYS = {"input", "callback_url", "metadata", "client_ref"}
+_SYNC_STATUSES = {"INPUT_VALIDATION_FAILED": 422, "CONTENT_POLICY_VIOLATION": 422, "PROVIDER_TIMEOUT": 502}
+_SYNC_STATUSES |= {"PROVIDER_UNAVAILABLE": 502}
 
 
 async def create_run(request: Request) -> Response:
-    """`POST /v1/models/openai/gpt-image-2/edit/runs`."""
+    """`POST /v1/models/openai/gpt-image-2/edit/runs`: answers at once with the run as it was created, `queued`."""
     service: Service = request.app.state.service
-    service.starts.append(service.clock())
-    raw = await request.body()
-    data = await _object(request)
-    unknown = sorted(set(data) - _BODY_KEYS)
-    if unknown:
-        raise Problem(422, "VALIDATION", "unknown field", [{"field": name, "message": "unknown"} for name in unknown])
-    reference = data.get("client_ref")
-    if reference is not None and not (isinstance(reference, str) and 0 < len(reference) <= 255):
-        raise Problem(422, "VALIDATION", "client_ref must be a string of at most 255 characters")
-    callback = data.get("callback_url")
-    if callback is not None and not (isinstance(callback, str) and len(callback) <= 2048):
-        raise Problem(422, "VALIDATION", "callback_url must be a string of at most 2048 characters")
+    call: Call = request.state.call
+    service.store.add_start(service.clock())
+    data = await json_object(request)
+    check_envelope(data, _BODY_KEYS)
     key = request.headers.get("idempotency-key") if service.switches.idempotency == "on" else None
-    digest = hashlib.sha256(raw).hexdigest()
-    replayed = _replay(service, key, digest)
+    digest = hashlib.sha256(await request.body()).hexdigest()
+    replayed = await _replay(service, key, digest)
     if replayed is not None:
         return replayed
-    _check_credit(service)
-    fields, delay = _checked(service, data.get("input")), _delay(service, reference or digest)
-    run = _make(
-        service,
-        request,
-        fields,
+    check_credit(service, call)
+    order = await read_order(service, data.get("input"), origin_of(request))
+    # Pictures were read meanwhile; from here to the kept reply nothing waits.
+    replayed = await _replay(service, key, digest)
+    if replayed is not None:
+        return replayed
+    begun = service.clock()
+    commit_seconds, answer_seconds = _delays(service, call)
+    creation = Creation(
         form="runs",
-        client_ref=reference,
+        occasion=call.occasion,
+        client_ref=data.get("client_ref"),
         metadata=data.get("metadata"),
+        callback_url=data.get("callback_url"),
         idempotency_key=key,
-        delay=delay,
+        delay_seconds=commit_seconds,
     )
-    answer = _created(service, run, origin_of(request))
+    run = service.make_run(order, creation)
+    answer, status = _created(service, run, origin_of(request)), service.switches.create_status
     if key is not None:
-        conflict = service.switches.idempotency_in_flight == "conflict"
-        status = 0 if conflict and delay else service.switches.create_status
-        service.store.keep_reply(key, digest, status, answer, service.clock())
-    await anyio.sleep(delay)
-    if key is not None:
-        service.store.keep_reply(key, digest, service.switches.create_status, answer, service.clock())
-    return JSONResponse(answer, status_code=service.switches.create_status)
+        ready = begun + answer_seconds
+        reply = StoredReply(body=digest, status=status, answer=answer, begun_at=begun, ready_at=ready)
+        service.store.keep_reply(key, reply)
+    await anyio.sleep(answer_seconds)
+    return JSONResponse(answer, status_code=status)
 
 
 async def run_synchronously(request: Request) -> Response:
     """`POST /v1/run/openai/gpt-image-2/edit`: answers when the run has ended. Billed whether or not anybody waits."""
     service: Service = request.app.state.service
+    call: Call = request.state.call
     if service.switches.sync_endpoint == "off":
-        raise Problem(404, "NOT_FOUND", "no such route")
-    service.starts.append(service.clock())
-    data = await _object(request)
-    _check_credit(service)
-    fields = _checked(service, data)
-    run = _make(service, request, fields, form="run")
+        raise Problem(404, "NOT_FOUND", f"no such route: {call.path}")
+    service.store.add_start(service.clock())
+    data = await json_object(request)
+    check_credit(service, call)
+    order = await read_order(service, data, origin_of(request))
+    commit_seconds, answer_seconds = _delays(service, call)
+    run = service.make_run(order, Creation(form="run", occasion=call.occasion, delay_seconds=commit_seconds))
     if service.switches.sync_shape == "run":
-        return JSONResponse(service.record(run, origin_of(request)))
-    if run.stuck:
-        await anyio.sleep_forever()
-    await anyio.sleep(max(0.0, run.finish_at - service.clock()))
-    if run.verdict != "succeeded":
-        code, message, _ = run.failure or ("CANCELLED", "cancelled", "")
-        raise Problem(422, code, message)
-    return JSONResponse(await _sync_body(service, run, origin_of(request)))
-
-
-async def _sync_body(service: Service, run: Run, origin: str) -> dict[str, Any]:
-    numbers = range(1, service.outputs_of(run) + 1)
+        await anyio.sleep(answer_seconds)
+        return JSONResponse(_created(service, run, origin_of(request)), status_code=service.switches.create_status)
+    await _until_finished(service, run)
+    if run.verdict not in SUCCEEDED:
+        code, message, _ = run.failure or ("UNKNOWN", "no reason given", "")
+        by_class = service.switches.sync_failure == "by-class"
+        raise Problem(_SYNC_STATUSES.get(code, 500) if by_class else 422, code, message)
     if run.input["sync_mode"]:
-        urls = [await _data_uri(service, run, number) for number in numbers]
+        urls = await service.storage.data_uris(run)
     else:
-        urls = [service.output_url(run, number, origin) for number in numbers]
-    if service.switches.sync_shape == "images":
-        return {"images": [{"url": url} for url in urls]}
-    outputs = [{"type": "image", "url": url} for url in urls]
-    return {"outputs": outputs, "seed": None, "timing": None, "nsfw_detected": None}
+        numbers = range(1, run.outputs() + 1)
+        urls = [service.storage.output_url(run, number, origin_of(request)) for number in numbers]
+    return JSONResponse(sync_answer(urls, service.switches.sync_shape))
 
 
-async def _data_uri(service: Service, run: Run, number: int) -> str:
-    media, content = await service.picture(run, number)
-    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+async def read_order(service: Service, data: object, origin: str) -> Order:
+    """
+    An input, checked and its pictures read.
 
-
-async def inline_output(service: Service, run: Run) -> Any:
-    """The pictures of a `sync_mode` run as data URIs, in the shape that is switched on."""
-    return service.shape([await _data_uri(service, run, number) for number in range(1, service.outputs_of(run) + 1)])
-
-
-def _make(service: Service, request: Request, fields: dict[str, Any], **more: Any) -> Run:
-    try:
-        return service.make_run(fields, origin=origin_of(request), **more)
-    except BadImage as error:
-        details = [{"field": "input.image_urls", "message": str(error)}]
-        raise Problem(422, "VALIDATION", str(error), details) from None
-
-
-def _checked(service: Service, data: object) -> dict[str, Any]:
+    Raises:
+        Problem: 422, naming every field that is wrong.
+    """
     fields, wrong = check_input(data, service.switches.size_forms)
     if wrong:
         raise Problem(422, "VALIDATION", "the input is not valid", wrong)
-    return fields
+    try:
+        return await service.order(fields, origin)
+    except BadImage as error:
+        raise invalid(str(error), "input.image_urls") from None
 
 
-def _check_credit(service: Service) -> None:
+def check_envelope(data: dict[str, Any], known: set[str]) -> None:
+    """
+    What stands beside the input: provider-api, section 5.
+
+    Raises:
+        Problem: 422 if a key is unknown or a value is not as published.
+    """
+    unknown = sorted(set(data) - known)
+    if unknown:
+        details = [{"field": name, "message": "unknown field"} for name in unknown]
+        raise Problem(422, "VALIDATION", "unknown field", details)
+    for name, longest in (("client_ref", 255), ("callback_url", 2048)):
+        value = data.get(name)
+        if value is not None and not (isinstance(value, str) and 1 <= len(value) <= longest):
+            raise invalid(f"{name} must be text of 1 to {longest} characters", name)
+    if not isinstance(data.get("metadata"), (dict, type(None))):
+        raise invalid("metadata must be an object", "metadata")
+
+
+def check_credit(service: Service, call: Call) -> None:
+    """
+    Refuse when there is no credit, or a fault says so.
+
+    Raises:
+        Problem: 402.
+    """
     ends = service.faults.credit_ends_after
-    if service.balance_micro() <= 0 or (ends and len(service.store.runs()) >= ends):
+    struck = service.chance.strikes("credit_ended", call.identity, call.occasion) is not None
+    if struck or service.balance_microusd() <= 0 or (ends and service.store.count_runs() >= ends):
         raise Problem(402, "INSUFFICIENT_CREDIT", "the credit is used up")
 
 
-def _replay(service: Service, key: str | None, digest: str) -> Response | None:
+async def _until_finished(service: Service, run: Run) -> None:
+    cut, waited = service.switches.sync_cut_seconds, run.finish_at - service.clock()
+    if cut and (run.stuck or waited > cut):
+        await anyio.sleep(cut)
+        raise Problem(504, "GATEWAY_TIMEOUT", "the gateway has waited long enough")
+    if run.stuck:
+        await anyio.sleep_forever()
+    await anyio.sleep(max(0.0, waited))
+
+
+async def _replay(service: Service, key: str | None, digest: str) -> Response | None:
+    """The kept answer to the same request under the same key, None if there is none."""
     kept = service.store.reply(key) if key is not None else None
-    if kept is None or service.clock() > kept[3] + service.switches.idempotency_ttl:
+    if kept is None or service.clock() > kept.begun_at + service.switches.idempotency_ttl:
         return None
-    body, status, answer, _ = kept
-    if body != digest:
+    if kept.body != digest:
         raise Problem(409, "CONFLICT", "this idempotency key was used with another body")
-    if status == 0:
-        raise Problem(409, "CONFLICT", "a request with this idempotency key is being answered")
-    return JSONResponse(answer, status_code=status)
+    if service.clock() < kept.ready_at:
+        if service.switches.idempotency_in_flight == "conflict":
+            raise Problem(409, "CONFLICT", "a request with this idempotency key is being answered")
+        await anyio.sleep(kept.ready_at - service.clock())
+    return JSONResponse(kept.answer, status_code=kept.status)
 
 
 def _created(service: Service, run: Run, origin: str) -> dict[str, Any]:
-    record = service.record(run, origin)
+    record = renamed(service.record(run, origin, state="queued"), service.switches.record_names)
     if service.switches.id_key != "id":
         record["run_id"] = record["id"]
     if service.switches.id_key == "run_id":
@@ -146,15 +171,11 @@ def _created(service: Service, run: Run, origin: str) -> dict[str, Any]:
     return record
 
 
-def _delay(service: Service, identity: str) -> float:
-    return service.chance.draw("create delay", identity, len(service.starts)).uniform(*service.switches.create_delay)
-
-
-async def _object(request: Request) -> dict[str, Any]:
-    try:
-        data = await request.json()
-    except ValueError:
-        raise Problem(400, "BAD_REQUEST", "the body is not JSON") from None
-    if not isinstance(data, dict):
-        raise Problem(422, "VALIDATION", "the body must be an object")
-    return data
+def _delays(service: Service, call: Call) -> tuple[float, float]:
+    """(seconds until the run is made, seconds until the answer)."""
+    late = service.chance.strikes("accepted_late", call.identity, call.occasion)
+    if late is not None:
+        seconds = float(late.get("seconds", service.faults.delay_seconds))
+        return seconds, seconds
+    delay = service.chance.draw_next("create delay", call.identity).uniform(*service.switches.create_delay)
+    return (0.0 if service.switches.create_commits == "early" else delay), delay

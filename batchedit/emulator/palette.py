@@ -75,7 +75,7 @@ _SAME = {"grey": "gray", "offwhite": "off-white", "off white": "off-white", "bor
 
 _SHADES: dict[str, tuple[RGB, float]] = {
     "light": ((255, 255, 255), 0.45),
-    "pale": ((255, 255, 255), 0.62),
+    "pale": ((255, 255, 255), 0.7),
     "pastel": ((255, 255, 255), 0.55),
     "soft": ((255, 255, 255), 0.35),
     "dark": ((0, 0, 0), 0.42),

@@ -79,7 +79,7 @@ def render(
         draw = random.Random(f"{seed}/{number}")
         change = variation(number, draw)
         layers = job.layers if job.region is not None else _moved(job.layers, change)
-        edited = _edit(layers, wishes, hint, change, draw)
+        edited = _edit(layers, wishes, hint, change, draw, masked=job.region is not None)
         result = _inside(job, edited)
         pictures.append(encode(_marked(result), output_format, quality))
     return pictures
@@ -243,7 +243,13 @@ def _zoomed(image: Image.Image, change: Variation) -> Image.Image:
 
 
 def _edit(
-    layers: _Layers, wishes: Wishes, hint: tuple[RGB, float] | None, change: Variation, draw: random.Random
+    layers: _Layers,
+    wishes: Wishes,
+    hint: tuple[RGB, float] | None,
+    change: Variation,
+    draw: random.Random,
+    *,
+    masked: bool,
 ) -> Image.Image:
     """All wishes at working size; RGBA if nothing shall be behind the object."""
     tint, share = hint if hint is not None else (None, 0.0)
@@ -252,6 +258,11 @@ def _edit(
         return toned(default_look(picture), wishes, change)
     if cutout is None:
         return finished(toned(picture, wishes, change), wishes)
+    if masked:
+        # What is left of the background inside of a mask must go on to match what is outside.
+        picture = layers.picture
+        cutout = replace(cutout, colours=toned(cutout.colours, Wishes(), change))
+        change = Variation()
     colours = tinted_towards(cutout.colours, tint, share)
     if wishes.recolour is not None:
         colours = recoloured(colours, cutout.alpha, wishes.recolour)
@@ -269,7 +280,8 @@ def _edit(
         ground = picture
         if wishes.blur_background:
             ground = cutout.ground.filter(ImageFilter.GaussianBlur(max(picture.size) / 40 * wishes.blur_background))
-        if wishes.shadow:
+        # Inside of a mask a new shadow would end where the mask does: only if nothing else is asked for.
+        if wishes.shadow and not (masked and wishes.recolour):
             ground = scenes.cast_shadow(ground, cutout.alpha, shadow, 0.8 * wishes.shadow)
     together = Image.composite(colours, ground, cutout.alpha)
     return finished(toned(together, wishes, change), wishes)

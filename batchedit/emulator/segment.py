@@ -26,7 +26,7 @@ _CHROMA, _STEP, _SAME = 7.0, 9, 7
 """Largest difference in colour, between neighbours, and from the estimated background; levels of 255."""
 _FOOT = 0.7
 """Where the lowest part of an object begins, as a share of its height."""
-_SMALLEST_OBJECT, _SMALLEST_HOLE = 0.0012, 0.0003
+_SMALLEST_OBJECT, _SMALLEST_HOLE = 0.0012, 0.00012
 """Shares of the picture."""
 _RUN = re.compile(rb"\x01+")
 

@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from batchedit.emulator import Emulator
-from batchedit.emulator.app import App, ConnectionCut, Receive, Scope, Send
+from batchedit.emulator.app import App, Receive, Scope, Send
+from batchedit.emulator.wire import ConnectionCut
+
+
+def _unheard(base_url: str) -> None:
+    """Tell nobody that the server is ready."""
 
 
 class Cutting:
@@ -35,9 +40,11 @@ class Cutting:
             transport.abort()
 
 
-def serve(emulator: Emulator, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+def serve(
+    emulator: Emulator, host: str = "127.0.0.1", port: int = 0, *, on_ready: Callable[[str], None] = _unheard
+) -> None:
     """
-    Serve until Ctrl-C or SIGTERM.
+    Serve until Ctrl-C or SIGTERM. Prints nothing.
 
     Args:
         port: 0 takes a free one.
@@ -46,7 +53,8 @@ def serve(emulator: Emulator, *, host: str, port: int, on_ready: Callable[[str],
     listener = _listen(host, port)
     server = _server(emulator)
     with _closing(server, (signal.SIGINT, signal.SIGTERM)):
-        on_ready(f"http://{host}:{listener.getsockname()[1]}")
+        name = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{name}:{listener.getsockname()[1]}")
         server.run(sockets=[listener])
 
 
@@ -76,8 +84,10 @@ def _server(emulator: Emulator) -> uvicorn.Server:
     config = uvicorn.Config(
         Cutting(emulator.app),
         log_config=None,
+        log_level="error",
         access_log=False,
         date_header=False,  # the application dates its answers by its own clock
+        server_header=False,
         lifespan="off",
         http="h11",
         ws="none",

@@ -1,5 +1,5 @@
 """
-The emulated provider without HTTP: making runs, showing them, billing them, and its audit.
+The emulated provider without HTTP: making runs, settling their fate, billing them.
 
 Nothing runs in the background: what a run's state is follows from its times and the clock, so that a restart, or a
 jump of a virtual clock, changes nothing.
@@ -8,33 +8,26 @@ jump of a virtual clock, changes nothing.
 from __future__ import annotations
 
 import hashlib
-import hmac
-import io
 import json
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from PIL import Image
-
-from batchedit.emulator import pixels
 from batchedit.emulator.chance import Chance
+from batchedit.emulator.records import run_record, shaped
+from batchedit.emulator.run import SUCCEEDED, Run
 from batchedit.emulator.settings import Faults, Switches
-from batchedit.emulator.store import Run, Store
-from batchedit.emulator.validation import size_text
-
-T = TypeVar("T")
-MODEL = "openai/gpt-image-2/edit"
-ORG = "0190aaaa-0000-7000-8000-000000000001"
-MODEL_UUID = "0190aaaa-0000-7000-8000-000000000002"
+from batchedit.emulator.storage import Offload, Storage, shown
+from batchedit.emulator.store import Store
 
 _PRICES = {
     "listed": {"low": 9_000, "medium": 34_000, "high": 133_000},
     "raised": {"low": 9_000, "medium": 34_000, "high": 219_000},
 }
+"""Micro-dollars per picture: provider-api, section 14."""
+
 _FAILURES = {
     "failed_validation": ("INPUT_VALIDATION_FAILED", "the image's dimensions are too large", "preprocess"),
     "failed_moderation": ("CONTENT_POLICY_VIOLATION", "refused by the safety system", "inference"),
@@ -42,32 +35,58 @@ _FAILURES = {
     "failed_unknown": ("E1234", "something went wrong", "inference"),
     "failed_first": ("PROVIDER_UNAVAILABLE", "the model provider was unavailable", "dispatch"),
 }
-PICTURE_QUIRKS = ("output_gone", "wrong_type", "wrong_size", "fewer_outputs")
-_OTHER_FORMAT = {"png": "jpeg", "jpeg": "png", "webp": "png"}
-_MEDIA = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+_CANCELLED = ("CANCELLED", "cancelled by an administrator", "dispatch")
+_QUIRKS = ("output_gone", "wrong_type", "wrong_size", "fewer_outputs")
+_DISPATCHING_SHARE = 0.05
 
 
-class Offload(Protocol):
-    """Runs a blocking function without holding up the event loop."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """
+    What a creation asks for, checked.
 
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """The function's result."""
-        ...
+    Attributes:
+        fields: The eight input fields, with defaults.
+        sources: Where the pictures come from, the mask last if there is one.
+        content: Digest of the fields with every picture replaced by the digest of its bytes.
+        unreadable: Why the pictures cannot be edited, None if they can.
+    """
+
+    fields: dict[str, Any]
+    sources: list[str]
+    content: str
+    unreadable: str | None
 
 
-class BadImage(ValueError):
-    """An input picture cannot be used; the message goes into a 422."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """
+    Who asks for it and how.
+
+    Attributes:
+        form: ``runs`` or ``run`` (synchronous).
+        occasion: What scripted faults are matched against.
+        delay_seconds: The run is there only after so long.
+    """
+
+    form: str
+    occasion: Mapping[str, str]
+    client_ref: str | None = None
+    metadata: Any = None
+    callback_url: str | None = None
+    batch_id: str | None = None
+    idempotency_key: str | None = None
+    delay_seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Service:
     """
     One provider.
 
     Attributes:
-        calls: Counts of (method, route, status).
-        starts: Unix times of all creations that came in.
-        key_leaks: How often a storage URL was called with an Authorization header.
+        granted: Unix times of the calls that the rate limit let pass in the last minute.
+        throttled_next: How many further calls get a 429 because of a burst.
     """
 
     switches: Switches
@@ -77,357 +96,133 @@ class Service:
     clock: Callable[[], float]
     offload: Offload
     chance: Chance = field(init=False)
-    calls: Counter[str] = field(default_factory=Counter)
-    starts: list[float] = field(default_factory=list)
-    key_leaks: int = 0
-    call_times: list[float] = field(default_factory=list)
+    storage: Storage = field(init=False)
+    granted: deque[float] = field(default_factory=deque)
+    throttled_next: int = 0
 
     def __post_init__(self) -> None:
-        self.chance = Chance(self.seed, self.faults)
+        self.chance = Chance(self.seed, self.faults, self.store)
+        self.storage = Storage(
+            switches=self.switches, seed=self.seed, store=self.store, clock=self.clock, offload=self.offload
+        )
 
-    # -- runs ------------------------------------------------------------------------------------------------
+    def reset(self) -> None:
+        """Forget every run, picture, counter and ordered fault."""
+        self.store.clear()
+        self.chance.scripts.clear()
+        self.granted.clear()
+        self.throttled_next = 0
 
-    def make_run(
-        self,
-        fields: dict[str, Any],
-        *,
-        form: str,
-        origin: str,
-        client_ref: str | None = None,
-        metadata: Any = None,
-        idempotency_key: str | None = None,
-        delay: float = 0.0,
-    ) -> Run:
+    async def order(self, fields: dict[str, Any], origin: str) -> Order:
         """
-        Accept an input and settle its fate.
+        Read the pictures of a checked input.
 
         Args:
-            fields: The checked input.
-            form: ``runs`` or ``run``.
             origin: Scheme and host of the call, by which own URLs are recognised.
-            delay: Seconds that the creation itself takes before anything starts.
 
         Raises:
             BadImage: if a picture cannot be had.
         """
-        now = self.clock()
-        names = [*fields["image_urls"], *([fields["mask_url"]] if "mask_url" in fields else [])]
-        sources = [self._take_in(name, origin) for name in names]
-        digests = [self._digest(source) for source in sources]
-        canonical = {**fields, "image_urls": digests[: len(fields["image_urls"])]}
-        if "mask_url" in fields:
-            canonical["mask_url"] = digests[-1]
-        content = hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
-        identity = client_ref or content
-        occasion = {"client_ref": client_ref or "", "prompt": fields["prompt"], "method": "POST", "path": f"/{form}"}
-        seq = self.store.next_run()
-        run_id = self.chance.uuid7("run", seq, now)
-        stuck, verdict, failure = self._fate(identity, occasion)
-        mistake = self._unusable(sources, has_mask="mask_url" in fields)
-        if mistake is not None:
-            stuck, verdict, failure = "", "failed", ("INPUT_VALIDATION_FAILED", mistake, "preprocess")
-        latency = self.chance.draw("latency", identity, len(self.store.runs(client_ref)) if client_ref else seq)
-        dispatch = self._dispatch_time(now + delay) + self.switches.queue_seconds
-        start = dispatch + 0.01
-        run = Run(
-            id=run_id,
-            seq=seq,
-            form=form,
-            client_ref=client_ref,
-            idempotency_key=idempotency_key,
-            metadata=metadata,
-            input={**fields, "image_urls": [_shown(s) for s in sources[: len(fields["image_urls"])]]},
-            content=content,
+        mask = fields.get("mask_url")
+        names = [*fields["image_urls"], *([] if mask is None else [mask])]
+        sources = [self.storage.take_in(name, origin) for name in names]
+        digests = [await self.storage.digest(source) for source in sources]
+        count = len(fields["image_urls"])
+        canonical = {**fields, "image_urls": digests[:count]}
+        display = [shown(source, name) for source, name in zip(sources, names, strict=True)]
+        kept = {**fields, "image_urls": display[:count]}
+        if mask is not None:
+            canonical["mask_url"], kept["mask_url"] = digests[-1], display[-1]
+        return Order(
+            fields=kept,
             sources=sources,
-            has_mask="mask_url" in fields,
-            created_at=now,
+            content=hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest(),
+            unreadable=await self.storage.why_unreadable(sources, digests, has_mask=mask is not None),
+        )
+
+    def make_run(self, order: Order, creation: Creation) -> Run:
+        """Accept an order and settle its fate."""
+        identity, seq = creation.client_ref or order.content, self.store.next_run()
+        created = self.clock() + creation.delay_seconds
+        stuck, verdict, failure = self._fate(order, creation, identity)
+        quirks = [name for name in _QUIRKS if self.chance.strikes(name, identity, creation.occasion) is not None]
+        if verdict == "succeeded" and "fewer_outputs" in quirks:
+            verdict = self.switches.partial_state
+        missing = self.chance.strikes("poll_missing", identity, creation.occasion)
+        hidden = 0.0 if missing is None else float(missing.get("seconds", self.faults.missing_seconds))
+        latency = self.chance.draw_next("latency", identity).uniform(*self.switches.latency)
+        dispatch = self._dispatch_time(created) + self.switches.queue_seconds
+        run = Run(
+            id=self.chance.uuid7("run", seq, created),
+            seq=seq,
+            form=creation.form,
+            client_ref=creation.client_ref,
+            idempotency_key=creation.idempotency_key,
+            metadata=creation.metadata,
+            callback_url=creation.callback_url,
+            batch_id=creation.batch_id,
+            input=order.fields,
+            content=order.content,
+            sources=order.sources,
+            has_mask="mask_url" in order.fields,
+            created_at=created,
+            visible_at=created + hidden,
             dispatch_at=dispatch,
-            start_at=start,
-            finish_at=start + latency.uniform(*self.switches.latency),
+            start_at=dispatch + latency * _DISPATCHING_SHARE,
+            finish_at=dispatch + latency,
             stuck=stuck,
             verdict=verdict,
             failure=failure,
-            cost_micro=_PRICES[self.switches.prices][fields["quality"]] * fields["num_images"],
-            count=fields["num_images"],
-            quirks=[name for name in PICTURE_QUIRKS if self.chance.strikes(name, identity, occasion) is not None],
+            cost_microusd=_PRICES[self.switches.prices][order.fields["quality"]] * order.fields["num_images"],
+            count=order.fields["num_images"],
+            quirks=quirks,
         )
-        self.store.add_run(run)
-        if self.chance.strikes("duplicate_runs", identity, occasion) is not None:
-            twin = self.store.next_run()
-            self.store.add_run(replace(run, id=self.chance.uuid7("run", twin, now), seq=twin))
+        self._keep(run, identity, creation.occasion)
         return run
 
-    def _unusable(self, sources: list[str], *, has_mask: bool) -> str | None:
-        """Why the input pictures cannot be edited, None if they can."""
-        sizes = []
-        for number, source in enumerate(sources):
-            if source.startswith("asset:"):
-                try:
-                    with Image.open(io.BytesIO(self._bytes(source)), formats=("PNG", "JPEG", "WEBP")) as image:
-                        sizes.append(image.size)
-                except (OSError, SyntaxError):
-                    return f"image {number} cannot be decoded"
-            else:
-                sizes.append((0, 0))
-        if has_mask and (0, 0) not in (sizes[0], sizes[-1]) and sizes[0] != sizes[-1]:
-            return "the mask's dimensions differ from those of the first image"
-        return None
+    def record(self, run: Run, origin: str, *, state: str | None = None, signed: bool = True) -> dict[str, Any]:
+        """The run's record, as of now unless a state is given. `sync_mode` runs keep no pictures in history."""
+        state = state or run.state(self.clock())
+        output = None
+        if state in SUCCEEDED and not run.input["sync_mode"]:
+            numbers = range(1, run.outputs() + 1)
+            urls = [self.storage.output_url(run, number, origin, signed=signed) for number in numbers]
+            output = shaped(urls, self.switches.output_shape)
+        return run_record(run, state=state, output=output, switches=self.switches, skew_seconds=self.faults.clock_skew)
 
-    def _fate(self, identity: str, occasion: dict[str, str]) -> tuple[str, str, tuple[str, str, str] | None]:
+    def balance_microusd(self) -> int:
+        """Credit left; below zero when parallel runs overshot it (provider-api, section 14)."""
+        return int(Decimal(self.switches.balance) * 1_000_000) - self.store.billed_microusd(self.clock())
+
+    def occasion(self, method: str, path: str, run: Run) -> dict[str, str]:
+        """What scripted faults are matched against when a known run is concerned."""
+        return {"method": method, "path": path, "client_ref": run.client_ref or "", "prompt": run.input["prompt"]}
+
+    def _keep(self, run: Run, identity: str, occasion: Mapping[str, str]) -> None:
+        runs = [run]
+        if self.chance.strikes("duplicate_runs", identity, occasion) is not None:
+            runs.append(replace(run, id=self.chance.uuid7("run", run.seq + 1, run.created_at), seq=run.seq + 1))
+        self.store.add_runs(runs)
+
+    def _fate(self, order: Order, creation: Creation, identity: str) -> tuple[str, str, tuple[str, str, str] | None]:
+        """(state in which the run is stuck, verdict, failure)."""
+        occasion = creation.occasion
         for fault in ("stuck_queued", "stuck_running"):
             if self.chance.strikes(fault, identity, occasion) is not None:
                 return fault.removeprefix("stuck_"), "succeeded", None
         if self.chance.strikes("cancelled", identity, occasion) is not None:
-            return "", self.switches.cancelled_spelling, ("CANCELLED", "cancelled by an administrator", "dispatch")
+            return "", self.switches.cancelled_spelling, _CANCELLED
+        if order.unreadable is not None:
+            return "", "failed", ("INPUT_VALIDATION_FAILED", order.unreadable, "preprocess")
         for fault, failure in _FAILURES.items():
-            if fault == "failed_first" and self._had_one(identity):
+            if fault == "failed_first" and self.store.has_run(client_ref=creation.client_ref, content=order.content):
                 continue
             if self.chance.strikes(fault, identity, occasion) is not None:
                 return "", "failed", failure
         return "", "succeeded", None
 
-    def _had_one(self, identity: str) -> bool:
-        return any(run.client_ref == identity or run.content == identity for run in self.store.runs())
-
-    def _dispatch_time(self, now: float) -> float:
+    def _dispatch_time(self, created: float) -> float:
+        """When there is room for one more: as soon as all but `max_concurrent_runs` - 1 have ended."""
         limit = self.switches.max_concurrent_runs
-        if not limit:
-            return now
-        ends = sorted(run.finish_at for run in self.store.runs() if run.finish_at > now)
-        return now if len(ends) < limit else ends[len(ends) - limit]
-
-    def record(self, run: Run, origin: str) -> dict[str, Any]:
-        """The run record with every field of provider-api, section 5."""
-        now = self.clock()
-        state = run.state(now)
-        ended = state not in ("queued", "dispatching", "running")
-        good = state == "succeeded"
-        failure = run.failure if ended and not good else None
-        priced = good and self.switches.cost_reported == "yes"
-        cost = format(Decimal(run.cost_micro) / 1_000_000, "f") if priced else None
-        return {
-            "id": run.id,
-            "org_id": ORG,
-            "flow_id": None,
-            "model_id": MODEL_UUID,
-            "comfyui_workflow_id": None,
-            "target_type": "model",
-            "target_version": None,
-            "status_code": state,
-            "source_code": "api",
-            "input": run.input,
-            "output": self._output(run, origin) if good else None,
-            "context": None,
-            "duration_ms": int((run.finish_at - run.start_at) * 1000) if ended else None,
-            "cost": cost,
-            "cost_breakdown": {"images": run.count, "total": cost} if priced else None,
-            "nodes_total": None,
-            "nodes_completed": None,
-            "resolved_template_id": None,
-            "batch_id": None,
-            "client_ref": run.client_ref,
-            "jurisdiction_code": None,
-            "flow_version_id": None,
-            "request_id": f"req_{run.seq}",
-            "created_by": None,
-            "created_at": self.stamp(run.created_at),
-            "started_at": self.stamp(run.start_at) if now >= run.start_at and state != "queued" else None,
-            "completed_at": self.stamp(run.finish_at) if ended else None,
-            "callback_url": None,
-            "metadata": run.metadata,
-            "has_logs": False,
-            "has_node_runs": False,
-            "links": {"self": f"/v1/runs/{run.id}"},
-            "failure_code": failure[0] if failure else None,
-            "failure_message": failure[1] if failure else None,
-            "failure_stage_code": failure[2] if failure else None,
-            "feedback_is_positive": None,
-            "feedback_reason": None,
-            "current_evaluation_summary": None,
-            "source_chat_message_id": None,
-            "node_runs": [],
-            "logs": [],
-            "flow": None,
-        }
-
-    def stamp(self, unix: float) -> str:
-        """A time as the API writes it, off by the skew."""
-        return datetime.fromtimestamp(unix + self.faults.clock_skew, UTC).isoformat(timespec="microseconds")
-
-    # -- pictures --------------------------------------------------------------------------------------------
-
-    def _output(self, run: Run, origin: str) -> Any:
-        if run.input.get("sync_mode"):
-            return None  # handed over once as data URIs, not kept in history
-        return self.shape([self.output_url(run, number, origin) for number in range(1, self.outputs_of(run) + 1)])
-
-    def shape(self, urls: list[str]) -> Any:
-        """Pictures in the shape that is switched on."""
-        match self.switches.output_shape:
-            case "image_urls":
-                return {"image_urls": urls}
-            case "images":
-                return {"images": [{"url": url} for url in urls]}
-            case "image" if len(urls) == 1:
-                return {"image": {"url": urls[0]}}
-            case _:
-                entries = [{"type": "image", "url": url} for url in urls]
-                return {"outputs": entries, "seed": None, "timing": None, "nsfw_detected": None}
-
-    def outputs_of(self, run: Run) -> int:
-        """How many pictures the run shows."""
-        return run.count - 1 if "fewer_outputs" in run.quirks else run.count
-
-    def output_format(self, run: Run) -> str:
-        """The format of the run's pictures."""
-        wanted = str(run.input["output_format"])
-        return _OTHER_FORMAT[wanted] if "wrong_type" in run.quirks else wanted
-
-    def output_url(self, run: Run, number: int, origin: str) -> str:
-        """A signed URL of one picture."""
-        suffix = self.output_format(run).replace("jpeg", "jpg")
-        return self.sign(f"/storage/outputs/{run.id}/{number}.{suffix}", origin)
-
-    async def picture(self, run: Run, number: int) -> tuple[str, bytes]:
-        """(media type, bytes) of one picture, rendered when it is first wanted."""
-        kept = self.store.picture(run.id, number)
-        if kept is None:
-            inputs = [self._bytes(source) for source in run.sources]
-            size = size_text(run.input["image_size"])
-            rendered = await self.offload(
-                lambda: pixels.render(
-                    images=inputs[:-1] if run.has_mask else inputs,
-                    mask=inputs[-1] if run.has_mask else None,
-                    prompt=run.input["prompt"],
-                    count=run.count,
-                    size="1008x672" if "wrong_size" in run.quirks else size,
-                    output_format=self.output_format(run),
-                    quality=run.input["quality"],
-                    seed=f"{self.seed}/{run.content}",
-                )
-            )
-            for index, image in enumerate(rendered, start=1):
-                self.store.keep_picture(run.id, index, image.format, image.data)
-            kept = (rendered[number - 1].format, rendered[number - 1].data)
-        return _MEDIA[kept[0]], kept[1]
-
-    # -- inputs and assets -----------------------------------------------------------------------------------
-
-    def _take_in(self, name: str, origin: str) -> str:
-        """What an image input stands for: ``asset:ID`` or ``url:URL``."""
-        if name.startswith("runflow://"):
-            if self.switches.asset_refs == "refused":
-                raise BadImage("media URL must use HTTP(S) or data, got scheme 'runflow'")
-            asset_id = name.removeprefix("runflow://assets/")
-            self._uploaded(asset_id)
-            return f"asset:{asset_id}"
-        if name.startswith("data:"):
-            if self.switches.data_uris == "refused":
-                raise BadImage("data URIs are not accepted; upload the image instead")
-            return f"asset:{self._keep_data_uri(name)}"
-        if name.startswith(f"{origin}/storage/assets/"):
-            path, _, query = name.removeprefix(origin).partition("?")
-            if not self.signature_holds(path, query):
-                raise BadImage("the image could not be fetched: 403")
-            asset_id = path.rsplit("/", 1)[1]
-            self._uploaded(asset_id)
-            return f"asset:{asset_id}"
-        if name.startswith("https://"):
-            return f"url:{name}"
-        raise BadImage(f"not an image URL: {name[:40]}")
-
-    def _uploaded(self, asset_id: str) -> bytes:
-        asset = self.store.asset(asset_id)
-        if asset is None or asset[1] is None:
-            raise BadImage(f"asset {asset_id} not found")
-        return asset[1]
-
-    def _keep_data_uri(self, uri: str) -> str:
-        import base64
-        import binascii
-
-        head, _, text = uri.partition(",")
-        try:
-            content = base64.b64decode(text, validate=True)
-        except binascii.Error:
-            raise BadImage("a data URI that cannot be decoded") from None
-        asset_id = hashlib.sha256(content).hexdigest()[:32]
-        record = {"id": asset_id, "mime_type": head[5:].split(";")[0], "size_bytes": len(content)}
-        self.store.put_asset(asset_id, record, content)
-        return asset_id
-
-    def _bytes(self, source: str) -> bytes:
-        kind, _, name = source.partition(":")
-        return self._uploaded(name) if kind == "asset" else pixels.placeholder(name)
-
-    def _digest(self, source: str) -> str:
-        kind, _, name = source.partition(":")
-        return hashlib.sha256(self._uploaded(name)).hexdigest() if kind == "asset" else source
-
-    # -- signatures ------------------------------------------------------------------------------------------
-
-    def sign(self, path: str, origin: str) -> str:
-        """A URL of a storage path that is good for a while."""
-        expires = int((self.clock() + self.switches.url_ttl) * 1000)
-        return f"{origin}{path}?X-Amz-Expires={expires}&X-Amz-Signature={self._signature(path, expires)}"
-
-    def signature_holds(self, path: str, query: str) -> bool:
-        """True if the query signs the path and has not expired."""
-        pairs = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
-        expires = pairs.get("X-Amz-Expires", "")
-        if not expires.isdigit() or int(expires) < self.clock() * 1000:
-            return False
-        return hmac.compare_digest(pairs.get("X-Amz-Signature", ""), self._signature(path, int(expires)))
-
-    def _signature(self, path: str, expires: int) -> str:
-        return hmac.new(f"storage {self.seed}".encode(), f"{path}?{expires}".encode(), "sha256").hexdigest()
-
-    # -- money and audit -------------------------------------------------------------------------------------
-
-    def balance_micro(self) -> int:
-        """Credit left, in micro-dollars; never below zero on the statement."""
-        now = self.clock()
-        start = int(Decimal(self.switches.balance) * 1_000_000)
-        return start - sum(run.billed(now) for run in self.store.runs())
-
-    def audit(self) -> dict[str, Any]:
-        """Who was billed for what: the judge of every test about money."""
-        now, runs = self.clock(), self.store.runs()
-        by_ref: dict[str, dict[str, int]] = {}
-        by_input: dict[str, dict[str, int]] = {}
-        for run in runs:
-            for book, name in ((by_ref, run.client_ref), (by_input, run.content)):
-                if name is not None:
-                    entry = book.setdefault(name, {"runs": 0, "billed_runs": 0, "billed_microusd": 0})
-                    entry["runs"] += 1
-                    entry["billed_runs"] += bool(run.billed(now))
-                    entry["billed_microusd"] += run.billed(now)
-        return {
-            "runs": [
-                {
-                    "id": run.id,
-                    "client_ref": run.client_ref,
-                    "idempotency_key": run.idempotency_key,
-                    "form": run.form,
-                    "input_sha256": run.content,
-                    "state": run.state(now),
-                    "billed_microusd": run.billed(now),
-                    "created_at": run.created_at,
-                }
-                for run in runs
-            ],
-            "by_client_ref": by_ref,
-            "by_input": by_input,
-            "billed_microusd_total": sum(run.billed(now) for run in runs),
-            "billed_runs_total": sum(bool(run.billed(now)) for run in runs),
-            "will_bill_microusd": sum(run.will_bill(now) for run in runs),
-            "requests": dict(sorted(self.calls.items())),
-            "starts": self.starts,
-            "key_leaks": self.key_leaks,
-            "faults_fired": dict(sorted(self.chance.fired.items())),
-        }
-
-
-def _shown(source: str) -> str:
-    kind, _, name = source.partition(":")
-    return f"runflow://assets/{name}" if kind == "asset" else name
+        end = self.store.nth_last_end(limit, created) if limit else None
+        return created if end is None else end

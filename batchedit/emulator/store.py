@@ -1,82 +1,58 @@
-"""The emulator's books: runs, assets, idempotency records, in SQLite, in memory or beside a rehearsal."""
+"""
+The emulator's books in SQLite, in memory or in a file: runs, assets, replies, pictures, counters.
+
+Every method is one transaction. A file survives the death of the process, which is what a rehearsal needs; it is
+not synced, so it need not survive a power cut.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchedit.emulator.run import Run, run_from_json
+
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, client_ref TEXT, data TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS runs (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, client_ref TEXT, batch_id TEXT, content TEXT NOT NULL,
+  created_at REAL NOT NULL, finish_at REAL NOT NULL, bill_microusd INTEGER NOT NULL, data TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS runs_by_ref ON runs (client_ref);
-CREATE TABLE IF NOT EXISTS assets (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, data TEXT NOT NULL, content BLOB);
-CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, body TEXT, status INTEGER, answer TEXT, at REAL);
-CREATE TABLE IF NOT EXISTS pictures (run TEXT, number INTEGER, format TEXT, content BLOB, PRIMARY KEY (run, number));
+CREATE INDEX IF NOT EXISTS runs_by_batch ON runs (batch_id);
+CREATE INDEX IF NOT EXISTS runs_by_content ON runs (content);
+CREATE INDEX IF NOT EXISTS runs_by_end ON runs (finish_at, bill_microusd);
+CREATE TABLE IF NOT EXISTS assets (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, data TEXT NOT NULL, content BLOB) STRICT;
+CREATE TABLE IF NOT EXISTS replies (
+  key TEXT PRIMARY KEY, body TEXT NOT NULL, status INTEGER NOT NULL, answer TEXT NOT NULL,
+  begun_at REAL NOT NULL, ready_at REAL NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS pictures (
+  run TEXT, number INTEGER, format TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (run, number)) STRICT;
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS starts (seq INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT;
 """
+_TABLES = ("runs", "assets", "replies", "pictures", "counters", "starts")
 
 
-@dataclass(slots=True, kw_only=True)
-class Run:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReply:
     """
-    A run as it is kept. Its state is a function of these times and the clock.
+    An answer kept under an idempotency key: provider-api, section 9.
 
     Attributes:
-        form: ``runs`` or ``run`` (synchronous).
-        input: As accepted, data URIs replaced by asset references.
-        content: Digest of the input with every picture replaced by the digest of its bytes.
-        sources: Asset ids or URLs of the pictures, the mask last if there is one.
-        dispatch_at: Unix seconds; before it the run is queued.
-        start_at: It is running from here on.
-        finish_at: It has ended from here on; infinity is kept as None.
-        stuck: State in which it stays for ever; empty if it does not.
-        verdict: State in which it ends.
-        cost_micro: Debited when it succeeds.
-        quirks: Names of the faults that concern its pictures.
+        body: Digest of the request's body.
+        begun_at: Unix seconds of the first request.
+        ready_at: When that one is answered; until then it is in flight.
     """
 
-    id: str
-    seq: int
-    form: str
-    client_ref: str | None
-    idempotency_key: str | None
-    metadata: Any
-    input: dict[str, Any]
-    content: str
-    sources: list[str]
-    has_mask: bool
-    created_at: float
-    dispatch_at: float
-    start_at: float
-    finish_at: float
-    stuck: str
-    verdict: str
-    failure: tuple[str, str, str] | None
-    cost_micro: int
-    count: int
-    quirks: list[str] = field(default_factory=list)
-
-    def state(self, now: float) -> str:
-        """The run's state at a moment."""
-        if self.stuck and now >= (self.start_at if self.stuck == "running" else self.created_at):
-            return self.stuck
-        if now < self.dispatch_at:
-            return "queued"
-        if now < self.start_at:
-            return "dispatching"
-        if now < self.finish_at:
-            return "running"
-        return self.verdict
-
-    def billed(self, now: float) -> int:
-        """Micro-dollars debited so far."""
-        return self.cost_micro if self.state(now) == "succeeded" else 0
-
-    def will_bill(self, now: float) -> int:
-        """Micro-dollars that will be debited later."""
-        pending = not self.stuck and self.verdict == "succeeded" and now < self.finish_at
-        return self.cost_micro if pending else 0
+    body: str
+    status: int
+    answer: dict[str, Any]
+    begun_at: float
+    ready_at: float
 
 
 class Store:
@@ -84,7 +60,7 @@ class Store:
     The books.
 
     Args:
-        folder: Where to keep them, None for in memory.
+        folder: Where to keep them as ``emulator.db``, None for in memory.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -92,7 +68,10 @@ class Store:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(where, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = OFF")
         self._db.executescript(_SCHEMA)
+        self._billed = (float("-inf"), 0)
 
     def close(self) -> None:
         """Close the file."""
@@ -100,42 +79,74 @@ class Store:
 
     def clear(self) -> None:
         """Forget everything."""
-        for table in ("runs", "assets", "replies", "pictures"):
-            self._db.execute(f"DELETE FROM {table}")
+        self._db.executescript("BEGIN;" + "".join(f"DELETE FROM {table};" for table in _TABLES) + "COMMIT;")
+        self._billed = (float("-inf"), 0)
 
     # -- runs ------------------------------------------------------------------------------------------------
 
     def next_run(self) -> int:
         """Number of the next run, from 1."""
-        return int(self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM runs").fetchone()[0])
+        return self._next("runs")
 
-    def add_run(self, run: Run) -> None:
-        """Keep a new run."""
-        self._db.execute(
-            "INSERT INTO runs (seq, id, client_ref, data) VALUES (?, ?, ?, ?)",
-            (run.seq, run.id, run.client_ref, json.dumps(asdict(run))),
-        )
+    def add_runs(self, runs: Sequence[Run]) -> None:
+        """Keep new runs, all or none."""
+        columns = ("seq", "id", "client_ref", "batch_id", "content", "created_at", "finish_at", "bill_microusd")
+        rows = [(*(getattr(run, name) for name in columns), run.to_json()) for run in runs]
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        upto, total = self._billed
+        self._billed = (upto, total + sum(run.bill_microusd for run in runs if run.finish_at <= upto))
 
-    def run(self, run_id: str) -> Run | None:
-        """One run by its id."""
-        row = self._db.execute("SELECT data FROM runs WHERE id = ?", (run_id,)).fetchone()
-        return None if row is None else _run(row[0])
+    def run(self, run_id: str, now: float) -> Run | None:
+        """One run by its id, if it was created by now."""
+        row = self._db.execute("SELECT data FROM runs WHERE id = ? AND created_at <= ?", (run_id, now)).fetchone()
+        return None if row is None else run_from_json(row[0])
 
-    def runs(self, client_ref: str | None = None) -> list[Run]:
-        """All runs, oldest first, or those of one reference."""
-        if client_ref is None:
-            rows = self._db.execute("SELECT data FROM runs ORDER BY seq")
-        else:
-            rows = self._db.execute("SELECT data FROM runs WHERE client_ref = ? ORDER BY seq", (client_ref,))
-        return [_run(row[0]) for row in rows]
+    def runs(
+        self, *, created_until: float | None = None, client_ref: str | None = None, batch_id: str | None = None
+    ) -> list[Run]:
+        """Runs in the order of their numbers: all, or those created until a moment, of a reference, of a batch."""
+        bounds = {"created_at <= ?": created_until, "client_ref = ?": client_ref, "batch_id = ?": batch_id}
+        given = {text: value for text, value in bounds.items() if value is not None}
+        where = f" WHERE {' AND '.join(given)}" if given else ""
+        rows = self._db.execute(f"SELECT data FROM runs{where} ORDER BY seq", tuple(given.values()))
+        return [run_from_json(row[0]) for row in rows]
+
+    def count_runs(self) -> int:
+        """How many runs there are."""
+        return self._next("runs") - 1
+
+    def has_run(self, *, client_ref: str | None, content: str) -> bool:
+        """True if there is a run of this reference, or, without one, of this content."""
+        column, value = ("content", content) if client_ref is None else ("client_ref", client_ref)
+        return self._db.execute(f"SELECT 1 FROM runs WHERE {column} = ? LIMIT 1", (value,)).fetchone() is not None
+
+    def nth_last_end(self, number: int, now: float) -> float | None:
+        """Of all runs that end after now, when the `number`-th from the last ends; None if there are fewer."""
+        row = self._db.execute(
+            "SELECT finish_at FROM runs WHERE finish_at > ? ORDER BY finish_at DESC LIMIT 1 OFFSET ?", (now, number - 1)
+        ).fetchone()
+        return None if row is None else float(row[0])
+
+    def billed_microusd(self, now: float) -> int:
+        """Micro-dollars debited until now. Adds up only what ended since the last look, so it stays cheap."""
+        upto, total = self._billed
+        if now < upto:
+            upto, total = float("-inf"), 0
+        row = self._db.execute(
+            "SELECT coalesce(sum(bill_microusd), 0) FROM runs WHERE finish_at > ? AND finish_at <= ?", (upto, now)
+        ).fetchone()
+        self._billed = (now, total + int(row[0]))
+        return self._billed[1]
 
     # -- assets ----------------------------------------------------------------------------------------------
 
     def next_asset(self) -> int:
         """Number of the next asset, from 1."""
-        return int(self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM assets").fetchone()[0])
+        return self._next("assets")
 
-    def put_asset(self, asset_id: str, data: dict[str, Any], content: bytes | None = None) -> None:
+    def put_asset(self, asset_id: str, data: Mapping[str, Any], content: bytes | None = None) -> None:
         """Keep or change an asset's record; `content` None leaves its bytes."""
         self._db.execute(
             "INSERT INTO assets (id, data, content) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
@@ -143,23 +154,32 @@ class Store:
             (asset_id, json.dumps(data), content),
         )
 
-    def asset(self, asset_id: str) -> tuple[dict[str, Any], bytes | None] | None:
-        """(record, bytes) of an asset; bytes are None until they were uploaded."""
-        row = self._db.execute("SELECT data, content FROM assets WHERE id = ?", (asset_id,)).fetchone()
-        return None if row is None else (json.loads(row[0]), row[1])
+    def asset(self, asset_id: str) -> dict[str, Any] | None:
+        """An asset's record."""
+        row = self._db.execute("SELECT data FROM assets WHERE id = ?", (asset_id,)).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    def asset_bytes(self, asset_id: str) -> bytes | None:
+        """An asset's bytes, None until they were uploaded."""
+        row = self._db.execute("SELECT content FROM assets WHERE id = ?", (asset_id,)).fetchone()
+        return None if row is None else row[0]
 
     # -- replies and pictures --------------------------------------------------------------------------------
 
-    def reply(self, key: str) -> tuple[str, int, dict[str, Any], float] | None:
-        """(digest of the body, status, answer, time) kept under an idempotency key."""
-        row = self._db.execute("SELECT body, status, answer, at FROM replies WHERE key = ?", (key,)).fetchone()
-        return None if row is None else (row[0], row[1], json.loads(row[2]), row[3])
+    def reply(self, key: str) -> StoredReply | None:
+        """What is kept under an idempotency key."""
+        row = self._db.execute(
+            "SELECT body, status, answer, begun_at, ready_at FROM replies WHERE key = ?", (key,)
+        ).fetchone()
+        if row is None:
+            return None
+        return StoredReply(body=row[0], status=row[1], answer=json.loads(row[2]), begun_at=row[3], ready_at=row[4])
 
-    def keep_reply(self, key: str, body: str, status: int, answer: dict[str, Any], at: float) -> None:
+    def keep_reply(self, key: str, reply: StoredReply) -> None:
         """Keep an answer under an idempotency key."""
         self._db.execute(
-            "INSERT OR REPLACE INTO replies (key, body, status, answer, at) VALUES (?, ?, ?, ?, ?)",
-            (key, body, status, json.dumps(answer), at),
+            "INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)",
+            (key, reply.body, reply.status, json.dumps(reply.answer), reply.begun_at, reply.ready_at),
         )
 
     def picture(self, run_id: str, number: int) -> tuple[str, bytes] | None:
@@ -172,13 +192,39 @@ class Store:
     def keep_picture(self, run_id: str, number: int, picture_format: str, content: bytes) -> None:
         """Keep a rendered picture, so that every fetch gives the same bytes."""
         self._db.execute(
-            "INSERT OR REPLACE INTO pictures (run, number, format, content) VALUES (?, ?, ?, ?)",
-            (run_id, number, picture_format, content),
+            "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", (run_id, number, picture_format, content)
         )
 
+    # -- counters --------------------------------------------------------------------------------------------
 
-def _run(text: str) -> Run:
-    data = json.loads(text)
-    if data["failure"] is not None:
-        data["failure"] = tuple(data["failure"])
-    return Run(**data)
+    def bump(self, name: str) -> int:
+        """Add one to a counter; gives its new value."""
+        rows = self._db.execute(
+            "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET number = number + 1 RETURNING number",
+            (name,),
+        ).fetchall()
+        return int(rows[0][0])
+
+    def counter(self, name: str) -> int:
+        """A counter's value, 0 if it was never bumped."""
+        row = self._db.execute("SELECT number FROM counters WHERE name = ?", (name,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def counters(self, prefix: str) -> dict[str, int]:
+        """All counters whose names begin so, by the rest of their names."""
+        rows = self._db.execute(
+            "SELECT substr(name, ?), number FROM counters WHERE substr(name, 1, ?) = ? ORDER BY name",
+            (len(prefix) + 1, len(prefix), prefix),
+        )
+        return {str(name): int(number) for name, number in rows}
+
+    def add_start(self, at: float) -> None:
+        """Note the time of a creation that came in."""
+        self._db.execute("INSERT INTO starts (at) VALUES (?)", (at,))
+
+    def starts(self) -> list[float]:
+        """Unix seconds of all creations that came in, in order."""
+        return [float(row[0]) for row in self._db.execute("SELECT at FROM starts ORDER BY seq")]
+
+    def _next(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT coalesce(max(seq), 0) + 1 FROM {table}").fetchone()[0])

@@ -84,9 +84,10 @@ _CLAUSE = r"[^,.;:!\n]*?(?=\b(?:and|but|then)\b|[,.;:!\n]|$)"
 _FORBIDDEN = re.compile(rf"\b(?:do not|don['\u2019]?t|never|without|avoid|no|not)\b{_CLAUSE}")
 _REMOVED = re.compile(rf"\b(?:remove|delete|erase|get rid of)\b{_CLAUSE}")
 _KEPT = re.compile(
-    rf"\b(?:keep|preserve|retain|leave)\b.*?(?=[.;!\n]|\bbut\b|,? (?:and|then) (?:{_VERBS})\b|, (?:{_VERBS})\b|$)"
+    r"\b(?:keep|preserve|retain|leave)\b.{0,500}?"
+    rf"(?=[.;!\n]|\bbut\b|,? (?:and|then) (?:{_VERBS})\b|, (?:{_VERBS})\b|$)"
 )
-_KEPT_SHADOW = re.compile(r"\b(?:keep|preserve|retain|leave)\b[^.;!\n]*\bshadow")
+_KEPT_SHADOW = re.compile(r"\b(?:keep|preserve|retain|leave)\b[^.;!\n]{0,300}\bshadow")
 
 # -- what is behind the object -----------------------------------------------------------------------------------
 
