@@ -2,8 +2,8 @@
 When the next request may start: several rate limits at once, one shared cool-down, no clock of its own.
 
 Each limit is a GCRA (generic cell rate algorithm, ITU-T I.371): it remembers one number, the earliest moment at
-which the next unit conforms. With a tolerance of zero no window ever holds more than the limit allows, so that
-there is no burst after a quiet time either.
+which the next unit conforms. The tolerance is zero: starts are evenly spaced and a quiet time earns no burst. A request
+of several units starts as soon as its first one conforms, so that a window may hold that many units more.
 """
 
 from __future__ import annotations

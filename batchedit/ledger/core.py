@@ -7,7 +7,6 @@ that no two parties can move a request at once. Each transition is appended to `
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,7 +84,7 @@ class LedgerCore:
         with self.transaction():
             values = {row["name"]: row["value"] for row in self._connection.execute("SELECT * FROM meta")}
             if not values:
-                values = {"ledger_id": secrets.token_hex(4), "world": world}
+                values = {"ledger_id": f"{self._effects.draw('ledger').getrandbits(32):08x}", "world": world}
                 self._db.table("meta").insert_all({"name": name, "value": value} for name, value in values.items())
         if values["world"] != world:
             held, wanted = ("rehearsal", "real") if world == "real" else ("real", "rehearsal")
