@@ -162,7 +162,7 @@ class _Run:
         )
         stack.callback(self.connected.close)
         self.limits = _limits(plan, options, self.connected)
-        self.outputs = Outputs(workspace.root, workspace.state, effects.offload, self._holds)
+        self.outputs = Outputs(workspace.root, workspace.state, effects.offload)
         self.ledger = LedgerWriter(workspace.ledger, effects, world=plan.world)
         stack.callback(self.ledger.close)
         self.outputs.open()
@@ -298,10 +298,6 @@ class _Run:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-    def _holds(self, sha256: str) -> bool:
-        with closing(Ledger(self.plan.workspace.ledger)) as reader:
-            return reader.holds(sha256)
 
 
 def exit_code(stop: StopReason | None, states: Mapping[State, int], held_back: int) -> ExitCode:

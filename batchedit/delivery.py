@@ -69,9 +69,19 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
         await context.journal.do(context.ledger.note, attempt, note)
         context.note_once(note.message)
         return
-    await context.journal.do(context.ledger.finish, attempt, raws, outputs, bill)
+    replaced = await context.journal.do(context.ledger.finish, attempt, raws, outputs, bill)
+    await context.outputs.remove_all(replaced)
     await _settled(context, attempt, bill)
     context.progress.done += 1
+
+
+async def lose(context: Context, row: RequestRow, attempt: Attempt, problem: OutputGone) -> None:
+    """The run has ended with pictures that were handed over once and not seen: paid and lost."""
+    if row.state is not State.FETCHING:
+        await context.journal.do(context.ledger.reply, attempt)
+    nothing = Reply(outputs=(), cost=None, run_id=attempt.provider_run_id, shape="")
+    note = Note(message=problem.message, code=problem.code)
+    await _set_aside(context, attempt, Event.GONE, [], bill_for(context, row, nothing), note)
 
 
 async def place_task(context: Context, task: TaskRow, raws: Sequence[Raw]) -> list[OutputRow]:
@@ -151,7 +161,7 @@ async def _fetch_once(context: Context, location: OutputLocation, number: int) -
 
 async def _fresh(context: Context, row: RequestRow, run_id: str, old: OutputLocation, number: int) -> OutputLocation:
     """Signed URLs expire; reading the run again signs them anew (provider-api, section 6)."""
-    flow = context.provider.follow(run_id, inline=row.request.inline)
+    flow = context.provider.follow(run_id, inline=row.request.inline, sign=True)
     try:
         with anyio.fail_after(context.limits.request_timeout_seconds):
             reply = await drive(context.wire, flow, ReadHooks(context))

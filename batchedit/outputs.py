@@ -17,12 +17,14 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from batchedit.effects import Offload, inline
 from batchedit.errors import StorageError
 from batchedit.ledger.connection import sync_folder
+from batchedit.ledger.records import OutputRow
 from batchedit.model import EXTENSIONS, Raw
 from batchedit.pictures import BadPicture, decode
 
@@ -42,17 +44,12 @@ class Outputs:
     Args:
         root: The output folder.
         state: The folder ``.batchedit`` that belongs to it.
-        is_ours: Tells whether a content (SHA-256, hex) is kept in the ledger; such a file may be replaced.
+        offload: Where the disk work happens.
     """
 
-    def __init__(self, root: Path, state: Path, offload: Offload, is_ours: Callable[[str], bool]) -> None:
+    def __init__(self, root: Path, state: Path, offload: Offload = inline) -> None:
         self.root, self.state = root, state
-        self._offload, self._is_ours = offload, is_ours
-
-    @classmethod
-    def for_checks(cls, root: Path, is_ours: Callable[[str], bool]) -> Outputs:
-        """For looking only: which names are taken, which files are missing."""
-        return cls(root, root / ".batchedit", inline, is_ours)
+        self._offload = offload
 
     def open(self) -> None:
         """
@@ -150,6 +147,11 @@ class Outputs:
     def missing(self, path: str) -> bool:
         """True if a delivered file is not there any more."""
         return not (self.root / path).is_file()
+
+    async def remove_all(self, rows: Sequence[OutputRow]) -> None:
+        """Remove files that the ledger has disowned."""
+        for row in rows:
+            await self._offload(partial(self.remove, row.path, row.sha256))
 
     def remove(self, path: str, sha256: str) -> None:
         """Remove a delivered file that the ledger has disowned, if it still has the bytes that we put there."""
@@ -254,8 +256,12 @@ class Outputs:
         return temporary
 
     def _replaceable(self, path: Path) -> bool:
-        # An empty file is what a crash leaves in `_copy_new`; any other must be a content that we hold anyway.
-        return path.stat().st_size == 0 or self._is_ours(_digest(path))
+        # An empty file is what a crash leaves in `_copy_new`; any other must be a content that is kept anyway, so
+        # that nothing is lost. A file that a crash left unlisted is recognised in the same way.
+        if path.stat().st_size == 0:
+            return True
+        digest = _digest(path)
+        return any((self.state / "raw" / digest[:2]).glob(f"{digest}.*"))
 
 
 def with_extension(path: str, picture_format: str) -> str:

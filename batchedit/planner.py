@@ -206,7 +206,7 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
     seller = "runflow" if plan.rehearsal else plan.settings.name
     seen: set[str] = set()
     owners: dict[str, Place] = {}
-    outputs = Outputs.for_checks(plan.workspace.root, reader.holds if reader is not None else lambda _: False)
+    outputs = Outputs(plan.workspace.root, plan.workspace.state)
     for task in plan.manifest.tasks(findings):
         request = _request(plan, task, findings)
         if request is None or not _paths_are_free(task, owners, outputs, reader, findings):

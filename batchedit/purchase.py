@@ -13,9 +13,9 @@ from dataclasses import replace
 import anyio
 
 from batchedit.context import Buy, Context, Follow, Look, StopReason
-from batchedit.delivery import bring_home
+from batchedit.delivery import bring_home, lose
 from batchedit.effects import iso
-from batchedit.errors import Halted, NotSent, ProviderError, RunFailed, RunMissing
+from batchedit.errors import Halted, NotSent, OutputGone, ProviderError, RunFailed, RunMissing
 from batchedit.hooks import AttemptHooks, ReadHooks
 from batchedit.ledger.records import Attempt, Bill, Note, RequestRow
 from batchedit.lifecycle import (
@@ -225,6 +225,8 @@ async def _ended_after_acceptance(context: Context, row: RequestRow, attempt: At
             else:
                 await _fail(context, attempt, problem, _note(problem))
             context.check_breaker()
+        case OutputGone():
+            await lose(context, row, attempt, problem)
         case RunMissing():
             await _lose(context, row, attempt, Event.MISSING, _note(problem))
         case Halted():

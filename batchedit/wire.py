@@ -180,7 +180,8 @@ class Wire:
             NotSent: if the storage could not be reached.
         """
         _check_storage(url)
-        with translated("the picture's download"):
+        # The client's time-out is per read: without this a storage that drips could hold a slot for ever.
+        with translated("the picture's download"), _deadline(10 * self._endpoint.timeout_seconds):
             async with self._fetch.stream("GET", url) as response:
                 if response.status_code in _GONE:
                     raise OutputGone(

@@ -12,6 +12,7 @@ from batchedit.errors import (
     Halted,
     InputFormRefused,
     NotSent,
+    OutputGone,
     ProviderError,
     Rejected,
     RunMissing,
@@ -292,6 +293,12 @@ def test_a_run_that_stays_missing() -> None:
     missing = answer(404, {"code": "RUN_NOT_FOUND", "message": "no"})
     with pytest.raises(RunMissing):
         play(provider().follow("r", inline=False), *[missing] * 8)
+
+
+def test_inline_pictures_that_were_shown_before_are_gone() -> None:
+    """They are not kept in the provider's history: paid and lost, not waited for."""
+    with pytest.raises(OutputGone):
+        play(provider().follow("r", inline=True), answer(200, {"id": "r", "status_code": "succeeded", "output": None}))
 
 
 def test_a_throttled_poll_waits_as_long_as_the_server_wishes() -> None:

@@ -69,6 +69,7 @@ SWITCHES = [
 ] + [
     ("create_status", 200), ("create_status", 202), ("list_lag", 3.0), ("max_concurrent_runs", 1),
     ("queue_seconds", 0.3), ("create_delay", (0.1, 0.3)), ("url_ttl", 2.0), ("sync_listed", True),
+    ("signed_on_request", True),
 ]  # fmt: skip
 
 

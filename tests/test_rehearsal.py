@@ -137,6 +137,38 @@ def test_a_changed_task_is_shown_and_not_bought_silently(cli: Cli, shop: Shop, j
     assert cli("report", "out", "--json").json()["total"]["spent"] == "0.532"
 
 
+def test_a_task_bought_again_leaves_no_stale_file(cli: Cli, shop: Shop, jobs: Path) -> None:
+    """Another format means another name; the old file goes, its bytes stay among the raws."""
+    cli("run", jobs, "--out", "out")
+    assert cli("run", jobs, "--out", "out", "--format", "webp", "--changed").code == 0
+    assert shop.outputs() == ["lamp.webp", "mug.webp", "shoe.webp"]
+    assert len(list(Path("out/.batchedit/raw").glob("*/*.png"))) == 3
+
+
+def test_a_file_that_a_crash_left_unlisted_is_ours(cli: Cli, shop: Shop, jobs: Path) -> None:
+    """Killed between placing and noting: the bytes are kept, so the file is recognised and the run goes on."""
+    import sqlite3
+
+    cli("run", jobs, "--out", "out")
+    with sqlite3.connect("out/.batchedit/ledger.db") as db:
+        db.execute("DELETE FROM outputs")
+        db.execute("DELETE FROM raws")
+        db.execute("UPDATE attempts SET outcome = NULL, ended_at = NULL, cost_microusd = 0, cost_basis = 'none'")
+        db.execute("UPDATE requests SET state = 'fetching'")
+    result = cli("run", jobs, "--out", "out")
+    assert result.code == 0, result.err
+    assert billed() == 3
+    assert cli("report", "out", "--json").json()["total"]["spent"] == "0.399"
+
+
+def test_the_ledger_may_lie_elsewhere(cli: Cli, shop: Shop, jobs: Path) -> None:
+    """With a lock of its own beside it."""
+    assert cli("run", jobs, "--out", "out", "--ledger", "books/july.db").code == 0
+    assert not Path("out/.batchedit/ledger.db").exists()
+    assert cli("report", "books/july.db", "--json").json()["total"]["spent"] == "0.399"
+    assert cli("run", jobs, "--out", "out", "--ledger", "books/july.db", "--json").json()["spent"] == "0.00"
+
+
 def test_a_foreign_file_is_never_overwritten(cli: Cli, shop: Shop, jobs: Path) -> None:
     """A file that the ledger does not own is a problem before anything is sent."""
     shop.write("out/mug.png", "mine")

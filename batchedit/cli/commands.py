@@ -107,7 +107,7 @@ def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | 
     made = plan_from(flags)
     say_warnings(made)
     if not as_json:
-        click.echo(plan_text(made), err=True)
+        click.echo(plan_text(made, limit), err=True)
     figures = made.figures
     if figures.purchases and not made.rehearsal:
         agreed = limit if limit is not None else made.manifest.budget

@@ -12,7 +12,7 @@ import click
 
 from batchedit.errors import ExitCode, Problem
 from batchedit.lifecycle import State
-from batchedit.money import decimal_text, format_usd
+from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.plan import Verdict
 from batchedit.report.text import state_counts
 
@@ -37,8 +37,8 @@ _VERDICTS = {
 }
 
 
-def plan_text(plan: Plan) -> str:
-    """A plan for people."""
+def plan_text(plan: Plan, budget: MicroUSD | None = None) -> str:
+    """A plan for people; `budget` is a flag's and wins over the manifest's."""
     figures = plan.figures
     lines = [f"{plan.manifest.name}: {_count(figures.tasks, 'task')} for {plan.workspace.root}"]
     for verdict, words in _VERDICTS.items():
@@ -52,8 +52,10 @@ def plan_text(plan: Plan) -> str:
     else:
         lines.append("  nothing to buy")
     lines += skipped_lines(plan)
-    if plan.manifest.budget is not None:
-        lines.append(f"  budget   {format_usd(plan.manifest.budget)}")
+    limit = plan.manifest.budget if budget is None else budget
+    if limit is not None:
+        short = " (may stop before the end: more is quoted)" if limit < figures.quote.high else ""
+        lines.append(f"  budget   {format_usd(limit)}{short}")
     return "\n".join(lines)
 
 

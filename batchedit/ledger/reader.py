@@ -74,11 +74,6 @@ class Ledger:
         rows = self._connection.execute("SELECT * FROM outputs WHERE slot = ? ORDER BY number", (slot,))
         return [OutputRow.read(row) for row in rows]
 
-    def holds(self, sha256: str) -> bool:
-        """True if a picture with these bytes is kept."""
-        row = self._connection.execute("SELECT 1 FROM raws WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone()
-        return row is not None
-
     # -- for reports -----------------------------------------------------------------------------------------
 
     def costs(self) -> Iterator[CostRow]:

@@ -128,7 +128,6 @@ CREATE TABLE raws (
   size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
   PRIMARY KEY (request_key, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX raws_content ON raws (sha256);
 
 CREATE TABLE outputs (
   slot TEXT NOT NULL REFERENCES tasks (slot),

@@ -259,14 +259,25 @@ class LedgerWriter(LedgerReads):
         with self.transaction():
             self._move(attempt.key, State.ACCEPTED, Event.REPLY)
 
-    def finish(self, attempt: Attempt, raws: Sequence[Raw], outputs: Sequence[OutputRow], bill: Bill) -> None:
-        """fetching -> done: the pictures are listed and the cost is settled in one step."""
+    def finish(
+        self, attempt: Attempt, raws: Sequence[Raw], outputs: Sequence[OutputRow], bill: Bill
+    ) -> list[OutputRow]:
+        """
+        fetching -> done: the pictures are listed and the cost is settled in one step.
+
+        Returns:
+            Files that these tasks had before under other names, no longer listed; they may be removed.
+        """
         with self.transaction():
+            before = [row for slot in {output.slot for output in outputs} for row in self.outputs_of(slot)]
             self._add_raws(attempt, raws)
+            for slot in {output.slot for output in outputs}:
+                self._connection.execute("DELETE FROM outputs WHERE slot = ?", (slot,))
             for output in outputs:
                 self._put_output(output)
             self._end(attempt, "done", Note(), bill)
             self._move(attempt.key, State.FETCHING, Event.VERIFIED, reason="", code="")
+            return [row for row in before if not self.owns(row.path)]
 
     def set_aside(self, attempt: Attempt, event: Event, raws: Sequence[Raw], bill: Bill, note: Note) -> None:
         """fetching -> suspect or lost: paid, but not what was asked for, or not to be had any more."""

@@ -153,8 +153,14 @@ class Provider(Protocol):
         """Send it, and follow the run to its end. Raises the outcomes of `errors.ProviderError`."""
         ...
 
-    def follow(self, run_id: str, *, inline: bool) -> Flow[Reply]:
-        """Follow an accepted run to its end; also gives fresh URLs for a finished one."""
+    def follow(self, run_id: str, *, inline: bool, sign: bool = False) -> Flow[Reply]:
+        """
+        Follow an accepted run to its end.
+
+        Args:
+            inline: Its pictures come in the answer itself, once.
+            sign: Ask for freshly signed URLs of a run that has ended.
+        """
         ...
 
     def read(self, answer: bytes) -> Reply:

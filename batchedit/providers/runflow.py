@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from batchedit.errors import (
     InputFormRefused,
     NotSent,
+    OutputGone,
     ProviderError,
     Rejected,
     RunMissing,
@@ -156,13 +157,17 @@ class Runflow:
         yield Wait(self._poll_seconds)
         return (yield from self.follow(run.id, inline=inline))
 
-    def follow(self, run_id: str, *, inline: bool) -> Flow[Reply]:
+    def follow(self, run_id: str, *, inline: bool, sign: bool = False) -> Flow[Reply]:
         """Poll until the run ends. Never gives up by itself: how long to look is the pool's decision."""
+        # `add_signature` is used by the provider's own tools and in no document (provider-api, section 6).
+        url = f"/v1/runs/{quote(run_id, safe='')}" + ("?add_signature=true" if sign else "")
         missing = 0
         first = self._poll_seconds
         for wait in Cadence(first, 10 * first, 5 * first, random.Random(f"{self._seed}/{run_id}")):
-            run, problem = yield from self._look(f"/v1/runs/{quote(run_id, safe='')}")
+            run, problem = yield from self._look(url)
             if run is not None and run.succeeded:
+                if inline and run.data.get("output") is None:
+                    raise OutputGone(f"run {run_id} has shown its pictures once already", code="INLINE_SHOWN")
                 yield Answered(json.dumps(run.data).encode(), repeatable=not inline)
                 return run_reply(run)
             if run is not None and run.failed:
