@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ from batchedit.emulator import Emulator, Faults, Switches
 from batchedit.emulator.serve import run_in_thread
 
 KEY = "rf_live_canary0123456789"
+
+
+@contextmanager
+def database(path: Path | str) -> Iterator[sqlite3.Connection]:
+    """A SQLite file, committed and closed at the end."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
 
 
 def draw_picture(path: Path, colour: tuple[int, int, int], *, side: int = 320) -> Path:

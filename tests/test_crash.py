@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import KEY, Result, Served, Shop, command, draw_picture
+from tests.conftest import KEY, Result, Served, Shop, command, database, draw_picture
 
 Cli = Callable[..., Result]
 Serve = Callable[..., Served]
@@ -86,7 +85,7 @@ def test_a_killed_rehearsal_goes_on_where_it_was(shop: Shop, cli: Cli) -> None:
     process.communicate()
     result = cli(*arguments)
     assert result.code == 0, result.err + result.out
-    with sqlite3.connect("out/.batchedit/provider/emulator.db") as books:
+    with database("out/.batchedit/provider/emulator.db") as books:
         assert books.execute("SELECT count(*), count(DISTINCT client_ref) FROM runs").fetchone() == (COUNT, COUNT)
     assert len(shop.outputs()) == COUNT
 
@@ -142,7 +141,7 @@ def test_the_second_signal_stops_at_once(shop: Shop, serve: Serve, cli: Cli) -> 
 
 
 def states(shop: Shop) -> dict[str, int]:
-    with sqlite3.connect(f"file:{shop.root}/out/.batchedit/ledger.db?mode=ro", uri=True) as db:
+    with database(shop.root / "out/.batchedit/ledger.db") as db:
         found: dict[str, int] = dict(db.execute("SELECT state, count(*) FROM requests GROUP BY state").fetchall())
         return {"accepted": 0, **found}
 

@@ -19,6 +19,7 @@ from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import Event, State
 from batchedit.model import LocalImage, Params, Quote, Raw, Request, SourceImage
 from batchedit.money import MicroUSD
+from tests.conftest import database
 
 QUOTE = Quote(low=MicroUSD(100), high=MicroUSD(150))
 RAW = Raw(number=1, sha256="f" * 64, format="png", width=8, height=8, size_bytes=99)
@@ -81,7 +82,7 @@ def test_a_request_is_begun_once(ledger: LedgerWriter) -> None:
 def test_the_schema_itself_refuses_a_second_open_attempt(ledger: LedgerWriter) -> None:
     """Even a bug above could not have two attempts of one request open."""
     row, _ = begin(ledger)
-    with sqlite3.connect(ledger.path) as other, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+    with database(ledger.path) as other, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         other.execute(
             "INSERT INTO attempts (request_key, number, run_id, generation, idempotency_key, body_sha256,"
             " reserved_microusd, started_at) VALUES (?, 2, 1, 1, 'k', 'b', 1, 'now')",
@@ -93,7 +94,7 @@ def test_the_schema_itself_refuses_a_second_open_attempt(ledger: LedgerWriter) -
 def test_the_schema_itself_refuses_money_that_is_none(ledger: LedgerWriter, amount: str) -> None:
     """Whole micro-dollars of 0 or more, whoever writes."""
     begin(ledger)
-    with sqlite3.connect(ledger.path) as other, pytest.raises(sqlite3.IntegrityError):
+    with database(ledger.path) as other, pytest.raises(sqlite3.IntegrityError):
         other.execute(f"UPDATE attempts SET cost_microusd = {amount}")
 
 
@@ -102,7 +103,7 @@ def test_a_failed_step_leaves_no_trace(ledger: LedgerWriter) -> None:
     row, attempt = begin(ledger)
     with pytest.raises(LedgerError):
         ledger.reply(attempt)
-    with sqlite3.connect(ledger.path) as other:
+    with database(ledger.path) as other:
         events = other.execute("SELECT event FROM events").fetchall()
     assert events == [("begin",)]
     assert ledger.request(row.key).state is State.SENDING
@@ -177,13 +178,13 @@ def test_worlds_do_not_mix(tmp_path: Path) -> None:
 
 
 def foreign(path: Path) -> None:
-    with sqlite3.connect(path) as db:
+    with database(path) as db:
         db.execute("CREATE TABLE recipes (name TEXT)")
 
 
 def newer(path: Path) -> None:
     LedgerWriter(path, Effects(), world="real").close()
-    with sqlite3.connect(path) as db:
+    with database(path) as db:
         db.execute("PRAGMA user_version = 99")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from batchedit.emulator import Faults
 from batchedit.emulator.settings import SWITCH_VALUES
-from tests.conftest import KEY, Result, Served, Shop
+from tests.conftest import KEY, Result, Served, Shop, database
 
 Cli = Callable[..., Result]
 Serve = Callable[..., Served]
@@ -153,7 +152,7 @@ def test_a_lost_request_is_sent_again_only_after_the_grace(cli: Cli, shop: Shop,
     starts = sorted(audit["starts"])
     assert len(starts) == 3
     assert starts[-1] - starts[0] >= 1.9
-    with sqlite3.connect("out/.batchedit/ledger.db") as db:
+    with database("out/.batchedit/ledger.db") as db:
         outcomes = db.execute("SELECT outcome, count(*) FROM attempts GROUP BY outcome ORDER BY outcome").fetchall()
         keys = db.execute("SELECT count(DISTINCT idempotency_key) FROM attempts").fetchone()[0]
     assert outcomes == [("absent", 1), ("done", 3)]
@@ -371,7 +370,7 @@ def test_an_asset_that_the_provider_forgot_goes_up_again(cli: Cli, shop: Shop, s
     assert cli(*NIGHT).code == 0
     other = serve()
     other.manifest(shop)
-    with sqlite3.connect("out/.batchedit/ledger.db") as db:
+    with database("out/.batchedit/ledger.db") as db:
         db.execute("UPDATE uploads SET scope = ?", (other.url,))
     text = (shop.root / "night.yaml").read_text().replace("grayscale", "mirror it")
     (shop.root / "night.yaml").write_text(text)

@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from tests.conftest import Result, Shop, draw_picture
+from tests.conftest import Result, Shop, database, draw_picture
 
 Cli = Callable[..., Result]
 
 
 def billed(out: str = "out") -> int:
     """Runs in the rehearsal's own books."""
-    import sqlite3
-
-    with sqlite3.connect(f"{out}/.batchedit/provider/emulator.db") as db:
+    with database(f"{out}/.batchedit/provider/emulator.db") as db:
         return int(db.execute("SELECT count(*) FROM runs").fetchone()[0])
 
 
@@ -147,10 +145,8 @@ def test_a_task_bought_again_leaves_no_stale_file(cli: Cli, shop: Shop, jobs: Pa
 
 def test_a_file_that_a_crash_left_unlisted_is_ours(cli: Cli, shop: Shop, jobs: Path) -> None:
     """Killed between placing and noting: the bytes are kept, so the file is recognised and the run goes on."""
-    import sqlite3
-
     cli("run", jobs, "--out", "out")
-    with sqlite3.connect("out/.batchedit/ledger.db") as db:
+    with database("out/.batchedit/ledger.db") as db:
         db.execute("DELETE FROM outputs")
         db.execute("DELETE FROM raws")
         db.execute("UPDATE attempts SET outcome = NULL, ended_at = NULL, cost_microusd = 0, cost_basis = 'none'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import trio.testing
 from batchedit import RunOptions, load_manifest, make_plan, run_plan
 from batchedit.batch import RunSummary
 from batchedit.effects import Effects, inline
-from tests.conftest import Shop, draw_picture
+from tests.conftest import Shop, database, draw_picture
 
 EPOCH = 1_800_000_000.0
 SCHEDULER: Any = trio._core._run  # private names, but what trio's own determinism test sets
@@ -44,7 +43,7 @@ def night(out: Path, seed: str, options: RunOptions = DEFAULT) -> tuple[RunSumma
 
     clock = trio.testing.MockClock(autojump_threshold=0)
     summary, seconds = anyio.run(main, backend="trio", backend_options={"clock": clock})
-    with sqlite3.connect(out / ".batchedit" / "ledger.db") as db:
+    with database(out / ".batchedit" / "ledger.db") as db:
         history = db.execute("SELECT at, request_key, event, state_from, state_to FROM events ORDER BY id").fetchall()
     return summary, seconds, history
 

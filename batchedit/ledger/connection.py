@@ -72,12 +72,19 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         raise LedgerError(f"there is no ledger at {path}", hint="a ledger is made by the first `batchedit run`")
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise _ledger_error(error, path) from error
+    try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA busy_timeout=30000")
         connection.execute("PRAGMA trusted_schema=OFF")
         _refuse_foreign(connection, path)
     except sqlite3.Error as error:
+        connection.close()
         raise _ledger_error(error, path) from error
+    except LedgerError:
+        connection.close()
+        raise
     return connection
 
 
