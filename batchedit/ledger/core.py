@@ -42,11 +42,15 @@ class LedgerCore:
         self._lock = LedgerLock(lock_path(path), since=effects.stamp())
         try:
             self._db = open_for_writing(path)
-            self._connection = self._db.conn
-            self._connection.row_factory = sqlite3.Row
-            self.id = self._settle_meta(world)
         except BaseException:
             self._lock.close()
+            raise
+        self._connection = self._db.conn
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self.id = self._settle_meta(world)
+        except BaseException:
+            self.close()
             raise
 
     def close(self) -> None:
