@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.emulator.lab import Lab
 
 
 @pytest.fixture(scope="module")
-def lab() -> Lab:
+def lab() -> Iterator[Lab]:
     """Runs a, b, a, c, one a minute; the second failed; the last is still running."""
     lab = Lab()
     lab.emulator.script("failed_unknown", match={"client_ref": "b"})
@@ -18,7 +19,8 @@ def lab() -> Lab:
         lab.created(ref)
         lab.wait(60.0)
     lab.wait(-55.0)
-    return lab
+    yield lab
+    lab.emulator.close()
 
 
 def found(lab: Lab, q: str, **more: str) -> list[str]:
