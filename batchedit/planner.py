@@ -205,11 +205,11 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
     # A rehearsal charges what the provider it stands for would charge.
     seller = "runflow" if plan.rehearsal else plan.settings.name
     seen: set[str] = set()
-    owners: dict[str, Place] = {}
+    names = _Names()
     outputs = Outputs(plan.workspace.root, plan.workspace.state)
     for task in plan.manifest.tasks(findings):
         request = _request(plan, task, findings)
-        if request is None or not _paths_are_free(task, owners, outputs, reader, findings):
+        if request is None or not _paths_are_free(task, request, names, outputs, reader, findings):
             continue
         verdict = _verdict(plan, task, request, reader, outputs, seen)
         seen.add(request.key)
@@ -219,6 +219,26 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
             quote=plan.prices.quote(seller, request.model, request.params),
             verdict=verdict,
         )
+    for slot, problem in names.contested.items():
+        if slot not in names.slots:
+            findings.problem(problem)
+
+
+@dataclass(slots=True)
+class _Names:
+    """
+    The output names of one walk.
+
+    Attributes:
+        owners: Where the task stands that a name belongs to.
+        slots: All tasks.
+        contested: Problems of names that another task has in the ledger, by that task's slot; none if that task is in
+            this manifest too, since then its own name is another one now.
+    """
+
+    owners: dict[str, Place] = field(default_factory=dict)
+    slots: set[str] = field(default_factory=set)
+    contested: dict[str, Problem] = field(default_factory=dict)
 
 
 def _request(plan: Plan, task: Task, findings: Findings) -> Request | None:
@@ -265,14 +285,15 @@ def _source(plan: Plan, task: Task, field: str, ref: ImageRef, findings: Finding
 
 
 def _paths_are_free(
-    task: Task, owners: dict[str, Place], outputs: Outputs, reader: Ledger | None, findings: Findings
+    task: Task, request: Request, names: _Names, outputs: Outputs, reader: Ledger | None, findings: Findings
 ) -> bool:
     """No two tasks may deliver to one name, and no name may be taken by a file that is not ours."""
+    names.slots.add(task.slot)
     own = {output.path for output in reader.outputs_of(task.slot)} if reader is not None else set()
     free = True
     for path in task.outputs:
         key = collision_key(path)
-        other = owners.setdefault(key, task.place)
+        other = names.owners.setdefault(key, task.place)
         if other is not task.place:
             free = False
             findings.problem(
@@ -297,7 +318,23 @@ def _paths_are_free(
                     hint="move it away or change the output template; nothing is ever overwritten",
                 )
             )
+        elif path not in own and reader is not None and not outputs.missing(path):
+            _contest(task, request, path, reader.owner_of(key), names)
     return free
+
+
+def _contest(task: Task, request: Request, path: str, owner: tuple[str, str] | None, names: _Names) -> None:
+    """A file of another task may only be taken over by the same picture, as when a row was renamed."""
+    if owner is None or owner[0] == task.slot or owner[1] == request.key:
+        return
+    names.contested[owner[0]] = Problem(
+        place=task.place,
+        code="output-owned",
+        field="output",
+        value=path,
+        message=f"the output {path!r} is that of the task {owner[0]}, which is not in this manifest",
+        hint="change the output template, use another folder, or move the file away",
+    )
 
 
 def _verdict(

@@ -30,7 +30,7 @@ from batchedit.lifecycle import (
     outcome_name,
 )
 from batchedit.model import Reply
-from batchedit.money import MicroUSD
+from batchedit.money import ZERO, MicroUSD
 from batchedit.providers.answers import shorten
 from batchedit.providers.base import Flow, Order, Send
 from batchedit.sources import Sources
@@ -118,6 +118,7 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
             surplus=sighting.surplus,
         )
         context.progress.unknown -= 1
+        context.budget.settle(ZERO, sighting.surplus)
         context.breaker.success()
         if sighting.surplus_runs:
             context.note_once("the provider lists more than one run for one request: a possible double purchase")

@@ -157,6 +157,34 @@ def test_a_file_that_a_crash_left_unlisted_is_ours(cli: Cli, shop: Shop, jobs: P
     assert cli("report", "out", "--json").json()["total"]["spent"] == "0.399"
 
 
+def test_another_manifest_cannot_take_over_a_delivered_name(cli: Cli, shop: Shop, jobs: Path) -> None:
+    """Two manifests over one folder: the second one's other picture does not replace the first one's."""
+    cli("run", jobs, "--out", "out")
+    before = digest(Path("out/mug.png"))
+    other = shop.table("other.csv", [{"id": "x", "image": "in/mug.png", "prompt": "sepia"}])
+    result = cli("run", other, "--out", "out")
+    assert result.code == 2
+    assert "is that of the task 0123_1/edit" in result.err
+    assert digest(Path("out/mug.png")) == before
+    assert billed() == 3
+
+
+def test_two_rows_may_swap_their_names(cli: Cli, shop: Shop, jobs: Path) -> None:
+    """Both are in the manifest, so each gets its new name, at no cost."""
+    rows = [
+        {"id": "a", "image": "in/mug.png", "prompt": "sepia", "output": "one.png"},
+        {"id": "b", "image": "in/shoe.png", "prompt": "sepia", "output": "two.png"},
+    ]
+    table = shop.table("swap.csv", rows)
+    cli("run", table, "--out", "out")
+    one, two = digest(Path("out/one.png")), digest(Path("out/two.png"))
+    rows[0]["output"], rows[1]["output"] = "two.png", "one.png"
+    shop.table("swap.csv", rows)
+    assert cli("run", table, "--out", "out").code == 0
+    assert (digest(Path("out/one.png")), digest(Path("out/two.png"))) == (two, one)
+    assert billed() == 2
+
+
 def test_the_ledger_may_lie_elsewhere(cli: Cli, shop: Shop, jobs: Path) -> None:
     """With a lock of its own beside it."""
     assert cli("run", jobs, "--out", "out", "--ledger", "books/july.db").code == 0

@@ -74,6 +74,13 @@ class Ledger:
         rows = self._connection.execute("SELECT * FROM outputs WHERE slot = ? ORDER BY number", (slot,))
         return [OutputRow.read(row) for row in rows]
 
+    def owner_of(self, path_key: str) -> tuple[str, str] | None:
+        """(slot, request key) of the task that a delivered file belongs to, None if there is no such file."""
+        row = self._connection.execute(
+            "SELECT slot, request_key FROM outputs WHERE path_key = ?", (path_key,)
+        ).fetchone()
+        return None if row is None else (row["slot"], row["request_key"])
+
     # -- for reports -----------------------------------------------------------------------------------------
 
     def costs(self) -> Iterator[CostRow]:
