@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from batchedit.emulator import Faults
 from batchedit.emulator.settings import SWITCH_VALUES
@@ -213,6 +214,11 @@ def test_a_damaged_download_is_fetched_again_and_not_paid_again(cli: Cli, shop: 
     assert result.code == 0, result.out
     assert served.audit()["faults_fired"][fault] == 2
     assert one_bill_each(served.audit())
+    for name in shop.outputs():
+        with Image.open(Path("out") / name) as image:
+            image.verify()
+        with Image.open(Path("out") / name) as image:
+            image.load()
 
 
 def test_a_picture_that_is_gone_is_lost_and_reported_with_its_price(cli: Cli, shop: Shop, serve: Serve) -> None:
