@@ -98,9 +98,13 @@ class Pool:
         context, now = self._context, anyio.current_time()
         for row, attempt in resume:
             self._resumed.add(row.key)
-            if row.state is State.UNKNOWN:
-                context.progress.unknown += 1
-                if context.provider.can_reconcile:
+            context.progress.unknown += row.state is State.UNKNOWN
+            if attempt.scope != context.provider.scope:
+                # Another place would not know it, which must never be taken for "not bought".
+                context.note_once(f"some requests were sent to {attempt.scope}; run with that provider to settle them")
+            elif row.state is State.UNKNOWN:
+                # Without a reference the list would not show it even if it was bought: it stays held.
+                if attempt.findable and context.provider.can_reconcile:
                     context.agenda.add(now, Look(row.key, attempt, 0, now))
             else:
                 context.agenda.add(now, Follow(row.key, attempt))

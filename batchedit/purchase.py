@@ -58,7 +58,13 @@ async def buy(context: Context, sources: Sources, row: RequestRow) -> None:
     send, generation = prepared
     digest = hashlib.sha256(send.body or b"").hexdigest()
     attempt = await context.journal.do(
-        context.ledger.begin_attempt, row, generation=generation, body_sha256=digest, reserved=reserved
+        context.ledger.begin_attempt,
+        row,
+        scope=context.provider.scope,
+        findable=context.provider.can_reconcile,
+        generation=generation,
+        body_sha256=digest,
+        reserved=reserved,
     )
     if context.stopped():
         note = Note(message="stopped before it was sent")
@@ -282,7 +288,7 @@ async def _lose(context: Context, row: RequestRow, attempt: Attempt, event: Even
     """The outcome is unknown: the price stays at risk, and the provider is asked if it can be."""
     await context.journal.do(context.ledger.lose_answer, attempt, event, note)
     context.progress.unknown += 1
-    if context.provider.can_reconcile:
+    if attempt.findable and context.provider.can_reconcile:
         now = anyio.current_time()
         context.agenda.add(now + next_look(0), Look(row.key, attempt, 0, now))
 

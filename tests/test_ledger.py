@@ -52,7 +52,9 @@ def ledger(tmp_path: Path) -> Iterator[LedgerWriter]:
 
 def begin(ledger: LedgerWriter, key: str | None = None) -> tuple[RequestRow, Attempt]:
     row = ledger.request(key or request().key)
-    return row, ledger.begin_attempt(row, generation=row.generation, body_sha256="0" * 64, reserved=QUOTE.high)
+    return row, ledger.begin_attempt(
+        row, scope="s", findable=True, generation=row.generation, body_sha256="0" * 64, reserved=QUOTE.high
+    )
 
 
 def test_one_life_from_pending_to_done(ledger: LedgerWriter) -> None:
@@ -76,7 +78,7 @@ def test_a_request_is_begun_once(ledger: LedgerWriter) -> None:
     """Two parties cannot both send it: the second finds it in another state."""
     row, _ = begin(ledger)
     with pytest.raises(LedgerError, match="is sending, not pending"):
-        ledger.begin_attempt(row, generation=1, body_sha256="0" * 64, reserved=QUOTE.high)
+        ledger.begin_attempt(row, scope="s", findable=True, generation=1, body_sha256="0" * 64, reserved=QUOTE.high)
 
 
 def test_the_schema_itself_refuses_a_second_open_attempt(ledger: LedgerWriter) -> None:
@@ -84,8 +86,8 @@ def test_the_schema_itself_refuses_a_second_open_attempt(ledger: LedgerWriter) -
     row, _ = begin(ledger)
     with database(ledger.path) as other, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         other.execute(
-            "INSERT INTO attempts (request_key, number, run_id, generation, idempotency_key, body_sha256,"
-            " reserved_microusd, started_at) VALUES (?, 2, 1, 1, 'k', 'b', 1, 'now')",
+            "INSERT INTO attempts (request_key, number, run_id, scope, findable, generation, idempotency_key,"
+            " body_sha256, reserved_microusd, started_at) VALUES (?, 2, 1, 's', 1, 1, 'k', 'b', 1, 'now')",
             (row.key,),
         )
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from batchedit.emulator import Faults
 from batchedit.emulator.settings import SWITCH_VALUES
-from tests.conftest import KEY, Result, Served, Shop, database
+from tests.conftest import KEY, Result, Served, Shop, command, database
 
 Cli = Callable[..., Result]
 Serve = Callable[..., Served]
@@ -173,6 +173,34 @@ def test_in_the_synchronous_form_a_lost_answer_is_held(cli: Cli, shop: Shop, ser
     assert cli(*NIGHT).code == 7
     assert served.audit()["billed_runs_total"] == 3
     assert "outcome unknown" in cli("plan", "night.yaml", "--out", "out").out
+
+
+def test_a_synchronous_unknown_stays_held_in_the_other_form(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """The list does not know it even if it was bought: switching the form must not buy it again."""
+    served = serve()
+    served.emulator.script("answer_lost")
+    served.manifest(shop, provider=", api: run", limits="{timeout: 1, list_lag: 0, poll: 0.1}")
+    assert cli(*NIGHT).code == 7
+    served.manifest(shop, provider=", api: runs", limits="{timeout: 1, list_lag: 0, poll: 0.1}")
+    assert cli(*NIGHT).code == 7
+    assert served.audit()["billed_runs_total"] == 3
+
+
+def test_another_address_is_not_asked_about_what_was_sent_elsewhere(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """Not known there means nothing: it stays unknown, with a word on where it was sent."""
+    served, other = serve(), serve()
+    served.emulator.script("answer_lost", times=3)
+    served.manifest(shop, limits="{timeout: 30, poll: 0.1}")
+    process = command("run", "night.yaml", "--out", "out", "-q", "--no-input", cwd=shop.root, key=KEY)
+    while len(served.audit()["runs"]) < 3:
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    other.manifest(shop, limits="{timeout: 1, list_lag: 0, poll: 0.1}")
+    result = cli(*NIGHT)
+    assert result.code in (6, 7)
+    assert any(f"were sent to {served.url}" in note for note in result.json()["notes"])
+    assert other.audit()["runs"] == []
 
 
 @pytest.mark.parametrize("fault", ["failed_transient", "failed_unknown", "failed_first"])

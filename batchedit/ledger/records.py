@@ -60,6 +60,8 @@ class Attempt:
 
     Attributes:
         number: Starts at 1 for each request.
+        scope: Where it was sent; only there can it be followed or asked about.
+        findable: True if the provider's list knows our reference for it.
         reserved: The worst price, held while the attempt is open.
         provider_run_id: The provider's own id, None until accepted and in forms without one.
         answer_file: Digest of a stored answer that cannot be asked for again, None without one.
@@ -68,6 +70,8 @@ class Attempt:
     id: int
     key: str
     number: int
+    scope: str
+    findable: bool
     generation: int
     idempotency_key: str
     body_sha256: str
@@ -83,6 +87,8 @@ class Attempt:
             id=row["id"],
             key=row["request_key"],
             number=row["number"],
+            scope=row["scope"],
+            findable=bool(row["findable"]),
             generation=row["generation"],
             idempotency_key=row["idempotency_key"],
             body_sha256=row["body_sha256"],

@@ -91,6 +91,8 @@ CREATE TABLE attempts (
   request_key TEXT NOT NULL REFERENCES requests (key),
   number INTEGER NOT NULL CHECK (number >= 1),
   run_id INTEGER NOT NULL REFERENCES runs (id),
+  scope TEXT NOT NULL,                     -- where it was sent: the provider's origin and organisation
+  findable INTEGER NOT NULL CHECK (findable IN (0, 1)),  -- the provider's list knows our reference
   generation INTEGER NOT NULL,
   idempotency_key TEXT NOT NULL,
   body_sha256 TEXT NOT NULL,

@@ -115,12 +115,16 @@ class LedgerWriter(LedgerReads):
 
     # -- attempts --------------------------------------------------------------------------------------------
 
-    def begin_attempt(self, row: RequestRow, *, generation: int, body_sha256: str, reserved: MicroUSD) -> Attempt:
+    def begin_attempt(
+        self, row: RequestRow, *, scope: str, findable: bool, generation: int, body_sha256: str, reserved: MicroUSD
+    ) -> Attempt:
         """
         pending -> sending. Durable when this returns, so that the first byte may go out.
 
         Args:
             row: The request.
+            scope: Where it will be sent.
+            findable: The provider's list will know our reference for it.
             generation: Decides the idempotency key; one more than the row's only if a new run is wanted on purpose.
             body_sha256: Of the exact bytes that will be sent.
             reserved: The worst price.
@@ -129,23 +133,14 @@ class LedgerWriter(LedgerReads):
         token = idempotency_key(row.client_ref, generation)
         with self.transaction():
             last = self._one("SELECT coalesce(max(number), 0) AS n FROM attempts WHERE request_key = ?", row.key)
-            number = last["n"] + 1
             self._move(row.key, State.PENDING, Event.BEGIN, generation=generation, not_before=None)
             cursor = self._connection.execute(
-                "INSERT INTO attempts (request_key, number, run_id, generation, idempotency_key, body_sha256,"
-                " reserved_microusd, started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (row.key, number, self._run_id, generation, token, body_sha256, reserved, now),
-            )
-        return Attempt(
-            id=int(cursor.lastrowid or 0),
-            key=row.key,
-            number=number,
-            generation=generation,
-            idempotency_key=token,
-            body_sha256=body_sha256,
-            reserved=reserved,
-            started_at=now,
-        )
+                "INSERT INTO attempts (request_key, number, run_id, scope, findable, generation, idempotency_key,"
+                " body_sha256, reserved_microusd, started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (row.key, last["n"] + 1, self._run_id, scope, int(findable), generation, token, body_sha256, reserved,
+                 now),
+            )  # fmt: skip
+            return Attempt.read(self._one("SELECT * FROM attempts WHERE id = ?", cursor.lastrowid))
 
     def accept(self, attempt: Attempt, *, provider_run_id: str, answer: str) -> None:
         """sending -> accepted: the provider has it under this run id."""
