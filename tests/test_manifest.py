@@ -273,7 +273,7 @@ WRONG_YAML = [
     ("version: 1\n", "items:\n  - {id: a, image: 'http://x.test/a.png', prompt: sepia}\n", "m.yaml:3:20: \"image\":"
      " 'http://x.test/a.png' must be an https URL or a path"),
     ("version: 1\n", "items:\n  - {id: a, image: 'https://u:p@x.test/a.png', prompt: sepia}\n", "m.yaml:3:20: \"image\":"
-     " 'https://u:p@x.test/a.png' holds a user name or a password"),
+     " 'https://x.test/a.png' holds a user name or a password"),
     ("version: 1\n", "items:\n  - {id: a, image: 'file:///etc/passwd', prompt: sepia}\n", "m.yaml:3:20: \"image\":"
      " 'file:///etc/passwd' must be an https URL or a path"),
     ("version: 1\n", "items:\n  - {id: a, image: in/mug.png, prompt: x}\n", 'm.yaml:3:40: "prompt": the prompt has 1'
@@ -331,7 +331,7 @@ WRONG_CSV = [
     ("id,image,note\na,in/mug.png,sk-proj-abcdefghij\n", 't.csv:2: "note": this looks like an API key; keys do not belong'
      " in a manifest. Take it out and replace it at the provider"),
     ("id,image,enabled\na,in/mug.png,perhaps\n", "t.csv:2: \"enabled\": 'perhaps' is neither true nor false"),
-    ("id,image,references\na,in/mug.png,in/x.png|in/y.png\n", 't.csv:2: "references": {root}/in/x.png does not exist'),
+    ("id,image,references\na,in/mug.png,in/lamp.png|in/y.png\n", 't.csv:2: "references": {root}/in/y.png does not exist'),
 ]  # fmt: skip
 
 

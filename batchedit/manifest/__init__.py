@@ -3,7 +3,11 @@ From the file that people have to Items and Tasks, streamed, with everything tha
 
     load_manifest(source) -> Manifest --tasks(findings)--> Task, Task, ...
 
-A source is a YAML, CSV, TSV or JSON Lines file, or a glob, a folder or a picture.
+A source is a YAML, CSV, TSV or JSON Lines file, or a glob, a folder or a picture. Inside, the data flows like this:
+
+    yaml_tree --> reading, settings, head --> Head (layers)
+                                               |
+    rows, jsonl, globs --(columns)--> Row ---> expand --> making (rendering, naming, refs) --> Task
 """
 
 from __future__ import annotations
@@ -12,15 +16,19 @@ import glob
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.expand import Expander
-from batchedit.manifest.fields import Given
-from batchedit.manifest.findings import Findings, Skip
-from batchedit.manifest.head import Head, HeadReader, Layer, Source
-from batchedit.manifest.rows import IMAGE_SUFFIXES, Row, csv_rows, glob_rows, jsonl_rows
-from batchedit.manifest.yaml_tree import read_yaml
+from batchedit.manifest.fields import Given, looks_like_a_key, shortened, suggestion
+from batchedit.manifest.findings import Findings, OncePerRow, Skip
+from batchedit.manifest.globs import IMAGE_SUFFIXES, glob_rows
+from batchedit.manifest.head import HeadReader
+from batchedit.manifest.jsonl import jsonl_rows
+from batchedit.manifest.layers import Head, Layer, Row, Source
+from batchedit.manifest.reading import Reading
+from batchedit.manifest.rows import csv_rows
+from batchedit.manifest.yaml_tree import read_yaml, stream_list
 from batchedit.model import Limits, ProviderSettings, Task
 from batchedit.money import MicroUSD
 
@@ -61,15 +69,15 @@ class Manifest:
 
     Attributes:
         source: As the user typed it.
+        path: The file, None for a glob, a folder or a picture.
         root: Folder that relative paths start from.
-        limits_given: Names of the fields of `limits` that the manifest sets.
-        budget: The most that a run may spend, None if it does not say.
-        files: The files that its head was read from.
     """
 
-    def __init__(self, source: str, path: Path | None, root: Path, head: Head, overrides: Overrides) -> None:
+    def __init__(
+        self, source: str, path: Path | None, root: Path, head: Head, overrides: Overrides, shown: str
+    ) -> None:
         self.source, self.path, self.root = source, path, root
-        self._head, self._overrides = head, overrides
+        self._head, self._overrides, self._shown = head, overrides, shown
         self._problems: list[Problem] = []
 
     @property
@@ -90,24 +98,25 @@ class Manifest:
 
     @property
     def limits_given(self) -> frozenset[str]:
-        """Which limits the manifest sets."""
+        """Names of the fields of `limits` that the manifest sets."""
         return self._head.limits_given
 
     @property
     def budget(self) -> MicroUSD | None:
-        """The most that a run may spend."""
+        """The most that a run may spend, None if the manifest does not say."""
         return self._head.budget
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that the head was read from."""
+        """The files that it is read from: itself, the defaults beside it, prompts, tables."""
         return tuple(self._head.files)
 
     def tasks(self, findings: Findings) -> Iterator[Task]:
         """
         Every task, made when it is asked for.
 
-        A row with a problem makes no task; the problem goes to `findings`, and the next row follows.
+        A row with a problem makes no task; the problem goes to `findings`, and the next row follows. Each call reads
+        the rows again.
         """
         for problem in self._problems:
             findings.problem(problem)
@@ -119,30 +128,68 @@ class Manifest:
             except ManifestError as error:
                 for problem in error.problems:
                     findings.problem(problem)
-        reader = HeadReader(findings, self.root, rows_allowed=True)
-        for node in self._head.items:
-            layer, variables = reader.row_layer(node)
-            yield from expander.tasks(Row(node.place, layer, variables, dict(variables), inline=True))
+        if self._head.items:
+            yield from self._inline(expander, findings)
+
+    def _inline(self, expander: Expander, findings: Findings) -> Iterator[Task]:
+        assert self.path is not None, "only a file has items"
+        reading = Reading(findings)
+        try:
+            for node in stream_list(self.path, self._shown, "items"):
+                found = reading.item(node)
+                if found is not None:
+                    layer, variables = found
+                    yield from expander.tasks(Row(node.place, layer, variables, dict(variables), inline=True))
+        except ManifestError as error:  # the file was changed since its head was read
+            for problem in error.problems:
+                findings.problem(problem)
 
     def _rows(self, source: Source, findings: Findings) -> Iterator[Row]:
-        path = self.root / source.where
-        shown = source.where if self.path is None else _shown(path)
-        match source.kind:
-            case "glob":
-                rows = glob_rows(source.where, self.root, source.where, source.place, findings)
-            case "jsonl":
-                rows = jsonl_rows(path, shown, findings)
-            case _:
-                rows = csv_rows(path, shown, findings)
-        for row in rows:
-            row.values.update(source.variables)
-            missing = [name for name in source.requires if not row.columns.get(name, row.values.get(name, ""))]
+        """The rows of a source that have what it requires, with its own fields over theirs."""
+        requires: tuple[str, ...] | None = None
+        for row in self._raw_rows(source, findings):
+            if requires is None:
+                requires = self._known_columns(source, row, findings)
+            missing = [name for name in requires if not _column(row, name)]
             if missing:
                 findings.skip(Skip(row.place, f"no {missing[0]}"))
                 continue
+            row.values.update(source.variables)
             row.layer.fields.update(source.layer.fields)
             row.layer.labels.update(source.layer.labels)
             yield row
+
+    def _raw_rows(self, source: Source, findings: Findings) -> Iterator[Row]:
+        path = self.root / source.where
+        folder = "" if self.path is None else str(PurePath(self._shown).parent)
+        shown = str(PurePath(folder, source.where))
+        collector = OncePerRow(findings)
+        match source.kind:
+            case "glob":
+                return glob_rows(source.where, self.root, folder, source.place, findings)
+            case "jsonl":
+                return _fresh(jsonl_rows(path, shown, collector), collector)
+            case _:
+                return _fresh(csv_rows(path, shown, collector), collector)
+
+    def _known_columns(self, source: Source, row: Row, findings: Findings) -> tuple[str, ...]:
+        """What the source requires, without the columns that its table does not have; those are problems."""
+        known = [name for name in source.requires if name in row.columns or name in row.values]
+        for name in source.requires:
+            if name not in known:
+                names = [*row.columns, *row.values]
+                message = f"{source.where} has no column {shortened(name)!r}"
+                findings.problem(
+                    Problem(
+                        place=source.place,
+                        code="unknown-column",
+                        field="requires",
+                        value=shortened(name),
+                        message=message,
+                        hint=suggestion(name, names),
+                    )
+                )
+        return tuple(known)
 
     def note(self, problems: Findings) -> None:
         """Keep the head's problems, to be reported with those of the rows."""
@@ -159,49 +206,73 @@ def load_manifest(source: str | Path, *, overrides: Overrides = Overrides(), cwd
         cwd: Where relative sources start; None for the working folder.
 
     Raises:
-        ManifestError: if nothing sensible can follow: it does not exist, or is no valid YAML. Other problems are
-            reported by `Manifest.tasks`, together with those of the rows.
+        ManifestError: if nothing sensible can follow: it does not exist, is no valid YAML, or of another version. Other
+            problems are reported by `Manifest.tasks`, together with those of the rows.
     """
     text, folder = str(source), cwd or Path.cwd()
-    path = folder / text
-    suffix = path.suffix.lower()
+    if looks_like_a_key(text) or "\0" in text:
+        raise _refused("MANIFEST", "this is no path")
+    path, shown = folder / text, _shown(text, folder)
     findings, head = Findings(), Head()
-    if suffix in _YAML | _TABLES | _JSON_LINES and not path.is_dir():
+    kind = path.suffix.lower()
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _refused(shortened(shown), f"cannot be read: {error.strerror}") from None
+    if kind in _YAML | _TABLES | _JSON_LINES and not path.is_dir() and not glob.has_magic(text):
+        if not path.exists():
+            raise _refused(shown, "there is no such file")
         if not path.is_file():
-            raise ManifestError([Problem(place=Place(text), code="unreadable", message="there is no such file")])
-        head.name = path.stem
-        head.files.append(path)
+            raise _refused(shown, "is not a regular file")
         root = path.parent
-        if suffix in _YAML:
-            HeadReader(findings, root, rows_allowed=True).read(read_yaml(path, text), head)
-        else:
-            _read_sibling(path, text, head, findings)
-            kind = "jsonl" if suffix in _JSON_LINES else "csv"
-            head.sources = [Source(kind, path.name, Place(text), Layer())]
-    elif path.is_dir() or glob.has_magic(text) or suffix in IMAGE_SUFFIXES:
+        _read_file(path, shown, head, findings)
+    elif path.is_dir() or glob.has_magic(text) or kind in IMAGE_SUFFIXES:
         root = folder
         head.name = path.name if path.is_dir() else (path.parent.name or "pictures")
-        head.sources = [Source("glob", text, Place(text), Layer())]
+        head.sources = [Source("glob", shown, Place(shown))]
     else:
-        message = "is neither a YAML, CSV or JSON Lines file, nor a folder, a picture or a glob"
-        raise ManifestError([Problem(place=Place(text), code="unreadable", message=message)])
-    manifest = Manifest(text, path if path.is_file() else None, root, head, overrides)
+        raise _refused(shown, "is neither a YAML, CSV or JSON Lines file, nor a folder, a picture or a glob")
+    manifest = Manifest(text, path if head.files else None, root, head, overrides, shown)
     manifest.note(findings)
     return manifest
 
 
-def _read_sibling(path: Path, shown: str, head: Head, findings: Findings) -> None:
-    """`STEM.defaults.yaml` beside a table may hold every key but items and sources."""
+def _shown(text: str, folder: Path) -> str:
+    """A path as a user in the folder would type it."""
+    try:
+        return str(PurePath(text).relative_to(folder)) if PurePath(text).is_absolute() else text
+    except ValueError:
+        return text
+
+
+def _read_file(path: Path, shown: str, head: Head, findings: Findings) -> None:
+    head.name = path.stem
+    head.files.append(path)
+    if path.suffix.lower() in _YAML:
+        HeadReader(findings, path.parent, rows_allowed=True).read(read_yaml(path, shown, streamed="items"), head)
+        tables = [path.parent / source.where for source in head.sources if source.kind != "glob"]
+        head.files.extend(table for table in tables if table.is_file())
+        return
     sibling = path.with_name(f"{path.stem}.defaults.yaml")
     if sibling.is_file():
         head.files.append(sibling)
-        name = str(Path(shown).with_name(sibling.name))
+        name = str(PurePath(shown).with_name(sibling.name))
         HeadReader(findings, path.parent, rows_allowed=False).read(read_yaml(sibling, name), head)
+    kind = "jsonl" if path.suffix.lower() in _JSON_LINES else "csv"
+    head.sources = [Source(kind, path.name, Place(shown))]
 
 
-def _shown(path: Path) -> str:
-    """A path as a user in the working folder would type it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+def _fresh(rows: Iterator[Row], collector: OncePerRow) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        collector.next_row()
+
+
+def _column(row: Row, name: str) -> str:
+    return row.columns.get(name) or row.values.get(name, "")
+
+
+def _refused(shown: str, message: str) -> ManifestError:
+    return ManifestError([Problem(place=Place(shown), code="unreadable", message=message)])

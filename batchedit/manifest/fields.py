@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from batchedit.errors import Place, Problem
-from batchedit.manifest.findings import Findings
-from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES, size_problem
+from batchedit.manifest.findings import Collector
+from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES, SIZE_PRESETS, Params, size_problem
 
 TASK_FIELDS = (
     "prompt", "image", "mask", "references", "quality", "size", "format", "n", "sync_mode", "output", "labels",
@@ -25,9 +26,21 @@ TASK_FIELDS = (
 ROW_FIELDS = ("id", *TASK_FIELDS, "edit", "note", "vars")
 """What a row may hold besides."""
 
-TEMPLATED = frozenset({"id", "prompt", "image", "mask", "references", "output"})
-_KEY_SHAPED = re.compile(r"\b(?:rf_(?:live|svc)_|sk-(?:proj-)?)[A-Za-z0-9_\-]{8,}")
+CELL_FIELDS = frozenset(ROW_FIELDS) - {"labels", "vars"}
+"""What a single cell can give."""
+
+_KEY_SHAPED = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?:rf_(?:live|svc|test)_|whsec_)[A-Za-z0-9_\-]{8,}"
+    r"|sk-(?:proj|svcacct|admin|ant|or)-[A-Za-z0-9_\-]{8,}"
+    # A bare "sk-" also begins handles such as sk-beanie-black; a key goes on for long without a hyphen.
+    r"|sk-[A-Za-z0-9_]{20,})"
+)
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+_SHOWN = 200
+_DEFAULTS = Params()
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +52,13 @@ class Given:
         text: One text, or several for a list.
         template: True if it is to be rendered.
         place: Where it stands.
+        refused: True if it has a problem, which is noted already; its text is gone.
     """
 
     text: str | tuple[str, ...]
     template: bool
     place: Place
+    refused: bool = False
 
     @property
     def single(self) -> str:
@@ -52,10 +67,19 @@ class Given:
 
     @property
     def several(self) -> tuple[str, ...]:
-        """The texts of a list; one text is split at ``|``."""
+        """The texts of a list; one text is split at ``|``, but not inside a template's marks."""
         if isinstance(self.text, tuple):
             return self.text
-        return tuple(part.strip() for part in self.text.split("|") if part.strip())
+        parts = _BAR.split(self.text) if self.template else self.text.split("|")
+        return tuple(part.strip() for part in parts if part.strip())
+
+
+_BAR = re.compile(r"\|(?![^{}]*[}%]\})")
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, for a message."""
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -69,75 +93,110 @@ def looks_like_a_key(text: str) -> bool:
     return _KEY_SHAPED.search(text) is not None
 
 
-def read_choice(name: str, given: Given, allowed: tuple[str, ...], findings: Findings) -> str | None:
+def key_problem(place: Place, name: str, *, cell: bool = False) -> Problem:
+    """What is said about a key in a manifest, or in a cell of a table; the key itself is never repeated."""
+    return Problem(
+        place=place,
+        code="key-in-manifest",
+        field="" if looks_like_a_key(name) else name,
+        message="this looks like an API key; keys do not belong in a manifest",
+        hint="Take it out and replace it at the provider"
+        if cell
+        else "Take it out, replace it at the provider, and set it in the environment",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """
+    A task's parameters as read.
+
+    Attributes:
+        params: With the default in place of each that is wrong.
+        inline: True if the answer shall carry the pictures itself.
+        refused: Names of the fields that are wrong; their problems are noted.
+    """
+
+    params: Params
+    inline: bool
+    refused: frozenset[str]
+
+
+def read_params(fields: Mapping[str, Given], findings: Collector) -> Read:
+    """The parameters. All of them are read, so that one mistake does not hide the next."""
+    refused: set[str] = set()
+
+    def read(name: str, reader: Callable[[Given, Collector], _T | None], default: _T) -> _T:
+        if name not in fields:
+            return default
+        value = None if fields[name].refused else reader(fields[name], findings)
+        if value is None:
+            refused.add(name)
+            return default
+        return value
+
+    params = Params(
+        quality=read("quality", read_quality, _DEFAULTS.quality),
+        size=read("size", read_size, _DEFAULTS.size),
+        format=read("format", read_format, _DEFAULTS.format),
+        samples=read("n", read_count, _DEFAULTS.samples),
+    )
+    inline = read("sync_mode", lambda given, to: read_flag("sync_mode", given, to), False)
+    return Read(params, inline, frozenset(refused))
+
+
+def read_choice(name: str, given: Given, allowed: tuple[str, ...], findings: Collector) -> str | None:
     """One of a few words; None, with a problem, if it is none of them."""
     text = given.single.strip()
     if text in allowed:
         return text
-    findings.problem(
-        Problem(
-            place=given.place,
-            code=f"bad-{name}",
-            field=name,
-            value=text,
-            message=f"{text!r} is not one of {', '.join(allowed)}",
-            hint=suggestion(text.lower(), allowed),
-        )
-    )
+    message = f"{shortened(text)!r} is not one of {', '.join(allowed)}"
+    _bad(name, given, message, findings, suggestion(text.lower(), allowed))
     return None
 
 
-def read_quality(given: Given, findings: Findings) -> str | None:
+def read_quality(given: Given, findings: Collector) -> str | None:
     """The quality."""
     return read_choice("quality", given, QUALITIES, findings)
 
 
-def read_format(given: Given, findings: Findings) -> str | None:
+def read_format(given: Given, findings: Collector) -> str | None:
     """The format; ``jpg`` is a known spelling of ``jpeg``."""
     if given.single.strip().lower() == "jpg":
         return "jpeg"
     return read_choice("format", given, FORMATS, findings)
 
 
-def read_size(given: Given, findings: Findings) -> str | None:
+def read_size(given: Given, findings: Collector) -> str | None:
     """The size, checked by the published rules."""
     text = given.single.strip().lower()
-    problem = size_problem(text)
+    problem = size_problem(text) if len(text) < _SHOWN else "the size is no size"
     if problem is None:
         return text
-    findings.problem(Problem(place=given.place, code="bad-size", field="size", value=text, message=problem))
+    _bad("size", given, problem, findings, suggestion(text, SIZE_PRESETS) if text.isidentifier() else "")
     return None
 
 
-def read_count(given: Given, findings: Findings) -> int | None:
+def read_count(given: Given, findings: Collector) -> int | None:
     """How many pictures."""
     text = given.single.strip()
-    if text.isdecimal() and text.isascii() and 1 <= int(text) <= MAX_SAMPLES:
+    if len(text) == 1 and text in "123456789"[:MAX_SAMPLES]:
         return int(text)
-    findings.problem(
-        Problem(
-            place=given.place,
-            code="bad-n",
-            field="n",
-            value=text,
-            message=f"{text!r} is not a whole number from 1 to {MAX_SAMPLES}",
-        )
-    )
+    _bad("n", given, f"{shortened(text)!r} is not a whole number from 1 to {MAX_SAMPLES}", findings)
     return None
 
 
-def read_flag(name: str, given: Given, findings: Findings) -> bool | None:
+def read_flag(name: str, given: Given, findings: Collector) -> bool | None:
     """True or false."""
     text = given.single.strip().lower()
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
-    findings.problem(
-        Problem(
-            place=given.place,
-            code=f"bad-{name}",
-            field=name,
-            value=text,
-            message=f"{text!r} is neither true nor false",
-        )
-    )
+    _bad(name, given, f"{shortened(given.single.strip())!r} is neither true nor false", findings)
     return None
+
+
+def _bad(name: str, given: Given, message: str, findings: Collector, hint: str = "") -> None:
+    value = shortened(given.single.strip())
+    findings.problem(
+        Problem(place=given.place, code=f"bad-{name}", field=name, value=value, message=message, hint=hint)
+    )

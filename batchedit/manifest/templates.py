@@ -1,28 +1,27 @@
 """
-Jinja2 templates in its immutable sandbox: prompts, ids, image paths, outputs, labels.
+Templates: prompts, ids, image paths, outputs, labels.
 
-Unknown names are errors, only a few filters exist, and what a template makes is limited in length. In output
-templates every substituted value becomes part of one path component; slashes in the template itself stay.
+Unknown names are errors, found before rendering, all of a template's at once. Only a few filters exist, and what a
+template makes is limited in length. In output templates every substituted value becomes part of one path component;
+slashes in the template itself stay.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from batchedit.manifest.fields import suggestion
-from batchedit.paths import safe_component
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from batchedit.manifest.sandbox import Compiled
 
-FILTERS = ("default", "int", "join", "lower", "replace", "round", "title", "trim", "truncate", "upper")
 MAX_RENDERED = 40_000
+MAX_TEMPLATE = 100_000
+_MARKS = ("{{", "{%", "{#")
 _LEFTOVER = re.compile(r"\{\{|\{%")
-_UNDEFINED = re.compile(r"'([^']+)' is undefined")
+_NO_COLUMN = re.compile(r"'dict object' has no attribute '(.+)'")
 
 
 class TemplateProblem(Exception):
@@ -44,28 +43,33 @@ def render(text: str, values: Mapping[str, Any], *, path: bool = False) -> str:
     Raises:
         TemplateProblem: if the template is wrong, uses an unknown name, or makes too much text.
     """
-    if "{" not in text:
+    if not any(mark in text for mark in _MARKS):
         return text
-    from jinja2 import TemplateError
-    from jinja2.exceptions import SecurityError, UndefinedError
+    from jinja2.exceptions import SecurityError, TemplateError, UndefinedError
 
+    template = _compiled(text, path)
+    missing = sorted(template.names.difference(values))
+    if missing:
+        raise _unknown(missing, values)
     try:
-        result = _compiled(text, path).render(values)
+        return template.render(values, MAX_RENDERED)
     except UndefinedError as error:
-        found = _UNDEFINED.search(str(error))
-        if found is None:
-            raise TemplateProblem(f"cannot be filled in: {error}") from None
-        hint = suggestion(found[1], values) or f"Known are: {', '.join(sorted(map(str, values))[:12])}"
-        raise TemplateProblem(f"uses {{{{ {found[1]} }}}}, which is no column or variable here", hint) from None
-    except SecurityError:
-        raise TemplateProblem("does something that templates may not do") from None
-    except TemplateError as error:
-        raise TemplateProblem(f"is not a valid template: {error}") from None
-    except (OverflowError, TypeError, ValueError, ZeroDivisionError, MemoryError) as error:
-        raise TemplateProblem(f"cannot be filled in: {error}") from None
-    if len(result) > MAX_RENDERED:
-        raise TemplateProblem(f"makes a text of {len(result)} characters")
-    return result
+        raise _undefined(str(error), values) from None
+    except SecurityError as error:
+        raise TemplateProblem(_forbidden(error)) from None
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError,
+            MemoryError) as error:  # fmt: skip
+        raise TemplateProblem(f"cannot be filled in: {str(error) or type(error).__name__}") from None
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The names that a template needs; none for a template that cannot be read."""
+    if not any(mark in text for mark in _MARKS):
+        return frozenset()
+    try:
+        return _compiled(text, False).names
+    except TemplateProblem:
+        return frozenset()
 
 
 def has_leftover(text: str) -> bool:
@@ -73,27 +77,44 @@ def has_leftover(text: str) -> bool:
     return _LEFTOVER.search(text) is not None
 
 
-@cache
-def _compiled(text: str, path: bool) -> Template:
-    return _environment(path).from_string(text)
+def _compiled(text: str, path: bool) -> Compiled:
+    from jinja2 import TemplateError
+
+    from batchedit.manifest.sandbox import FILTERS, compiled
+
+    if len(text) > MAX_TEMPLATE:
+        raise TemplateProblem(f"has more than {MAX_TEMPLATE} characters")
+    try:
+        return compiled(text, path)
+    except TemplateError as error:
+        message = error.message or "it cannot be read"
+        hint = f"Filters are: {', '.join(FILTERS)}" if "No filter named" in message else ""
+        message = message.rstrip(".") if hint else message
+        raise TemplateProblem(f"is not a valid template: {message}", hint) from None
+    except (RecursionError, MemoryError, SyntaxError, ValueError):
+        # Python's compiler gives up on what Jinja makes of a template that is nested too deeply.
+        raise TemplateProblem("is not a valid template: it is nested too deeply") from None
 
 
-@cache
-def _environment(path: bool) -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _forbidden(error: Exception) -> str:
+    detail = str(error)
+    if detail.startswith(("calls ", "uses ", "formats ")):
+        return f"{detail}, which templates may not do"
+    return "does something that templates may not do"
 
-    def component(value: object) -> str:
-        return safe_component(str(value))
 
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined,
-        finalize=component if path else None,
-        autoescape=False,
-        keep_trailing_newline=False,
-        cache_size=0,
-    )
-    environment.globals.clear()
-    for name in set(environment.filters) - set(FILTERS):
-        del environment.filters[name]
-    return environment
+def _undefined(message: str, values: Mapping[str, Any]) -> TemplateProblem:
+    column = _NO_COLUMN.fullmatch(message)
+    if column is None:
+        return TemplateProblem(f"cannot be filled in: {message}")
+    row = values.get("row")
+    known = list(row) if isinstance(row, Mapping) else []
+    return TemplateProblem(f"uses row[{column[1]!r}], and there is no such column", suggestion(column[1], known))
+
+
+def _unknown(missing: list[str], values: Mapping[str, Any]) -> TemplateProblem:
+    marks = " and ".join(f"{{{{ {name} }}}}" for name in missing)
+    what = "which is no column or variable here" if len(missing) == 1 else "which are no columns or variables here"
+    near = [hint for name in missing if (hint := suggestion(name, values))]
+    hint = " ".join(near) or f"Known are: {', '.join(sorted(map(str, values))[:12])}"
+    return TemplateProblem(f"uses {marks}, {what}", hint)

@@ -1,0 +1,154 @@
+"""Rows of JSON Lines files: one object a line. Values are data, never templates; numbers keep their digits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from batchedit.errors import ManifestError, Place, Problem
+from batchedit.manifest.columns import columns_of, near_misses, table_row
+from batchedit.manifest.fields import Given, key_problem, looks_like_a_key, shortened
+from batchedit.manifest.findings import Collector
+from batchedit.manifest.layers import Row
+
+_HINT = 'Each line is one object, such as {"id": "a", "image": "in/a.png"}'
+
+
+def jsonl_rows(path: Path, shown: str, findings: Collector) -> Iterator[Row]:
+    """
+    The rows of a JSON Lines file.
+
+    Args:
+        shown: The path as the user would type it, for messages.
+
+    Raises:
+        ManifestError: if it cannot be read at all.
+    """
+    seen: set[str] = set()
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                row = _row(line, Place(shown, number), findings)
+                if row is not None:
+                    new = [name for name in row.columns if name not in seen]
+                    near_misses(new, row.place, findings)
+                    seen.update(new)
+                    row.base = path.parent
+                    yield row
+    except OSError as error:
+        raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _refuse(Place(shown), "encoding", "is not UTF-8; save it as UTF-8") from None
+
+
+class _Twice(Exception):
+    """A key stands twice in an object."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(key)
+        found[key] = value
+    return found
+
+
+def _row(line: str, place: Place, findings: Collector) -> Row | None:
+    try:
+        data = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_pairs)
+    except json.JSONDecodeError as error:
+        where = Place(place.file, place.line, error.colno)
+        _note(findings, where, "json-syntax", "is not a JSON object on one line", hint=_HINT)
+        return None
+    except RecursionError:
+        _note(findings, place, "json-syntax", "is nested too deeply")
+        return None
+    except _Twice as twice:
+        key = str(twice)
+        if looks_like_a_key(key):
+            findings.problem(key_problem(place, "", cell=True))
+        else:
+            _note(findings, place, "duplicate-key", f"the key {shortened(key)!r} is given twice", field=shortened(key))
+        return None
+    if not isinstance(data, dict):
+        _note(findings, place, "json-syntax", "is not a JSON object on one line", hint=_HINT)
+        return None
+    return _Object(data, place, findings).row()
+
+
+class _Object:
+    """One line's object on its way to a row."""
+
+    def __init__(self, data: dict[str, Any], place: Place, findings: Collector) -> None:
+        self._data, self._place, self._findings, self._bad = data, place, findings, False
+
+    def row(self) -> Row | None:
+        """The row; None if a value in it is not what it must be."""
+        data, place = self._data, self._place
+        labels, variables = self._texts("labels"), self._texts("vars")
+        references = self._references()
+        cells = {
+            name: self._text(value, name)
+            for name, value in data.items()
+            if name not in ("labels", "vars", "references")
+        }
+        if any(looks_like_a_key(name) for name in (*data, *labels, *variables)):
+            self._findings.problem(key_problem(place, "", cell=True))
+            return None
+        if self._bad:
+            return None
+        row = table_row(columns_of(tuple(cells)), [cell or "" for cell in cells.values()], place, self._findings)
+        row.layer.labels.update({name: Given(text, False, place) for name, text in labels.items() if text})
+        row.values.update(variables)
+        row.columns.update(variables)
+        if references is not None:
+            row.layer.fields["references"] = references
+        return row
+
+    def _references(self) -> Given | None:
+        value = self._data.get("references")
+        if not isinstance(value, list):
+            text = self._text(value, "references")
+            return Given(text, False, self._place) if text else None
+        texts = [self._text(entry, "references") for entry in value]
+        return Given(tuple(text for text in texts if text), False, self._place)
+
+    def _texts(self, name: str) -> dict[str, str]:
+        value = self._data.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self._wrong(name, "must be an object of names and texts")
+            return {}
+        return {key: self._text(entry, f"{name}.{key}") or "" for key, entry in value.items()}
+
+    def _text(self, value: object, name: str) -> str | None:
+        if value is None:
+            return None
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if not isinstance(value, str):
+            self._wrong(name, "must be text, not " + ("a list" if isinstance(value, list) else "an object"))
+            return None
+        if looks_like_a_key(value):
+            self._bad = True
+            self._findings.problem(key_problem(self._place, name, cell=True))
+        return value.strip()
+
+    def _wrong(self, name: str, message: str) -> None:
+        self._bad = True
+        name = "" if looks_like_a_key(name) else shortened(name)
+        _note(self._findings, self._place, "wrong-type", message, field=name)
+
+
+def _note(findings: Collector, place: Place, code: str, message: str, *, field: str = "", hint: str = "") -> None:
+    findings.problem(Problem(place=place, code=code, message=message, field=field, hint=hint))
+
+
+def _refuse(place: Place, code: str, message: str) -> ManifestError:
+    return ManifestError([Problem(place=place, code=code, message=message)])

@@ -1,0 +1,101 @@
+"""What a manifest's head is once it is read: levels of fields, edits with their variants, sources, settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchedit.errors import Place
+from batchedit.manifest.fields import Given
+from batchedit.model import Limits, ProviderSettings
+from batchedit.money import MicroUSD
+
+
+@dataclass(slots=True)
+class Layer:
+    """Fields and labels given at one level: defaults, an edit, a row, a variant, the command line."""
+
+    fields: dict[str, Given] = field(default_factory=dict)
+    labels: dict[str, Given] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Edit:
+    """A named recipe and its variants, by name; without variants there is one, called nothing."""
+
+    name: str
+    layer: Layer
+    variants: dict[str, Layer] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Source:
+    """
+    A place that rows come from.
+
+    Attributes:
+        kind: ``csv``, ``jsonl`` or ``glob``.
+        where: File or pattern.
+        place: Where it is named.
+        layer: Fields that apply to each of its rows and win over its columns.
+        variables: `vars` for each of its rows.
+        requires: Columns that must not be empty; other rows are skipped.
+        limit: At most so many rows; None for all.
+    """
+
+    kind: str
+    where: str
+    place: Place
+    layer: Layer = field(default_factory=Layer)
+    variables: dict[str, str] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    limit: int | None = None
+
+
+@dataclass(slots=True)
+class Row:
+    """
+    One input row.
+
+    Attributes:
+        place: File and first physical line.
+        layer: The fields and labels that it gives.
+        values: Variables for templates, by name.
+        columns: The row as it stood, by the original column names.
+        folder: For globs, the folders below the pattern's fixed part, to be mirrored; else none.
+        inline: True for an item written in the manifest itself.
+        base: Folder that paths in its cells start from; None for the manifest's own.
+        default_id: The id if none is given, where it is not the picture's file name without extension.
+    """
+
+    place: Place
+    layer: Layer = field(default_factory=Layer)
+    values: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    folder: tuple[str, ...] = ()
+    inline: bool = False
+    base: Path | None = None
+    default_id: str | None = None
+
+
+@dataclass(slots=True)
+class Head:
+    """
+    The parsed head.
+
+    Attributes:
+        items: True if the manifest has rows of its own; they are read anew for each pass.
+        files: What the head was read from, and the tables it names.
+    """
+
+    name: str = ""
+    provider: ProviderSettings = field(default_factory=ProviderSettings)
+    limits: Limits = field(default_factory=Limits)
+    limits_given: frozenset[str] = frozenset()
+    budget: MicroUSD | None = None
+    defaults: Layer = field(default_factory=Layer)
+    prompts: dict[str, Given] = field(default_factory=dict)
+    edits: list[Edit] = field(default_factory=lambda: [Edit("edit", Layer())])
+    sources: list[Source] = field(default_factory=list)
+    items: bool = False
+    files: list[Path] = field(default_factory=list)

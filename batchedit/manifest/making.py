@@ -1,0 +1,284 @@
+"""One task in the making: its names, its pictures, its prompt, its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from batchedit.manifest.fields import Given, read_flag, read_params, shortened, suggestion
+from batchedit.manifest.findings import OncePerRow
+from batchedit.manifest.layers import Edit, Head, Layer, Row
+from batchedit.manifest.naming import default_outputs, written_outputs
+from batchedit.manifest.refs import file_problem, is_url, shown_url, stem_of, url_problem
+from batchedit.manifest.rendering import Refused, Renderer
+from batchedit.manifest.templates import has_leftover, names_in
+from batchedit.model import (
+    EXTENSIONS,
+    MAX_IMAGES,
+    MAX_PROMPT,
+    MIN_PROMPT,
+    ImageRef,
+    Item,
+    LocalImage,
+    Params,
+    Task,
+    UrlImage,
+)
+
+MAX_ID = 200
+_NONE = "none"
+_OWN_NAMES = ("edit", "variant", "sample", "ext", "line", "source", "row")
+"""Names of ours that a column cannot take; it stays reachable through `row`."""
+
+T = TypeVar("T")
+
+
+class NoImage(Exception):
+    """The row has no picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all tasks of a pass share."""
+
+    head: Head
+    overrides: Layer
+    root: Path
+    findings: OncePerRow
+
+
+class _Tries:
+    """Runs the parts of a task one after the other, whether or not an earlier one was refused."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def of(self, part: Callable[[], T]) -> T | None:
+        try:
+            return part()
+        except Refused:
+            self.failed = True
+            return None
+
+
+class Maker:
+    """
+    Makes the task of one row, edit and variant.
+
+    Attributes:
+        edit: The edit's name.
+        variant: The variant's, empty without one.
+    """
+
+    def __init__(self, setting: Setting, row: Row, edit: Edit, variant: str) -> None:
+        self._setting, self._row, self._recipe = setting, row, edit
+        self.edit, self.variant = edit.name, variant
+        self._fields: dict[str, Given] = {}
+        self._labels: dict[str, Given] = {}
+        own = edit.variants[variant] if variant else Layer()
+        for level in (setting.head.defaults, edit.layer, row.layer, own, setting.overrides):
+            self._fields.update(level.fields)
+            self._labels.update(level.labels)
+        names: dict[str, Any] = {name: text for name, text in row.values.items() if name not in _OWN_NAMES}
+        names |= {"row": row.columns, "line": row.place.line or "", "source": row.place.file}
+        self._renderer = Renderer(setting.findings, names)
+
+    def enabled(self) -> bool:
+        """
+        False if the row, the edit or the variant is switched off.
+
+        Raises:
+            Refused: if that is not said clearly.
+        """
+        given = self._fields.get("enabled")
+        if given is None:
+            return True
+        flag = None if given.refused else read_flag("enabled", given, self._setting.findings)
+        if flag is None:
+            raise Refused
+        return flag
+
+    def identify(self) -> tuple[str | None, str]:
+        """
+        The item's id, None if it is refused, and the picture's path or URL; sets the names that follow from them.
+
+        Raises:
+            NoImage: if the row has no picture.
+            Refused: if the picture's path cannot be rendered, or is made from an id that is refused.
+        """
+        given = self._fields.get("id")
+        image = self._fields.get("image")
+        if given is not None and image is not None and self._id_comes_first(given, image):
+            self._renderer.names["id"] = self._id(given)
+        self._renderer.names["image"] = picture = self._image(image)
+        self._renderer.names["stem"] = stem = stem_of(picture)
+        if given is None:
+            given = Given(self._row.default_id or stem, False, self._row.place)
+        item_id = _Tries().of(partial(self._id, given))
+        self._renderer.names["id"] = item_id or ""
+        return item_id, picture
+
+    def _id_comes_first(self, given: Given, image: Given) -> bool:
+        """True if the picture's path is made from the id, and not the other way round."""
+        uses_id = image.template and "id" in names_in(image.single)
+        return uses_id and not (given.template and names_in(given.single) & {"image", "stem", "id"})
+
+    def _image(self, given: Given | None) -> str:
+        if given is None:
+            raise NoImage
+        names = self._renderer.names
+        names |= {"edit": self.edit, "variant": self.variant}
+        text = self._renderer.text(given, "image")
+        if not text or text.lower() == _NONE:
+            raise NoImage
+        # An id is the same for all edits, so it may not be made from one.
+        del names["edit"], names["variant"]
+        return text
+
+    def _id(self, given: Given) -> str:
+        text = self._renderer.text(given, "id")
+        if not text:
+            self._renderer.wrong(given.place, "no-id", "id", "", "the id is empty")
+        if not text.isprintable():
+            message = f"the id {shortened(text)!r} has a character that cannot be printed"
+            self._renderer.wrong(given.place, "bad-id", "id", text, message)
+        if len(text) > MAX_ID:
+            message = f"the id has {len(text)} characters; at most {MAX_ID} are allowed"
+            self._renderer.wrong(given.place, "bad-id", "id", text, message)
+        return text
+
+    def task(self, item: Item, image: str) -> Task:
+        """
+        The finished task. All its parts are tried, so that one mistake does not hide the next.
+
+        Raises:
+            Refused: if one of them has a problem.
+        """
+        tries, names = _Tries(), self._renderer.names
+        names |= {"edit": self.edit, "variant": self.variant}
+        read = read_params(self._fields, self._setting.findings)
+        names["ext"] = EXTENSIONS[read.params.format]
+        prompt = tries.of(self._prompt)
+        images = [tries.of(lambda: self._picture("image", image)), *(tries.of(self._references) or [])]
+        tries.of(lambda: self._count(len(images)))
+        mask = tries.of(self._mask)
+        labels = tries.of(self._rendered_labels)
+        nameable = not read.refused & {"format", "n"}
+        outputs = tries.of(lambda: self._outputs(read.params)) if nameable else None
+        if tries.failed or read.refused or prompt is None or outputs is None or labels is None:
+            raise Refused
+        return Task(
+            slot="/".join(_escaped(part) for part in (item.id, self.edit, self.variant) if part),
+            item=item,
+            edit=self.edit,
+            variant=self.variant,
+            prompt=prompt,
+            images=tuple(picture for picture in images if picture is not None),
+            mask=mask,
+            params=read.params,
+            outputs=outputs,
+            inline=read.inline,
+            labels=labels,
+        )
+
+    def _prompt(self) -> str:
+        given, prompts = self._fields.get("prompt"), self._setting.head.prompts
+        if given is None:
+            hint = "Give one in the row, the edit, the defaults, or with --prompt"
+            self._renderer.wrong(self._row.place, "no-prompt", "prompt", "", "there is no prompt", hint)
+        word = given.single.strip()
+        named = prompts.get(word)
+        if named is None and prompts and word and not any(char.isspace() for char in word):
+            hint = suggestion(word, prompts)
+            if hint:
+                message = f"there is no prompt called {word!r}; the word itself is sent"
+                self._renderer.warn(given.place, "near-miss-prompt", "prompt", word, message, hint)
+        given = named or given
+        text = self._renderer.text(given, "prompt").strip()
+        if not MIN_PROMPT <= len(text) <= MAX_PROMPT:
+            message = f"the prompt has {len(text)} characters; {MIN_PROMPT} to {MAX_PROMPT} are allowed"
+            self._renderer.wrong(given.place, "prompt-length", "prompt", text, message)
+        if given.template and has_leftover(text):
+            message = "the prompt still has template marks after rendering"
+            self._renderer.wrong(given.place, "leftover", "prompt", text, message)
+        return text
+
+    def _references(self) -> list[ImageRef | None]:
+        given = self._fields.get("references")
+        if given is None or (not given.refused and given.single.strip().lower() in ("", _NONE)):
+            return []
+        if given.refused:
+            raise Refused
+        tries = _Tries()
+        pictures = [
+            tries.of(partial(self._reference, Given(text, given.template, given.place))) for text in given.several
+        ]
+        if tries.failed:
+            raise Refused
+        return [picture for picture in pictures if picture is not None]
+
+    def _reference(self, given: Given) -> ImageRef | None:
+        text = self._renderer.text(given, "references")
+        return None if not text or text.lower() == _NONE else self._picture("references", text)
+
+    def _mask(self) -> ImageRef | None:
+        given = self._fields.get("mask")
+        if given is None:
+            return None
+        text = self._renderer.text(given, "mask")
+        return None if not text or text.lower() == _NONE else self._picture("mask", text)
+
+    def _picture(self, name: str, text: str) -> ImageRef | None:
+        """A path or an https URL; a path that ends in ``?`` may be missing."""
+        given, wrong = self._fields[name], self._renderer.wrong
+        if is_url(text):
+            problem = url_problem(text)
+            if problem:
+                wrong(given.place, "bad-url", name, shown_url(text), f"{shown_url(text)!r} {problem}")
+            return UrlImage(text)
+        optional = text.endswith("?") and name != "image"
+        # A cell's path starts where its table lies, a path written in the manifest where the manifest lies.
+        base = self._row.base if not given.template and self._row.base is not None else self._setting.root
+        path = base / (text.removesuffix("?") if optional else text)
+        problem = file_problem(path)
+        if problem is None:
+            return LocalImage(path)
+        if not optional or problem != "does not exist":
+            wrong(given.place, "missing-image", name, text, f"{path} {problem}")
+        return None
+
+    def _count(self, count: int) -> None:
+        if count > MAX_IMAGES:
+            place = self._fields["references"].place
+            message = f"{count} pictures; one request takes {MAX_IMAGES}"
+            self._renderer.wrong(place, "too-many-images", "references", "", message)
+
+    def _rendered_labels(self) -> dict[str, str]:
+        tries = _Tries()
+        texts = {
+            name: tries.of(partial(self._renderer.text, given, f"labels.{name}"))
+            for name, given in self._labels.items()
+        }
+        if tries.failed:
+            raise Refused
+        return {name: text for name, text in texts.items() if text}
+
+    def _outputs(self, params: Params) -> tuple[str, ...]:
+        given = self._fields.get("output")
+        if given is not None:
+            return written_outputs(given, params, self._renderer)
+        return default_outputs(
+            self._row.place,
+            params,
+            self._renderer,
+            folders=self._row.folder,
+            edits=len(self._setting.head.edits) > 1,
+            variants=bool(self._recipe.variants),
+        )
+
+
+def _escaped(part: str) -> str:
+    return part.replace("%", "%25").replace("/", "%2F")

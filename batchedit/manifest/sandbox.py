@@ -1,0 +1,176 @@
+"""
+The Jinja2 environments that templates run in. Imported only when a template is met.
+
+Jinja's sandbox keeps a template away from Python's insides, but does not bound time and memory. So a template here is
+an expression language with `if` and one level of `for`: nothing that can name an intermediate result (`set`, `with`,
+`macro`) or repeat text (`*`, wide formats, padding methods), which is what growth without bound is made of.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, meta, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from batchedit.paths import safe_component
+
+MAX_TEXT = 200_000
+"""Most characters of any text on the way to a result."""
+
+FILTERS = ("default", "int", "join", "lower", "replace", "round", "title", "trim", "truncate", "upper")
+
+_METHODS = frozenset(
+    {"split", "rsplit", "splitlines", "partition", "rpartition", "strip", "lstrip", "rstrip", "removeprefix"}
+    | {"removesuffix", "lower", "upper", "title", "capitalize", "casefold", "swapcase", "startswith", "endswith"}
+    | {"find", "rfind", "count", "isdigit", "isalpha", "isalnum", "isdecimal", "isnumeric", "isupper", "islower"}
+)
+_FORBIDDEN: tuple[type[nodes.Node], ...] = (
+    nodes.Assign, nodes.AssignBlock, nodes.With, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.Block,
+    nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport,
+)  # fmt: skip
+_KINDS: dict[type, str] = {list: "a list", tuple: "a list", dict: "a row", type(None): "none"}
+_FORMAT = re.compile(r"%(?:\([^()]*\))?[-+ 0#]{0,5}\d{0,3}(?:\.\d{0,3})?[sdifgexXo%]")
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox without the operators and calls that make much out of little."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """An arithmetic operator; on texts only ``%``, with moderate widths."""
+        if operator == "%" and isinstance(left, str):
+            if "%" in _FORMAT.sub("", left):
+                raise SecurityError(f"formats with {left[:40]!r}")
+        elif operator == "**" or not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
+            raise SecurityError(f"uses the operator {operator}")
+        return super().call_binop(context, operator, left, right)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  as in Jinja
+        """A method call: only of text, and ``get`` of a row."""
+        owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
+        allowed = (isinstance(owner, str) and name in _METHODS) or (isinstance(owner, Mapping) and name == "get")
+        if not allowed:
+            raise SecurityError(f"calls {name or 'something'}()")
+        return super().call(__context, __obj, *args, **kwargs)
+
+
+class Compiled:
+    """
+    A template ready to render.
+
+    Attributes:
+        names: What must be known; names that only occur with a default are left out.
+    """
+
+    def __init__(self, text: str, *, path: bool) -> None:
+        sandbox = environment(path)
+        tree = sandbox.parse(text)
+        _refuse_statements(tree)
+        guarded = {
+            node.node.name
+            for node in tree.find_all((nodes.Filter, nodes.Test))
+            if node.name in ("default", "defined", "undefined") and isinstance(node.node, nodes.Name)
+        }
+        self.names = frozenset(meta.find_undeclared_variables(tree)) - guarded
+        self._template: Template = sandbox.from_string(text)
+
+    def render(self, values: Mapping[str, Any], limit: int) -> str:
+        """
+        The text.
+
+        Raises:
+            OverflowError: as soon as it is longer than `limit` characters.
+        """
+        parts, length = [], 0
+        for part in self._template.generate(values):
+            length += len(part)
+            if length > limit:
+                raise OverflowError(f"the text is longer than {limit} characters")
+            parts.append(part)
+        return "".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def compiled(text: str, path: bool) -> Compiled:
+    """A template, kept for the next row that uses it."""
+    return Compiled(text, path=path)
+
+
+@lru_cache
+def environment(path: bool) -> Sandbox:
+    """The environment of texts, or of output paths, where every substituted value is made part of one component."""
+    sandbox = Sandbox(
+        undefined=StrictUndefined,
+        finalize=_component if path else _text,
+        autoescape=False,
+        cache_size=0,
+        optimized=False,
+    )
+    sandbox.globals.clear()
+    own: dict[str, Callable[..., Any]] = {"join": _join, "replace": _replace, "round": _round}
+    known = {name: own.get(name, sandbox.filters[name]) for name in FILTERS}
+    sandbox.filters.clear()
+    sandbox.filters.update(known)
+    return sandbox
+
+
+def _text(value: object) -> str:
+    """What may be written into a text; a list, a row or a method is there by mistake."""
+    if isinstance(value, (str, int, float, Undefined)):
+        return str(value)
+    raise TypeError(f"{_KINDS.get(type(value), 'this value')} is no text")
+
+
+def _component(value: object) -> str:
+    return safe_component(_text(value))
+
+
+def _refuse_statements(tree: nodes.Template) -> None:
+    for node in tree.find_all(_FORBIDDEN):
+        raise TemplateSyntaxError("only {{ }}, {% if %} and {% for %} can be used", node.lineno)
+    for name in tree.find_all(nodes.Name):
+        if name.name == "self":
+            raise TemplateSyntaxError("{{ self }} is not a name that can be used", name.lineno)
+    for loop in tree.find_all(nodes.For):
+        if any(inner is not loop for inner in loop.find_all(nodes.For)):
+            raise TemplateSyntaxError("a {% for %} cannot stand in another one", loop.lineno)
+
+
+def _join(values: Iterable[Any], separator: str = "") -> str:
+    return _bounded(str(separator).join(str(value) for value in values))
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    text, old, new = str(text), str(old), str(new)
+    if len(text) + text.count(old) * max(len(new) - len(old), 0) > MAX_TEXT:
+        raise OverflowError("the text grows too long")
+    return text.replace(old, new)
+
+
+def _round(value: float, precision: int = 0, method: str = "common") -> float:
+    if not -15 <= precision <= 15:
+        raise ValueError("round() takes a precision from -15 to 15")
+    factor = 10.0**precision
+    match method:
+        case "common":
+            return round(value, precision)
+        case "ceil":
+            return math.ceil(value * factor) / factor
+        case "floor":
+            return math.floor(value * factor) / factor
+        case _:
+            raise ValueError("round() knows common, ceil and floor")
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise OverflowError("the text grows too long")
+    return text

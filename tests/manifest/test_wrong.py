@@ -1,0 +1,1253 @@
+"""A table of what can be wrong, each with the exact words and the exact place."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.manifest.conftest import Folder
+
+V = "version: 1\n"
+ITEM = "items:\n  - {id: a, image: in/a.png, prompt: pp}\n"
+ROW = "items:\n  - {id: a, image: in/a.png, prompt: pp, "
+
+YAML: dict[str, tuple[str, list[str]]] = {
+    "empty": (
+        "",
+        [
+            "m.yaml:1:1: the key version is missing. Begin with: version: 1",
+            "m.yaml:1:1: there are neither items nor sources",
+        ],
+    ),
+    "a list": (
+        "- a\n",
+        [
+            "m.yaml:1:1: the manifest must be a mapping of keys and values, not a list",
+        ],
+    ),
+    "text": (
+        "hello\n",
+        [
+            "m.yaml:1:1: the manifest must be a mapping of keys and values, not text",
+        ],
+    ),
+    "no version": (
+        ITEM,
+        [
+            "m.yaml:1:1: the key version is missing. Begin with: version: 1",
+        ],
+    ),
+    "newer": (
+        "version: 2\n" + ITEM,
+        [
+            "m.yaml:1:10: \"version\": '2' needs a newer batchedit; this one reads version 1",
+        ],
+    ),
+    "no number": (
+        "version: one\n" + ITEM,
+        [
+            "m.yaml:1:10: \"version\": 'one' is not a version; this one reads version 1",
+        ],
+    ),
+    "version list": (
+        "version: [1]\n" + ITEM,
+        [
+            'm.yaml:1:10: "version": must be text, not a list',
+        ],
+    ),
+    "unknown key": (
+        V + "edit: {}\n" + ITEM,
+        [
+            'm.yaml:2:1: "edit": the manifest has no key \'edit\'. Did you mean "edits"?',
+        ],
+    ),
+    "later key": (
+        V + "selectors: {}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:1: \"selectors\": the manifest has no key 'selectors'. Known are: version, name,"
+                " provider, defaults, prompts, edits, sources, items, budget, limits"
+            ),
+        ],
+    ),
+    "duplicate key": (
+        V + "name: a\nname: b\n" + ITEM,
+        [
+            "m.yaml:3:1: the key 'name' is already given in line 2",
+        ],
+    ),
+    "duplicate deep": (
+        V + "items:\n  - id: a\n    id: b\n",
+        [
+            "m.yaml:4:5: the key 'id' is already given in line 3",
+        ],
+    ),
+    "no rows": (
+        "version: 1\n",
+        [
+            "m.yaml:1:1: there are neither items nor sources",
+        ],
+    ),
+    "items mapping": (
+        V + "items: {a: b}\n",
+        [
+            'm.yaml:2:8: "items": items must be a list, not a mapping',
+        ],
+    ),
+    "items text": (
+        V + "items: x\n",
+        [
+            'm.yaml:2:8: "items": items must be a list, not text',
+        ],
+    ),
+    "item text": (
+        V + "items: [x]\n",
+        [
+            "m.yaml:2:9: the item must be a mapping of keys and values, not text",
+        ],
+    ),
+    "item empty": (
+        V + "items:\n  -\n",
+        [
+            "m.yaml:3:4: the item is empty",
+        ],
+    ),
+    "sources text": (
+        V + "sources: x\n",
+        [
+            'm.yaml:2:10: "sources": sources must be a list, not text',
+        ],
+    ),
+    "source text": (
+        V + "sources: [x]\n",
+        [
+            "m.yaml:2:11: the source must be a mapping of keys and values, not text",
+        ],
+    ),
+    "open bracket": (
+        V + "items: [a, b\n",
+        [
+            "m.yaml:3:1: is not valid YAML: while parsing a flow sequence did not find expected ',' or ']'",
+        ],
+    ),
+    "tab": (
+        V + "items:\n\t- a\n",
+        [
+            (
+                "m.yaml:3:1: is not valid YAML: while scanning for the next token found character that"
+                " cannot start any token"
+            ),
+        ],
+    ),
+    "open quote": (
+        V + "name: 'x\n" + ITEM,
+        [
+            "m.yaml:5:1: is not valid YAML: while scanning a quoted scalar found unexpected end of stream",
+        ],
+    ),
+    "control character": (
+        V + "name: a\x01b\n" + ITEM,
+        [
+            "m.yaml:2:8: holds a character that YAML does not allow. Take the control character out",
+        ],
+    ),
+    "anchor": (
+        V + "name: &a x\n" + ITEM,
+        [
+            "m.yaml:2:7: anchors and aliases are not supported; write the value out",
+        ],
+    ),
+    "alias": (
+        V + "name: *a\n" + ITEM,
+        [
+            "m.yaml:2:7: anchors and aliases are not supported; write the value out",
+        ],
+    ),
+    "tag": (
+        V + "name: !!python/object:os.system x\n" + ITEM,
+        [
+            "m.yaml:2:7: the tag tag:yaml.org,2002:python/object:os.system is not supported",
+        ],
+    ),
+    "own tag": (
+        V + "name: !include x\n" + ITEM,
+        [
+            "m.yaml:2:7: the tag !include is not supported",
+        ],
+    ),
+    "list as key": (
+        V + "? [a]\n: b\n" + ITEM,
+        [
+            "m.yaml:2:3: a key must be plain text",
+        ],
+    ),
+    "two documents": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: pp}\n---\nversion: 1\n",
+        [
+            "m.yaml:4:1: holds more than one YAML document",
+        ],
+    ),
+    "name list": (
+        V + "name: [a]\n" + ITEM,
+        [
+            'm.yaml:2:7: "name": must be text, not a list',
+        ],
+    ),
+    "name empty": (
+        V + "name: ''\n" + ITEM,
+        [
+            'm.yaml:2:7: "name": a name has 1 to 200 printable characters',
+        ],
+    ),
+    "provider list": (
+        V + "provider: [a]\n" + ITEM,
+        [
+            "m.yaml:2:11: provider must be a mapping of keys and values, not a list",
+        ],
+    ),
+    "provider key": (
+        V + "provider: {api_key: x}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:12: \"api_key\": provider has no key 'api_key'. Known are: name, api, model,"
+                " base_url, organization, images_as, size_as"
+            ),
+        ],
+    ),
+    "api": (
+        V + "provider: {api: rums}\n" + ITEM,
+        [
+            'm.yaml:2:17: "provider.api": \'rums\' is not one of runs, run. Did you mean "runs"?',
+        ],
+    ),
+    "images_as": (
+        V + "provider: {images_as: url}\n" + ITEM,
+        [
+            "m.yaml:2:23: \"provider.images_as\": 'url' is not one of asset, signed-url, data-uri",
+        ],
+    ),
+    "base_url http": (
+        V + "provider: {base_url: 'http://api.test'}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:22: \"provider.base_url\": 'http://api.test' must be an https address (http is"
+                " for this machine only)"
+            ),
+        ],
+    ),
+    "base_url user": (
+        V + "provider: {base_url: 'https://u:pw@api.test'}\n" + ITEM,
+        [
+            'm.yaml:2:22: "provider.base_url": the address holds a user name or a password',
+        ],
+    ),
+    "base_url query": (
+        V + "provider: {base_url: 'https://api.test/?a=b'}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:22: \"provider.base_url\": 'https://api.test/?a=b' must be a plain address such"
+                " as https://api.example.com"
+            ),
+        ],
+    ),
+    "base_url loopback lookalike": (
+        V + "provider: {base_url: 'http://127.0.0.1.evil.test'}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:22: \"provider.base_url\": 'http://127.0.0.1.evil.test' must be an https address"
+                " (http is for this machine only)"
+            ),
+        ],
+    ),
+    "model": (
+        V + "provider: {model: ../../admin}\n" + ITEM,
+        [
+            "m.yaml:2:19: \"provider.model\": '../../admin' is not a model id such as openai/gpt-image-2/edit",
+        ],
+    ),
+    "organization": (
+        V + 'provider: {organization: "a\\r\\nX: y"}\n' + ITEM,
+        [
+            "m.yaml:2:26: \"provider.organization\": 'a\\r\\nX: y' must be one word without spaces",
+        ],
+    ),
+    "limit unknown": (
+        V + "limits: {rmp: 3}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:10: \"rmp\": limits has no key 'rmp'. Known are: rpm, ipm, concurrency,"
+                " attempts, timeout, deadline, poll, list_lag, max_fail"
+            ),
+        ],
+    ),
+    "limit text": (
+        V + "limits: {rpm: fast}\n" + ITEM,
+        [
+            "m.yaml:2:15: \"limits.rpm\": 'fast' is not a positive number",
+        ],
+    ),
+    "limit zero": (
+        V + "limits: {concurrency: 0}\n" + ITEM,
+        [
+            "m.yaml:2:23: \"limits.concurrency\": '0' is not a positive number",
+        ],
+    ),
+    "limit fraction": (
+        V + "limits: {attempts: 2.5}\n" + ITEM,
+        [
+            "m.yaml:2:20: \"limits.attempts\": '2.5' is not a positive whole number",
+        ],
+    ),
+    "limit negative": (
+        V + "limits: {timeout: -1}\n" + ITEM,
+        [
+            "m.yaml:2:19: \"limits.timeout\": '-1' is not a positive number",
+        ],
+    ),
+    "limit nan": (
+        V + "limits: {timeout: .nan}\n" + ITEM,
+        [
+            "m.yaml:2:19: \"limits.timeout\": '.nan' is not a positive number",
+        ],
+    ),
+    "limit empty": (
+        V + "limits: {rpm: }\n" + ITEM,
+        [
+            "m.yaml:2:15: \"limits.rpm\": '' is not a positive number",
+        ],
+    ),
+    "budget text": (
+        V + "budget: 25\n" + ITEM,
+        [
+            "m.yaml:2:9: budget must be a mapping of keys and values, not text. Write: budget: {run: 25.00}",
+        ],
+    ),
+    "budget words": (
+        V + "budget: {run: lots}\n" + ITEM,
+        [
+            "m.yaml:2:15: \"budget.run\": 'lots' is not an amount in dollars",
+        ],
+    ),
+    "budget negative": (
+        V + "budget: {run: -3}\n" + ITEM,
+        [
+            "m.yaml:2:15: \"budget.run\": '-3' is not an amount in dollars of 0 or more",
+        ],
+    ),
+    "budget nan": (
+        V + "budget: {run: NaN}\n" + ITEM,
+        [
+            "m.yaml:2:15: \"budget.run\": 'NaN' is not an amount in dollars of 0 or more",
+        ],
+    ),
+    "budget infinite": (
+        V + "budget: {run: inf}\n" + ITEM,
+        [
+            "m.yaml:2:15: \"budget.run\": 'inf' is not an amount in dollars of 0 or more",
+        ],
+    ),
+    "budget key": (
+        V + "budget: {per_request: 1}\n" + ITEM,
+        [
+            "m.yaml:2:10: \"per_request\": budget has no key 'per_request'. Known are: run",
+        ],
+    ),
+    "budget empty": (
+        V + "budget: {run: }\n" + ITEM,
+        [
+            "m.yaml:2:15: \"budget.run\": '' is not an amount in dollars",
+        ],
+    ),
+    "prompt file gone": (
+        V + "prompts: {p: {file: gone.txt}}\n" + ITEM,
+        [
+            'm.yaml:2:21: "file": ROOT/gone.txt: No such file or directory',
+        ],
+    ),
+    "prompt without file": (
+        V + "prompts: {p: {}}\n" + ITEM,
+        [
+            "m.yaml:2:14: the prompt is a text, or names its file",
+        ],
+    ),
+    "prompt key": (
+        V + "prompts: {p: {fil: x}}\n" + ITEM,
+        [
+            'm.yaml:2:15: "fil": the prompt has no key \'fil\'. Did you mean "file"?',
+        ],
+    ),
+    "prompt empty": (
+        V + "prompts: {p: }\n" + ITEM,
+        [
+            'm.yaml:2:14: "prompts.p": the prompt is empty',
+        ],
+    ),
+    "prompt name": (
+        V + "prompts: {'a b': x}\n" + ITEM,
+        [
+            "m.yaml:2:11: 'a b' is no name for a prompt: letters, digits, dots, hyphens and underscores",
+        ],
+    ),
+    "edit name": (
+        V + "edits: {'a/b': {}}\n" + ITEM,
+        [
+            "m.yaml:2:9: 'a/b' is no name for an edit: letters, digits, dots, hyphens and underscores",
+        ],
+    ),
+    "edit field": (
+        V + "edits: {e: {promt: x}}\n" + ITEM,
+        [
+            'm.yaml:2:13: "promt": the edit e has no key \'promt\'. Did you mean "prompt"?',
+        ],
+    ),
+    "variant name": (
+        V + "edits: {e: {variants: {'': {}}}}\n" + ITEM,
+        [
+            "m.yaml:2:24: '' is no name for a variant: letters, digits, dots, hyphens and underscores",
+        ],
+    ),
+    "variant field": (
+        V + "edits: {e: {variants: {v: {id: x}}}}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:28: \"id\": the variant v has no key 'id'. Known are: prompt, image, mask,"
+                " references, quality, size, format, n, sync_mode, output, labels, enabled"
+            ),
+        ],
+    ),
+    "variants list": (
+        V + "edits: {e: {variants: [a]}}\n" + ITEM,
+        [
+            "m.yaml:2:23: variants must be a mapping of keys and values, not a list",
+        ],
+    ),
+    "edits list": (
+        V + "edits: [a]\n" + ITEM,
+        [
+            "m.yaml:2:8: edits must be a mapping of keys and values, not a list",
+        ],
+    ),
+    "later field": (
+        V + "edits: {e: {matrix: {}}}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:13: \"matrix\": the edit e has no key 'matrix'. Known are: prompt, image, mask,"
+                " references, quality, size, format, n, sync_mode, output, labels, enabled, variants"
+            ),
+        ],
+    ),
+    "labels list": (
+        V + "defaults: {labels: [a]}\n" + ITEM,
+        [
+            "m.yaml:2:20: labels must be a mapping of keys and values, not a list",
+        ],
+    ),
+    "label list": (
+        V + "defaults: {labels: {a: [b]}}\n" + ITEM,
+        [
+            'm.yaml:2:24: "labels.a": must be text, not a list',
+        ],
+    ),
+    "field list": (
+        V + "defaults: {quality: [low]}\n" + ITEM,
+        [
+            'm.yaml:2:21: "quality": must be text, not a list',
+        ],
+    ),
+    "defaults id": (
+        V + "defaults: {id: x}\n" + ITEM,
+        [
+            (
+                "m.yaml:2:12: \"id\": defaults has no key 'id'. Known are: prompt, image, mask,"
+                " references, quality, size, format, n, sync_mode, output, labels, enabled"
+            ),
+        ],
+    ),
+    "source without kind": (
+        V + "sources: [{limit: 3}]\n",
+        [
+            "m.yaml:2:11: a source has one of: csv, glob",
+        ],
+    ),
+    "source with two": (
+        V + "sources: [{csv: a, glob: b}]\n",
+        [
+            "m.yaml:2:11: a source has one of: csv, glob",
+        ],
+    ),
+    "source empty": (
+        V + "sources: [{csv: }]\n",
+        [
+            'm.yaml:2:17: "csv": is empty',
+        ],
+    ),
+    "source later": (
+        V + "sources: [{jsonl: a}]\n",
+        [
+            "m.yaml:2:11: a source has one of: csv, glob",
+            (
+                "m.yaml:2:12: \"jsonl\": the source has no key 'jsonl'. Known are: csv, glob, requires,"
+                " limit, id, prompt, image, mask, references, quality, size, format, n, sync_mode,"
+                " output, labels, enabled, edit, vars"
+            ),
+        ],
+    ),
+    "source limit": (
+        V + "sources: [{glob: in/*, limit: 0, prompt: pp}]\n",
+        [
+            "m.yaml:2:31: \"limit\": '0' is not a positive number",
+        ],
+    ),
+    "source gone": (
+        V + "sources: [{csv: gone.csv}]\n",
+        [
+            "gone.csv: cannot be read: No such file or directory",
+        ],
+    ),
+    "source no match": (
+        V + "sources: [{glob: 'x/*.png'}]\n",
+        [
+            "m.yaml:2:18: no picture matches 'x/*.png'. Put a glob in quotes",
+        ],
+    ),
+    "requires unknown": (
+        V + "sources: [{csv: shop.csv, requires: [Image Scr], image: in/a.png, prompt: pp}]\n",
+        [
+            'm.yaml:2:17: "requires": shop.csv has no column \'Image Scr\'. Did you mean "Image Src"?',
+        ],
+    ),
+    "no image": (
+        V + "items:\n  - {id: a, prompt: pp, }\n",
+        [
+            'm.yaml:3:5: "image": the item has no image',
+        ],
+    ),
+    "no prompt": (
+        V + "items:\n  - {id: a, image: in/a.png, }\n",
+        [
+            ('m.yaml:3:5: "prompt": there is no prompt. Give one in the row, the edit, the defaults, or with --prompt'),
+        ],
+    ),
+    "image gone": (
+        V + "items:\n  - {id: a, image: in/gone.png, prompt: pp, }\n",
+        [
+            'm.yaml:3:20: "image": ROOT/in/gone.png does not exist',
+        ],
+    ),
+    "image folder": (
+        V + "items:\n  - {id: a, image: in, prompt: pp, }\n",
+        [
+            'm.yaml:3:20: "image": ROOT/in is a folder',
+        ],
+    ),
+    "image empty": (
+        V + "items:\n  - {id: a, image: empty.png, prompt: pp, }\n",
+        [
+            'm.yaml:3:20: "image": ROOT/empty.png is empty',
+        ],
+    ),
+    "mask gone": (
+        V + ROW + "mask: m.png}\n",
+        [
+            'm.yaml:3:48: "mask": ROOT/m.png does not exist',
+        ],
+    ),
+    "references": (
+        V + ROW + "references: [in/b.png, x.png, y.png]}\n",
+        [
+            'm.yaml:3:54: "references": ROOT/x.png does not exist',
+            'm.yaml:3:54: "references": ROOT/y.png does not exist',
+        ],
+    ),
+    "http": (
+        V + "items:\n  - {id: a, image: 'http://x.test/a.png?sig=SECRET', prompt: pp, }\n",
+        [
+            "m.yaml:3:20: \"image\": 'http://x.test/a.png' must be an https URL or a path",
+        ],
+    ),
+    "user in url": (
+        V + "items:\n  - {id: a, image: 'https://me:pw@x.test/a.png', prompt: pp, }\n",
+        [
+            "m.yaml:3:20: \"image\": 'https://x.test/a.png' holds a user name or a password",
+        ],
+    ),
+    "file url": (
+        V + "items:\n  - {id: a, image: 'file:///etc/passwd', prompt: pp, }\n",
+        [
+            "m.yaml:3:20: \"image\": 'file:///etc/passwd' must be an https URL or a path",
+        ],
+    ),
+    "data url": (
+        V + ROW + "mask: 'data:image/png;base64,AAAA'}\n",
+        [
+            "m.yaml:3:48: \"mask\": 'data:image/png;base64,...' must be an https URL or a path",
+        ],
+    ),
+    "space in url": (
+        V + "items:\n  - {id: a, image: 'https://x.test/a b.png', prompt: pp, }\n",
+        [
+            (
+                "m.yaml:3:20: \"image\": 'https://x.test/a b.png' has a space or a control character;"
+                " write %20 for a space"
+            ),
+        ],
+    ),
+    "no host": (
+        V + "items:\n  - {id: a, image: 'https:///a.png', prompt: pp, }\n",
+        [
+            "m.yaml:3:20: \"image\": 'https:///a.png' names no host",
+        ],
+    ),
+    "bad port": (
+        V + "items:\n  - {id: a, image: 'https://x.test:99999999/a.png', prompt: pp, }\n",
+        [
+            "m.yaml:3:20: \"image\": 'https://x.test:99999999/a.png' is not a URL",
+        ],
+    ),
+    "short prompt": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: x, }\n",
+        [
+            'm.yaml:3:38: "prompt": the prompt has 1 characters; 2 to 32000 are allowed',
+        ],
+    ),
+    "blank prompt": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: '  ', }\n",
+        [
+            'm.yaml:3:38: "prompt": the prompt has 0 characters; 2 to 32000 are allowed',
+        ],
+    ),
+    "quality": (
+        V + ROW + "quality: hihg}\n",
+        [
+            'm.yaml:3:51: "quality": \'hihg\' is not one of low, medium, high. Did you mean "high"?',
+        ],
+    ),
+    "size text": (
+        V + ROW + "size: potrait_4_3}\n",
+        [
+            (
+                "m.yaml:3:48: \"size\": 'potrait_4_3' is neither WIDTHxHEIGHT nor one of auto, square_hd,"
+                ' square, portrait_4_3, portrait_16_9, landscape_4_3, landscape_16_9. Did you mean "portrait_4_3"?'
+            ),
+        ],
+    ),
+    "size multiple": (
+        V + ROW + "size: 1000x1000}\n",
+        [
+            'm.yaml:3:48: "size": 1000x1000: both sides must be multiples of 16',
+        ],
+    ),
+    "size side": (
+        V + ROW + "size: 4096x1024}\n",
+        [
+            'm.yaml:3:48: "size": 4096x1024: the longest side may have 3840 pixels',
+        ],
+    ),
+    "size ratio": (
+        V + ROW + "size: 3200x640}\n",
+        [
+            'm.yaml:3:48: "size": 3200x640: one side may be at most 3 times the other',
+        ],
+    ),
+    "size pixels": (
+        V + ROW + "size: 512x512}\n",
+        [
+            'm.yaml:3:48: "size": 512x512: 262144 pixels in all; allowed are 655360 to 8294400',
+        ],
+    ),
+    "format": (
+        V + ROW + "format: gif}\n",
+        [
+            "m.yaml:3:50: \"format\": 'gif' is not one of png, jpeg, webp",
+        ],
+    ),
+    "n": (
+        V + ROW + "n: 5}\n",
+        [
+            "m.yaml:3:45: \"n\": '5' is not a whole number from 1 to 4",
+        ],
+    ),
+    "n words": (
+        V + ROW + "n: two}\n",
+        [
+            "m.yaml:3:45: \"n\": 'two' is not a whole number from 1 to 4",
+        ],
+    ),
+    "sync_mode": (
+        V + ROW + "sync_mode: maybe}\n",
+        [
+            "m.yaml:3:53: \"sync_mode\": 'maybe' is neither true nor false",
+        ],
+    ),
+    "enabled": (
+        V + ROW + "enabled: perhaps}\n",
+        [
+            "m.yaml:3:51: \"enabled\": 'perhaps' is neither true nor false",
+        ],
+    ),
+    "unknown edit": (
+        V + "edits: {white: {}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp, edit: whit}\n",
+        [
+            'm.yaml:4:48: "edit": there is no edit \'whit\'. Did you mean "white"?',
+        ],
+    ),
+    "item key": (
+        V + ROW + "colour: red}\n",
+        [
+            (
+                "m.yaml:3:42: \"colour\": the item has no key 'colour'. Known are: id, prompt, image,"
+                " mask, references, quality, size, format, n, sync_mode, output, labels, enabled, edit, note, vars"
+            ),
+        ],
+    ),
+    "duplicate id": (
+        V + ROW + "}\n  - {id: a, image: in/gone.png, prompt: pp}\n",
+        [
+            "m.yaml:4:5: \"id\": the id 'a' is already that of m.yaml:3:5",
+            'm.yaml:4:20: "image": ROOT/in/gone.png does not exist',
+        ],
+    ),
+    "id control": (
+        V + 'items:\n  - {id: "a\\tb", image: in/a.png, prompt: pp, }\n',
+        [
+            "m.yaml:3:10: \"id\": the id 'a\\tb' has a character that cannot be printed",
+        ],
+    ),
+    "empty id": (
+        V + "items:\n  - {id: '', image: in/a.png, prompt: pp, }\n",
+        [
+            'm.yaml:3:10: "id": the id is empty',
+        ],
+    ),
+    "key in name": (
+        V + "name: rf_live_abcdefgh12345\n" + ITEM,
+        [
+            (
+                'm.yaml:2:7: "name": this looks like an API key; keys do not belong in a manifest. Take'
+                " it out, replace it at the provider, and set it in the environment"
+            ),
+        ],
+    ),
+    "key in prompt": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: 'use sk-proj-abcdefgh123', }\n",
+        [
+            (
+                'm.yaml:3:38: "prompt": this looks like an API key; keys do not belong in a manifest.'
+                " Take it out, replace it at the provider, and set it in the environment"
+            ),
+        ],
+    ),
+    "key as key": (
+        V + "rf_live_abcdefgh12345: x\n" + ITEM,
+        [
+            "m.yaml:2:1: this looks like an API key; keys do not belong in a manifest",
+        ],
+    ),
+    "key in vars": (
+        V + ROW + "vars: {k: sk-ABCDEFGHIJKLMNOPQRSTUV}}\n",
+        [
+            (
+                'm.yaml:3:52: "vars.k": this looks like an API key; keys do not belong in a manifest.'
+                " Take it out, replace it at the provider, and set it in the environment"
+            ),
+        ],
+    ),
+    "key put together": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: \"{{ 'rf_live_' ~ 'abcdefgh12345' }}\", }\n",
+        [
+            (
+                'm.yaml:3:38: "prompt": this looks like an API key; keys do not belong in a manifest.'
+                " Take it out, replace it at the provider, and set it in the environment"
+            ),
+        ],
+    ),
+    "unknown name": (
+        V
+        + (
+            "defaults: {prompt: 'a {{ color }} {{ siz }}'}\nitems:\n  - {id: a, image: in/a.png, vars:"
+            " {colour: red, size: s}}\n  - {id: b, image: in/b.png, vars: {colour: red, size: s}}\n"
+        ),
+        [
+            (
+                'm.yaml:2:20: "prompt": the template uses {{ color }} and {{ siz }}, which are no'
+                ' columns or variables here. Did you mean "colour"? Did you mean "size"? (2 rows, first shown)'
+            ),
+        ],
+    ),
+    "unknown filter": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: '{{ id|uper }}', }\n",
+        [
+            (
+                "m.yaml:3:38: \"prompt\": the template is not a valid template: No filter named 'uper'."
+                " Filters are: default, int, join, lower, replace, round, title, trim, truncate, upper"
+            ),
+        ],
+    ),
+    "broken template": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: 'a {{ b', }\n",
+        [
+            (
+                'm.yaml:3:38: "prompt": the template is not a valid template: unexpected end of'
+                " template, expected 'end of print statement'."
+            ),
+        ],
+    ),
+    "leftover": (
+        V + "items:\n  - {id: a, image: in/a.png, vars: {t: '{{ x }}'}, prompt: 'a {{ t }}', }\n",
+        [
+            'm.yaml:3:60: "prompt": the prompt still has template marks after rendering',
+        ],
+    ),
+    "a list is no text": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: \"{{ id.split('x') }}\", }\n",
+        [
+            'm.yaml:3:38: "prompt": the template cannot be filled in: a list is no text',
+        ],
+    ),
+    "sample in prompt": (
+        V + "items:\n  - {id: a, image: in/a.png, prompt: 'p {{ sample }}', }\n",
+        [
+            (
+                'm.yaml:3:38: "prompt": the template uses {{ sample }}, which is no column or variable'
+                " here. Known are: edit, ext, id, image, line, row, source, stem, variant"
+            ),
+        ],
+    ),
+    "edit in id": (
+        V + "items:\n  - {id: '{{ edit }}', image: in/a.png, prompt: pp, }\n",
+        [
+            (
+                'm.yaml:3:10: "id": the template uses {{ edit }}, which is no column or variable here.'
+                " Known are: image, line, row, source, stem"
+            ),
+        ],
+    ),
+    "unknown column": (
+        V + "items:\n  - {id: a, image: in/a.png, vars: {Colour Name: x}, prompt: \"{{ row['Color Name'] }}\", }\n",
+        [
+            (
+                "m.yaml:3:62: \"prompt\": the template uses row['Color Name'], and there is no such"
+                ' column. Did you mean "Colour Name"?'
+            ),
+        ],
+    ),
+    "output up": (
+        V + ROW + "output: ../x.png}\n",
+        [
+            ("m.yaml:3:50: \"output\": the output '../x.png' has the component '..', which would leave its place"),
+        ],
+    ),
+    "output absolute": (
+        V + ROW + "output: /etc/x.png}\n",
+        [
+            "m.yaml:3:50: \"output\": the output '/etc/x.png' must be relative to the output folder",
+        ],
+    ),
+    "output drive": (
+        V + ROW + "output: 'C:x.png'}\n",
+        [
+            "m.yaml:3:50: \"output\": the output 'C:x.png' must be relative to the output folder",
+        ],
+    ),
+    "output own folder": (
+        V + ROW + "output: .batchedit/x.png}\n",
+        [
+            "m.yaml:3:50: \"output\": the output '.batchedit/x.png' may not lie in .batchedit",
+        ],
+    ),
+    "output device": (
+        V + ROW + "output: 'lpt1.png'}\n",
+        [
+            ("m.yaml:3:50: \"output\": the output 'lpt1.png' has the component 'lpt1.png', a device name on Windows"),
+        ],
+    ),
+    "output dot": (
+        V + ROW + "output: 'x./y.png'}\n",
+        [
+            (
+                "m.yaml:3:50: \"output\": the output 'x./y.png' has the component 'x.', which begins or"
+                " ends with a space or ends with a dot"
+            ),
+        ],
+    ),
+    "output backslash": (
+        V + ROW + "output: 'x\\y.png'}\n",
+        [
+            "m.yaml:3:50: \"output\": the output 'x\\\\y.png' uses a backslash; write / between folders",
+        ],
+    ),
+    "output extension": (
+        V + ROW + "output: x.jpg}\n",
+        [
+            'm.yaml:3:50: "output": the output ends in .jpg, the format is png. Write {{ ext }}, or set format',
+        ],
+    ),
+    "output gif": (
+        V + ROW + "output: x.gif}\n",
+        [
+            'm.yaml:3:50: "output": the output ends in .gif, the format is png. Write {{ ext }}, or set format',
+        ],
+    ),
+    "output empty": (
+        V + ROW + "output: ' '}\n",
+        [
+            'm.yaml:3:50: "output": the output is empty',
+        ],
+    ),
+    "no sample": (
+        V + ROW + "n: 2, output: '{{ id }}.{{ ext }}'}\n",
+        [
+            (
+                'm.yaml:3:56: "output": the 2 pictures of a task would have one name. Add {{ sample }}'
+                " to the output template"
+            ),
+        ],
+    ),
+}
+
+CSV: dict[str, tuple[str, list[str]]] = {
+    "empty": (
+        "",
+        [
+            "t.csv:1: is empty; the first line must name the columns",
+        ],
+    ),
+    "blank": (
+        "\n\n",
+        [
+            "t.csv:1: is empty; the first line must name the columns",
+        ],
+    ),
+    "duplicate column": (
+        "id,image,id\na,in/a.png,b\n",
+        [
+            "t.csv:1: \"id\": the column 'id' stands at 1 and 3",
+        ],
+    ),
+    "too many": (
+        "id,image\na,in/a.png,more\n",
+        [
+            "t.csv:2: the row has 3 cells, the header 2. A cell that holds ',' must be in quotes",
+        ],
+    ),
+    "too few": (
+        "id,image,x\na,in/a.png\n",
+        [
+            "t.csv:2: the row has 2 cells, the header 3. Is a quote or a line break missing?",
+        ],
+    ),
+    "cell without a column": (
+        "id,image,\na,in/a.png,x\n",
+        [
+            ("t.csv:2: there is text in the column 3, which has no name. Give the column a name in the first line"),
+        ],
+    ),
+    "quoting": (
+        'id,image\na,"in/a.png"x\n',
+        [
+            "t.csv:2: is not valid CSV: ',' expected after '\"'",
+        ],
+    ),
+    "open quote": (
+        'id,image\na,"in/a.png\nb,in/b.png\n',
+        [
+            "t.csv:2: is not valid CSV: unexpected end of data",
+        ],
+    ),
+    "nul": (
+        "id,image\na\x00,in/a.png\n",
+        [
+            "t.csv:2: \"id\": the id 'a\\x00' has a character that cannot be printed",
+        ],
+    ),
+    "quality": (
+        "id,image,quality\na,in/a.png,meduim\nb,in/b.png,meduim\n",
+        [
+            (
+                't.csv:2: "quality": \'meduim\' is not one of low, medium, high. Did you mean "medium"? (2'
+                " rows, first shown)"
+            ),
+        ],
+    ),
+    "image": (
+        "id,image\na,in/gone.png\n",
+        [
+            't.csv:2: "image": ROOT/in/gone.png does not exist',
+        ],
+    ),
+    "duplicate id": (
+        'id,image,x\na,in/a.png,"1\n2"\na,in/b.png,\n',
+        [
+            "t.csv:4: \"id\": the id 'a' is already that of t.csv:2",
+        ],
+    ),
+    "duplicate stem": (
+        "image\nin/a.png\nin/a.png\n",
+        [
+            "t.csv:3: \"id\": the id 'a' is already that of t.csv:2",
+        ],
+    ),
+    "key": (
+        "id,image,note\na,in/a.png,rf_live_abcdefgh1234\n",
+        [
+            (
+                't.csv:2: "note": this looks like an API key; keys do not belong in a manifest. Take it'
+                " out and replace it at the provider"
+            ),
+        ],
+    ),
+    "key in header": (
+        "id,image,rf_live_abcdefgh1234\na,in/a.png,\n",
+        [
+            (
+                "t.csv:1: this looks like an API key; keys do not belong in a manifest. Take it out and"
+                " replace it at the provider"
+            ),
+        ],
+    ),
+    "enabled": (
+        "id,image,enabled\na,in/a.png,perhaps\n",
+        [
+            "t.csv:2: \"enabled\": 'perhaps' is neither true nor false",
+        ],
+    ),
+    "references": (
+        "id,image,references\na,in/a.png,in/x.png|in/y.png\n",
+        [
+            't.csv:2: "references": ROOT/in/x.png does not exist',
+            't.csv:2: "references": ROOT/in/y.png does not exist',
+        ],
+    ),
+    "edit": (
+        "id,image,edit\na,in/a.png,whte\n",
+        [
+            't.csv:2: "edit": there is no edit \'whte\'. Did you mean "white"?',
+        ],
+    ),
+    "n": (
+        "id,image,n\na,in/a.png,0\n",
+        [
+            "t.csv:2: \"n\": '0' is not a whole number from 1 to 4",
+        ],
+    ),
+    "output": (
+        "id,image,output\na,in/a.png,../../x.png\n",
+        [
+            ("t.csv:2: \"output\": the output '../../x.png' has the component '..', which would leave its place"),
+        ],
+    ),
+}
+
+JSONL: dict[str, tuple[str, list[str]]] = {
+    "no json": (
+        "{id: a}\n",
+        [
+            (
+                'r.jsonl:1:2: is not a JSON object on one line. Each line is one object, such as {"id":'
+                ' "a", "image": "in/a.png"}'
+            ),
+        ],
+    ),
+    "a list": (
+        "[1]\n",
+        [
+            (
+                'r.jsonl:1: is not a JSON object on one line. Each line is one object, such as {"id":'
+                ' "a", "image": "in/a.png"}'
+            ),
+        ],
+    ),
+    "cut": (
+        '{"id": "a"\n',
+        [
+            (
+                'r.jsonl:1:1: is not a JSON object on one line. Each line is one object, such as {"id":'
+                ' "a", "image": "in/a.png"}'
+            ),
+        ],
+    ),
+    "twice": (
+        '{"id": "a", "id": "b"}\n',
+        [
+            "r.jsonl:1: \"id\": the key 'id' is given twice",
+        ],
+    ),
+    "nested value": (
+        '{"id": ["a"], "image": "in/a.png"}\n',
+        [
+            'r.jsonl:1: "id": must be text, not a list',
+        ],
+    ),
+    "labels text": (
+        '{"image": "in/a.png", "labels": "x"}\n',
+        [
+            'r.jsonl:1: "labels": must be an object of names and texts',
+        ],
+    ),
+    "label list": (
+        '{"image": "in/a.png", "labels": {"a": []}}\n',
+        [
+            'r.jsonl:1: "labels.a": must be text, not a list',
+        ],
+    ),
+    "key": (
+        '{"image": "in/a.png", "vars": {"a": "rf_live_abcdefgh1234"}}\n',
+        [
+            (
+                'r.jsonl:1: "vars.a": this looks like an API key; keys do not belong in a manifest. Take'
+                " it out and replace it at the provider"
+            ),
+        ],
+    ),
+    "n": (
+        '{"image": "in/a.png", "n": 2.5}\n',
+        [
+            "r.jsonl:1: \"n\": '2.5' is not a whole number from 1 to 4",
+        ],
+    ),
+}
+
+
+@pytest.fixture
+def prepared(folder: Folder) -> Folder:
+    """An empty picture, a table with a column, and defaults beside the table of the test."""
+    folder.write("empty.png", b"")
+    folder.write("shop.csv", "id,Image Src\na,x\n")
+    folder.write("t.defaults.yaml", "version: 1\ndefaults: {prompt: pp}\nedits: {white: {}}\n")
+    return folder
+
+
+@pytest.mark.parametrize("case", YAML)
+def test_wrong_yaml(prepared: Folder, case: str) -> None:
+    """File, line, column, field, value and hint."""
+    text, expected = YAML[case]
+    prepared.write("m.yaml", text)
+    assert prepared.problems("m.yaml") == expected
+
+
+@pytest.mark.parametrize("case", CSV)
+def test_wrong_tables(prepared: Folder, case: str) -> None:
+    """File, first physical line, column name, value and hint."""
+    text, expected = CSV[case]
+    prepared.write("t.csv", text)
+    assert prepared.problems("t.csv") == expected
+
+
+@pytest.mark.parametrize("case", JSONL)
+def test_wrong_json_lines(prepared: Folder, case: str) -> None:
+    """The same; with the character where the parser knows it."""
+    text, expected = JSONL[case]
+    prepared.write("r.jsonl", text)
+    assert prepared.problems("r.jsonl", prompt="pp") == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("references: [" + ", ".join(["in/b.png"] * 16) + "]", 'references": 17 pictures; one request takes 16'),
+        ("output: '" + "x" * 197 + ".png'", "has a component of 201 bytes; at most 200 are safe everywhere"),
+        ("output: '" + "ü" * 99 + ".png'", "has a component of 202 bytes; at most 200 are safe everywhere"),
+        ("quality: " + "y" * 500, "'" + "y" * 197 + "...' is not one of low, medium, high"),
+    ],
+)
+def test_too_much(folder: Folder, fields: str, message: str) -> None:
+    """Limits on numbers and lengths; what is long is not repeated in full."""
+    folder.write("m.yaml", V + ROW + fields + "}\n")
+    (problem,) = folder.problems("m.yaml")
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("id: a, image: in/a.png, prompt: " + "x" * 32_001, "the prompt has 32001 characters; 2 to 32000 are allowed"),
+        ("id: " + "x" * 201 + ", image: in/a.png, prompt: pp", "the id has 201 characters; at most 200 are allowed"),
+    ],
+)
+def test_too_long(folder: Folder, base: str, message: str) -> None:
+    """One more than is allowed; what is allowed passes."""
+    for text, expected in ((base, [message]), (base.replace("x" * 150, "x" * 149, 1), [])):
+        folder.write("m.yaml", f"{V}items:\n  - {{{text}}}\n")
+        assert [problem.split('": ')[1] for problem in folder.problems("m.yaml")] == expected
+
+
+def test_a_bad_encoding_is_explained(folder: Folder) -> None:
+    """Latin-1 is no UTF-8: say what to do."""
+    folder.write("t.csv", "id,image,prompt\na,in/a.png,Größe\n".encode("latin-1"))
+    assert folder.problems("t.csv") == ["t.csv: is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8)"]
+    folder.write("u.csv", b"\xff\xfei\x00d\x00\n")
+    assert folder.problems("u.csv") == ["u.csv: is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8)"]
+    folder.write("m.yaml", "version: 1\nname: Größe\n".encode("latin-1"))
+    assert folder.problems("m.yaml") == ["m.yaml: is not UTF-8 (byte 0xf6); save it as UTF-8"]
+    folder.write("r.jsonl", '{"id": "Größe"}'.encode("latin-1"))
+    assert folder.problems("r.jsonl") == ["r.jsonl: is not UTF-8; save it as UTF-8"]
+
+
+def test_no_message_repeats_a_secret(folder: Folder) -> None:
+    """Keys, passwords and signatures, in whatever field, column or file, never come back."""
+    secret = "rf_live_abcdefgh12345678"
+    fields = ["id", "image", "prompt", "quality", "size", "n", "output", "edit", "enabled", "references", "note"]
+    for field in fields:
+        others = "".join(f", {name}: in/a.png" for name in ("image", "prompt") if name != field)
+        folder.write("m.yaml", f"{V}items:\n  - {{{field}: {secret}{others}}}\n")
+        folder.write("t.csv", f"{field},x\n{secret},y\n")
+        folder.write("r.jsonl", f'{{"{field}": "{secret}", "{secret}": ["a"], "labels": {{"{secret}": 1}}}}\n')
+        for source in ("m.yaml", "t.csv", "r.jsonl"):
+            found = folder.problems(source, prompt="pp")
+            assert found
+            assert secret not in "".join(found)
+    for url in ("https://me:hunter2@x.test/a.png?sig=hunter2", "http://x.test/a.png?sig=hunter2#hunter2"):
+        folder.write("t.csv", f"id,image\na,{url}\n")
+        assert "hunter2" not in "".join(folder.problems("t.csv", prompt="pp"))
+
+
+def test_handles_are_no_keys(folder: Folder) -> None:
+    """Product names that begin like a key."""
+    folder.write("t.csv", "id,image,note\nsk-beanie-black-small-2024,in/a.png,desk-lamp-with-a-very-long-name-indeed\n")
+    assert folder.tasks("t.csv", prompt="pp")[0].item.id == "sk-beanie-black-small-2024"
+
+
+def test_everything_is_listed_at_once(folder: Folder) -> None:
+    """Head, defaults beside the table and rows; several in one row; equal ones counted by rows, not by tasks."""
+    folder.write(
+        "t.csv", "id,image,quality,size,mask\na,in/gone.png,meduim,1x1,m.png\nb,in/a.png,,,\nc,in/b.png,meduim,,\n"
+    )
+    folder.write(
+        "t.defaults.yaml",
+        "version: 1\nbudgt: {run: 1}\nitems: []\nlimits: {rpm: x}\n"
+        "defaults: {prompt: 'a {{ nam }}', output: '../{{ id }}'}\nedits: {e: {}, f: {variants: {v: {}, w: {}}}}\n",
+    )
+    assert folder.problems("t.csv") == [
+        't.csv:2: "quality": \'meduim\' is not one of low, medium, high. Did you mean "medium"? (2 rows, first shown)',
+        't.csv:2: "size": 1x1: both sides must be multiples of 16',
+        't.csv:2: "image": ROOT/in/gone.png does not exist',
+        't.csv:2: "mask": ROOT/m.png does not exist',
+        't.defaults.yaml:2:1: "budgt": the manifest has no key \'budgt\'. Did you mean "budget"?',
+        't.defaults.yaml:3:1: "items": the rows are in the table beside it',
+        "t.defaults.yaml:4:15: \"limits.rpm\": 'x' is not a positive number",
+        't.defaults.yaml:5:20: "prompt": the template uses {{ nam }}, which is no column or variable here. Known are:'
+        " edit, ext, id, image, line, mask, quality, row, size, source, stem, variant (3 rows, first shown)",
+        *(
+            f"t.defaults.yaml:5:43: \"output\": the output '../{name}' has the component '..', which would leave its"
+            " place"
+            for name in "abc"
+        ),
+    ]
+
+
+def test_a_wrong_id_hides_nothing(folder: Folder) -> None:
+    """The rest of the row is checked all the same, and makes no task."""
+    folder.write("t.csv", "id,image,quality\na\tb,in/gone.png,lo\nc,in/a.png,\nc,in/gone.png,\n")
+    tasks, findings = folder.read("t.csv", prompt="pp")
+    assert [task.item.id for task in tasks] == ["c"]
+    assert findings.counts == {"bad-id": 1, "missing-image": 2, "bad-quality": 1, "duplicate-id": 1}
+
+
+def test_a_slip_in_a_prompts_name_is_pointed_out(folder: Folder) -> None:
+    """One word that nearly is the name of a prompt would be sent as it stands, and paid for."""
+    folder.write("m.yaml", V + "prompts: {recolour: dye it}\nitems: [{id: a, image: in/a.png, prompt: recolor}]\n")
+    tasks, findings = folder.read("m.yaml")
+    assert tasks[0].prompt == "recolor"
+    assert [str(warning) for warning in findings.warnings] == [
+        "m.yaml:3:42: \"prompt\": there is no prompt called 'recolor'; the word itself is sent. Did you mean"
+        ' "recolour"?'
+    ]
