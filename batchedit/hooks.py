@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 
 from batchedit.context import Context
@@ -37,13 +39,14 @@ class AttemptHooks(ReadHooks):
     For the flow of one attempt.
 
     Attributes:
+        attempt: With the provider's run id, once it is known.
         is_accepted: True once the provider's acceptance is durable.
         answer_file: Digest of the stored answer, if there is one.
     """
 
     def __init__(self, context: Context, attempt: Attempt, *, is_accepted: bool) -> None:
         super().__init__(context)
-        self._attempt = attempt
+        self.attempt = attempt
         self.is_accepted = is_accepted
         self.answer_file = attempt.answer_file
 
@@ -52,10 +55,11 @@ class AttemptHooks(ReadHooks):
         context = self._context
         await context.journal.do(
             context.ledger.accept,
-            self._attempt,
+            self.attempt,
             provider_run_id=step.run_id,
             answer=shorten(step.answer.decode("utf-8", "replace")),
         )
+        self.attempt = replace(self.attempt, provider_run_id=step.run_id)
         self._seen()
 
     async def answered(self, step: Answered) -> None:
@@ -67,11 +71,11 @@ class AttemptHooks(ReadHooks):
         context = self._context
         if step.repeatable:
             text = shorten(step.answer.decode("utf-8", "replace"))
-            await context.journal.do(context.ledger.keep_answer, self._attempt, answer=text, answer_file=None)
+            await context.journal.do(context.ledger.keep_answer, self.attempt, answer=text, answer_file=None)
         else:
             self.answer_file = await context.outputs.keep_answer(step.answer)
             await context.journal.do(
-                context.ledger.keep_answer, self._attempt, answer=None, answer_file=self.answer_file
+                context.ledger.keep_answer, self.attempt, answer=None, answer_file=self.answer_file
             )
         self._seen()
 

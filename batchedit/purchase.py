@@ -129,12 +129,15 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
         if sighting.surplus_runs:
             context.note_once("the provider lists more than one run for one request: a possible double purchase")
         context.agenda.add(now, Follow(row.key, replace(work.attempt, provider_run_id=sighting.run_id)))
+    elif now >= work.since + grace and work.attempt.provider_run_id is not None:
+        # It was accepted once: a provider that has forgotten it may have billed it all the same. Held, at risk.
+        context.note_once("the provider no longer knows a run that it had accepted; it stays unknown, and at risk")
     elif now >= work.since + grace and work.looks > 0:
         note = Note(message="the provider does not know it", code="ABSENT")
         await context.journal.do(context.ledger.absent, work.attempt, note)
         context.progress.unknown -= 1
         context.budget.release(work.attempt.reserved)
-        context.agenda.add(now, Buy(row.key, row.quote.high))
+        await _queue(context, row, now)
     else:
         wait = max(0.5, min(next_look(work.looks + 1), work.since + grace - now))
         context.agenda.add(now + wait, replace(work, looks=work.looks + 1))
@@ -173,7 +176,7 @@ async def _run(
             reply = await drive(context.wire, flow, hooks, idempotency_key=attempt.idempotency_key)
     except ProviderError as problem:
         if hooks.is_accepted:
-            await _ended_after_acceptance(context, row, attempt, problem)
+            await _ended_after_acceptance(context, row, hooks.attempt, problem)
         else:
             await _ended_before_acceptance(context, sources, row, attempt, problem)
         return
@@ -183,11 +186,11 @@ async def _run(
                 await _lose(context, row, attempt, Event.ANSWER_LOST, Note(message="stopped while it was sent"))
         raise
     if reply is not None:
-        current = replace(attempt, answer_file=hooks.answer_file)
+        current = replace(hooks.attempt, answer_file=hooks.answer_file)
         await bring_home(context, row, current, reply, trips=trips)
     elif hooks.is_accepted:
         note = Note(message="not finished at the provider yet; the next run follows it at no cost", code="SLOW")
-        await context.journal.do(context.ledger.note, attempt, note)
+        await context.journal.do(context.ledger.note, hooks.attempt, note)
         context.note_once("some edits are not finished at the provider yet; the next run follows them at no cost")
     else:
         await _lose(context, row, attempt, Event.ANSWER_LOST, Note(message="no answer within the deadline"))
@@ -266,7 +269,13 @@ async def _retry(
         bill=bill,
     )
     context.budget.settle(attempt.reserved, bill.cost)
-    context.agenda.add(anyio.current_time() + seconds, Buy(row.key, row.quote.high))
+    await _queue(context, row, anyio.current_time() + seconds)
+
+
+async def _queue(context: Context, row: RequestRow, at: float) -> None:
+    """To be bought at clock time `at`, if this run's manifest wants it: nobody agreed to anything else."""
+    if await context.journal.do(context.ledger.is_wanted, row.key):
+        context.agenda.add(at, Buy(row.key, row.quote.high))
 
 
 async def _fail(context: Context, attempt: Attempt, problem: ProviderError, note: Note) -> None:

@@ -33,6 +33,11 @@ class LedgerReads(LedgerCore):
         rows = self._connection.execute("SELECT * FROM attempts WHERE outcome IS NULL ORDER BY id").fetchall()
         return [(self.request(row["request_key"]), Attempt.read(row)) for row in rows]
 
+    def is_wanted(self, key: str) -> bool:
+        """True if the current run's manifest asks for this request."""
+        row = self._one_or_none("SELECT 1 FROM requests WHERE key = ? AND wanted_by = ?", key, self._run_id)
+        return row is not None
+
     def sent_body(self, key: str, generation: int) -> str | None:
         """Digest of the body last sent for this request under the generation's idempotency key, None if none was."""
         row = self._one_or_none(

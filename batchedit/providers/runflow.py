@@ -195,8 +195,12 @@ class Runflow:
             answer = yield from _send(self._list(q=query, limit=100))
             if answer.status in (400, 422):
                 continue
-            runs, _ = _page(answer)
-            return _sighting(runs, client_ref, ignore)
+            runs, cursor = _page(answer)
+            sighting = _sighting(runs, client_ref, ignore)
+            if sighting.run_id is None and (cursor or any(run.client_ref != client_ref for run in runs)):
+                # The filter was not obeyed: not being on this page proves nothing.
+                raise Unseen("the provider's list of runs was not filtered", code="LIST_NOT_FILTERED")
+            return sighting
         return (yield from self._scan(client_ref, ignore))
 
     def _scan(self, client_ref: str, ignore: frozenset[str]) -> Flow[Sighting]:
@@ -353,6 +357,8 @@ def _page(answer: Answer) -> tuple[list[RunRecord], str | None]:
     if not isinstance(data, dict) or not isinstance(data.get("items"), list):
         raise Unseen("the provider's list of runs cannot be read", code="UNREADABLE", http_status=answer.status)
     runs = [run for run in map(read_run, data["items"]) if run is not None]
+    if len(runs) < len(data["items"]):
+        raise Unseen("the provider's list of runs has entries that cannot be read", code="UNREADABLE")
     cursor = data.get("next_pq") or data.get("next")
     if not isinstance(cursor, str):
         return runs, None
