@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +59,16 @@ def decode(path: Path) -> PictureFacts:
         raise BadPicture("not a PNG, JPEG or WebP picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadPicture(f"more than {MAX_PIXELS} pixels") from None
-    except (SyntaxError, ValueError, EOFError) as error:
+    except (
+        SyntaxError,
+        ValueError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        struct.error,
+        zlib.error,
+    ) as error:
         raise BadPicture(f"damaged: {error}") from None
     except OSError as error:
         if error.errno is not None:

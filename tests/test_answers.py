@@ -338,6 +338,21 @@ def test_surplus_runs_are_priced() -> None:
     assert found == Sighting(run_id="a", surplus_runs=1, surplus=133_000)  # type: ignore[arg-type]  # micro-dollars
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"items": [{"id": "z", "status_code": "queued", "client_ref": "other"}]},
+        {"items": [{"id": "z", "status_code": "queued"}]},
+        {"items": [{"id": "z"}]},
+        {"items": [], "next": "cursor"},
+    ],
+)
+def test_a_list_that_was_not_filtered_proves_nothing(page: dict[str, object]) -> None:
+    """Only an empty, complete answer to our filter means "not there"."""
+    with pytest.raises(Unseen):
+        play(provider().find("ref", ignore=frozenset()), answer(200, page))
+
+
 def test_the_filter_dialects_are_tried_in_turn() -> None:
     """Dotted, then colon, then a scan of the list page by page."""
     page = answer(200, {"items": [{"id": "z", "status_code": "queued", "client_ref": "other"}], "next_pq": "cursor"})

@@ -186,6 +186,22 @@ def test_a_synchronous_unknown_stays_held_in_the_other_form(cli: Cli, shop: Shop
     assert served.audit()["billed_runs_total"] == 3
 
 
+def test_what_the_manifest_no_longer_wants_is_not_bought(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """An unknown outcome that turns out absent is only sent again if the task is still asked for."""
+    served = serve()
+    served.emulator.script("error_before", status=500)
+    limits = "{timeout: 1, list_lag: 0, poll: 0.1}"
+    served.manifest(shop, rows="items:\n  - {id: a, image: in/mug.png}\n", limits="{timeout: 60, poll: 0.1}")
+    process = command("run", "night.yaml", "--out", "out", "-q", "--no-input", cwd=shop.root, key=KEY)
+    while not served.audit()["faults_fired"]:
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    served.manifest(shop, rows="items:\n  - {id: b, image: in/shoe.png}\n", limits=limits)
+    assert cli(*NIGHT).json()["spent"] == "0.009"
+    assert served.audit()["billed_runs_total"] == 1
+
+
 def test_another_address_is_not_asked_about_what_was_sent_elsewhere(cli: Cli, shop: Shop, serve: Serve) -> None:
     """Not known there means nothing: it stays unknown, with a word on where it was sent."""
     served, other = serve(), serve()
