@@ -39,16 +39,14 @@ class AttemptHooks(ReadHooks):
     For the flow of one attempt.
 
     Attributes:
-        attempt: With the provider's run id, once it is known.
+        attempt: With the provider's run id and the digest of the stored answer, once there is one.
         is_accepted: True once the provider's acceptance is durable.
-        answer_file: Digest of the stored answer, if there is one.
     """
 
     def __init__(self, context: Context, attempt: Attempt, *, is_accepted: bool) -> None:
         super().__init__(context)
         self.attempt = attempt
         self.is_accepted = is_accepted
-        self.answer_file = attempt.answer_file
 
     async def accepted(self, step: Accepted) -> None:
         """sending -> accepted, durable before the flow goes on."""
@@ -73,10 +71,9 @@ class AttemptHooks(ReadHooks):
             text = shorten(step.answer.decode("utf-8", "replace"))
             await context.journal.do(context.ledger.keep_answer, self.attempt, answer=text, answer_file=None)
         else:
-            self.answer_file = await context.outputs.keep_answer(step.answer)
-            await context.journal.do(
-                context.ledger.keep_answer, self.attempt, answer=None, answer_file=self.answer_file
-            )
+            digest = await context.outputs.keep_answer(step.answer)
+            await context.journal.do(context.ledger.keep_answer, self.attempt, answer=None, answer_file=digest)
+            self.attempt = replace(self.attempt, answer_file=digest)
         self._seen()
 
     def _seen(self) -> None:

@@ -89,14 +89,6 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.SUSPECT, Event.KEEP): State.DONE,
 }
 
-OPEN_STATES = (State.SENDING, State.ACCEPTED, State.FETCHING, State.UNKNOWN)
-"""States in which money may be out and work is left that costs nothing more."""
-
-
-def sources_of(event: Event) -> tuple[State, ...]:
-    """The states in which `event` may happen."""
-    return tuple(state for state, named in TRANSITIONS if named is event)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:

@@ -186,8 +186,7 @@ async def _run(
                 await _lose(context, row, attempt, Event.ANSWER_LOST, Note(message="stopped while it was sent"))
         raise
     if reply is not None:
-        current = replace(hooks.attempt, answer_file=hooks.answer_file)
-        await bring_home(context, row, current, reply, trips=trips)
+        await bring_home(context, row, hooks.attempt, reply, trips=trips)
     elif hooks.is_accepted:
         note = Note(message="not finished at the provider yet; the next run follows it at no cost", code="SLOW")
         await context.journal.do(context.ledger.note, hooks.attempt, note)
