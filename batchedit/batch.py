@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -22,24 +22,25 @@ import anyio.abc
 from batchedit.breaker import Breaker
 from batchedit.budget import Budget
 from batchedit.context import Context, Observer, StopReason
-from batchedit.delivery import place_task
 from batchedit.effects import Effects
-from batchedit.errors import ExitCode, StorageError
+from batchedit.errors import ExitCode, LedgerError, StorageError
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.journal import Journal
+from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger
-from batchedit.ledger.records import Attempt, OutputRow, RequestRow, RunStart, TaskRow
+from batchedit.ledger.records import Attempt, RequestRow, RunStart, TaskRow
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
 from batchedit.manifest import Findings
 from batchedit.model import Limits, Quote, Request
 from batchedit.money import ZERO, MicroUSD
-from batchedit.outputs import InTheWay, Outputs
+from batchedit.outputs import Outputs
 from batchedit.pacing import Pacer
 from batchedit.plan import BUYING, Verdict
 from batchedit.planner import Entry, Plan, walk
 from batchedit.pool import Pool
 from batchedit.providers.registry import Connected, Setup, connect
+from batchedit.redelivery import redeliver
 from batchedit.sources import Sources
 from batchedit.wire import Wire
 
@@ -82,6 +83,7 @@ class RunSummary:
         at_risk: What may still be billed, in the whole ledger.
         budget: The limit that was in force.
         held_back: Tasks that were not bought because their content has changed since they were bought.
+        undelivered: Tasks that are paid and done, but whose files could not be put in place.
         reason: Why it stopped early, with what to do; empty if it did not.
         notes: Things to know, each said once.
     """
@@ -94,6 +96,7 @@ class RunSummary:
     at_risk: MicroUSD
     budget: MicroUSD
     held_back: int
+    undelivered: int
     reason: str
     notes: tuple[str, ...]
 
@@ -151,6 +154,10 @@ class _Run:
         self.plan, self.options, self.effects = plan, options, effects
         workspace = plan.workspace
         self._make_folders()
+        # The ledger has a lock of its own; this one is for two ledgers over one folder, which would clear away each
+        # other's unfinished files.
+        lock = LedgerLock(workspace.state / "lock", since=effects.stamp(), what=f"the folder {workspace.root}")
+        stack.callback(lock.close)
         self.connected: Connected = connect(
             Setup(
                 settings=plan.settings,
@@ -166,7 +173,7 @@ class _Run:
         self.ledger = LedgerWriter(workspace.ledger, effects, world=plan.world)
         stack.callback(self.ledger.close)
         self.outputs.open()
-        self.held_back = 0
+        self.held_back = self.undelivered = 0
         self.run_id = 0
         self.spent_before = ZERO
         self.budget = Budget()
@@ -216,6 +223,7 @@ class _Run:
             limits=limits,
             policy=RetryPolicy(attempts=limits.attempts),
             effects=effects,
+            key_print=connected.endpoint.key.fingerprint(self.ledger.id) if connected.endpoint.key else "",
             observer=observer,
         )
         sources = Sources(
@@ -238,46 +246,27 @@ class _Run:
             handle_signals=self.options.handle_signals,
         )
         try:
-            await self._deliver(context)
+            self.undelivered = len((await redeliver(context)).failed)
         except StorageError as error:
             context.halt(StopReason.STORAGE, str(error))
         await pool.run(resume)
         return self._close(context)
 
-    async def _deliver(self, context: Context) -> None:
-        """Put paid pictures where they are wanted now: equal tasks, new names, files that have gone. Costs nothing."""
-        moves: list[tuple[TaskRow, list[OutputRow]]] = []
-        for task in self.ledger.done_tasks():
-            rows = self.ledger.outputs_of(task.slot)
-            right = [row.planned for row in rows] == list(task.paths) and all(row.key == task.key for row in rows)
-            if not right or any(self.outputs.missing(row.path) for row in rows):
-                moves.append((task, rows))
-        for task, rows in moves:
-            if rows:
-                self.ledger.disown(task.slot)
-        placed: set[str] = set()
-        for task, _ in moves:
-            try:
-                outputs = await place_task(context, task, self.ledger.raws_of(task.key))
-            except InTheWay as problem:
-                context.note_once(f"{problem}; move it away and run again, which costs nothing")
-                continue
-            self.ledger.deliver(outputs)
-            placed.update(output.path for output in outputs)
-        for _, rows in moves:
-            for row in rows:
-                if row.path not in placed and not self.ledger.owns(row.path):
-                    self.outputs.remove(row.path, row.sha256)
-
     def _close(self, context: Context) -> RunSummary:
-        states = Counter(dict.fromkeys(State, 0))
-        code, reason = ExitCode.STORAGE, context.stop_message
+        reason = context.stop_message
         try:
             self.ledger.recover()
             states = self.ledger.states()
-            code = exit_code(context.stop, states, self.held_back)
+            code = exit_code(
+                context.stop, states, held_back=self.held_back, undelivered=self.undelivered, bugs=context.bugs
+            )
             self.ledger.end_run(code, reason)
-        except StorageError as error:
+        except (StorageError, LedgerError) as error:
+            # What the ledger cannot take it may still be able to tell.
+            states = Counter(dict.fromkeys(State, 0))
+            with suppress(StorageError), self.ledger.reading():
+                states = self.ledger.states()
+            code = ExitCode.STORAGE if context.stop is StopReason.STORAGE else error.exit_code
             reason = reason or str(error)
         return RunSummary(
             run_id=self.run_id,
@@ -288,6 +277,7 @@ class _Run:
             at_risk=context.budget.held,
             budget=context.budget.limit or ZERO,
             held_back=self.held_back,
+            undelivered=self.undelivered,
             reason=reason,
             notes=tuple(context.progress.notes),
         )
@@ -300,11 +290,19 @@ class _Run:
                 raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def exit_code(stop: StopReason | None, states: Mapping[State, int], held_back: int) -> ExitCode:
-    """What a run's end means for the shell. If several apply: storage, account, signal, unknown, limit, failed."""
+def exit_code(
+    stop: StopReason | None, states: Mapping[State, int], *, held_back: int = 0, undelivered: int = 0, bugs: int = 0
+) -> ExitCode:
+    """
+    What a run's end means for the shell.
+
+    If several apply: storage, ledger, account, signal, bug, unknown, limit, failed.
+    """
     match stop:
         case StopReason.STORAGE:
             return ExitCode.STORAGE
+        case StopReason.LEDGER:
+            return ExitCode.LEDGER
         case StopReason.ACCOUNT:
             return ExitCode.ACCOUNT
         case StopReason.SIGINT:
@@ -313,11 +311,13 @@ def exit_code(stop: StopReason | None, states: Mapping[State, int], held_back: i
             return ExitCode.SIGTERM
         case StopReason.BUDGET | StopReason.BREAKER | None:
             pass
+    if bugs:
+        return ExitCode.BUG
     if states[State.UNKNOWN] or states[State.SENDING]:
         return ExitCode.UNKNOWN
     if stop is not None or held_back or any(states[s] for s in (State.PENDING, State.ACCEPTED, State.FETCHING)):
         return ExitCode.LIMIT
-    if any(states[state] for state in (State.FAILED, State.SUSPECT, State.LOST)):
+    if undelivered or any(states[state] for state in (State.FAILED, State.SUSPECT, State.LOST)):
         return ExitCode.SOME_FAILED
     return ExitCode.DONE
 

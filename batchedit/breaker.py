@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchedit.errors import NotSent, ProviderError, Rejected, RunFailed, Unavailable, Unseen
+from batchedit.errors import NotSent, ProviderError, Rejected, RunFailed, Stumbled, Unavailable, Unseen
 
 _ADVICE: tuple[tuple[type[ProviderError], str, str], ...] = (
     (
@@ -29,6 +29,11 @@ _ADVICE: tuple[tuple[type[ProviderError], str, str], ...] = (
         "look at the message above and fix the manifest",
     ),
     (RunFailed, "the provider fails one run after another", "nothing was billed for them; run again later"),
+    (
+        Stumbled,
+        "batchedit meets an error that it does not know",
+        "nothing is lost; please report it",
+    ),
 )
 
 

@@ -32,6 +32,7 @@ class StopReason(enum.StrEnum):
     BREAKER = "breaker"
     ACCOUNT = "account"
     STORAGE = "storage"
+    LEDGER = "ledger"
     SIGINT = "interrupted"
     SIGTERM = "terminated"
 
@@ -122,8 +123,10 @@ class Context:
     The tools of one run, and its state.
 
     Attributes:
+        key_print: A fingerprint of the key in use; what another key does not see may be there all the same.
         stop: Why nothing new is sent any more; None while the run goes on.
         stop_message: The same as a sentence with what to do.
+        bugs: Requests that met an error which nobody expected.
     """
 
     provider: Provider
@@ -137,11 +140,13 @@ class Context:
     limits: Limits
     policy: RetryPolicy
     effects: Effects
+    key_print: str = ""
     observer: Observer | None = None
     progress: Progress = field(default_factory=Progress)
     agenda: Agenda[Work] = field(default_factory=Agenda)
     stop: StopReason | None = None
     stop_message: str = ""
+    bugs: int = 0
     _unsent: set[anyio.CancelScope] = field(default_factory=set)
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -184,7 +189,12 @@ class Context:
         self._changed.set()
         if self.observer is not None:
             self.progress.spent, self.progress.held = self.budget.spent, self.budget.held
-            self.observer(self.progress)
+            try:
+                self.observer(self.progress)
+            except Exception as error:
+                # Whoever only watches must not be able to end a run that has money out.
+                self.observer = None
+                self.note_once(f"the progress display failed and was switched off ({type(error).__name__}: {error})")
 
     async def change(self, until: float | None) -> None:
         """Wait for a change, or for the clock time `until`."""

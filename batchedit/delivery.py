@@ -8,7 +8,6 @@ their names; the request becomes done in the transaction that lists them and set
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import unquote_to_bytes
 
@@ -21,7 +20,7 @@ from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow,
 from batchedit.lifecycle import Event, State, backoff
 from batchedit.model import OutputLocation, Raw, Reply, explicit_size
 from batchedit.money import ZERO, MicroUSD, format_usd
-from batchedit.outputs import InTheWay
+from batchedit.outputs import InTheWay, RawDamaged
 from batchedit.paths import collision_key
 from batchedit.pictures import BadPicture
 from batchedit.wire import drive
@@ -44,8 +43,7 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
     bill = bill_for(context, row, reply)
     raws: list[Raw] = []
     try:
-        for number, location in enumerate(reply.outputs, start=1):
-            raws.append(await _fetch(context, row, attempt, reply, location, number))
+        await fetch_raws(context, row, attempt, reply, raws)
         oddity = _oddity(row, raws)
     except BadPicture as problem:
         oddity = f"picture {len(raws) + 1} of {len(reply.outputs)} is {problem}"
@@ -64,8 +62,9 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
             for task in await context.journal.do(context.ledger.tasks_of, row.key)
             for output in await place_task(context, task, raws)
         ]
-    except InTheWay as problem:
-        note = Note(message=f"{problem}; move it away and run again, which costs nothing", code="IN_THE_WAY")
+    except (InTheWay, RawDamaged) as problem:
+        code, advice = ("IN_THE_WAY", "move it away and") if isinstance(problem, InTheWay) else ("RAW_DAMAGED", "just")
+        note = Note(message=f"{problem}; {advice} run again, which costs nothing", code=code)
         await context.journal.do(context.ledger.note, attempt, note)
         context.note_once(note.message)
         return
@@ -73,6 +72,24 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
     await context.outputs.remove_all(replaced)
     await _settled(context, attempt, bill)
     context.progress.done += 1
+
+
+async def fetch_raws(
+    context: Context, row: RequestRow, attempt: Attempt, reply: Reply, raws: list[Raw] | None = None
+) -> list[Raw]:
+    """
+    Fetch and keep a reply's pictures, in order.
+
+    Args:
+        raws: Filled on the way, so that a caller knows what is safe when a later picture fails.
+
+    Raises:
+        BadPicture, ProviderError: if a picture cannot be had, after several tries.
+    """
+    raws = [] if raws is None else raws
+    for number, location in enumerate(reply.outputs, start=1):
+        raws.append(await _fetch(context, row, attempt, reply, location, number))
+    return raws
 
 
 async def lose(context: Context, row: RequestRow, attempt: Attempt, problem: OutputGone) -> None:
@@ -90,6 +107,7 @@ async def place_task(context: Context, task: TaskRow, raws: Sequence[Raw]) -> li
 
     Raises:
         InTheWay: if a file that is not ours has one of the names.
+        RawDamaged: if a kept picture is not what it was.
     """
     outputs = []
     for raw, planned in zip(raws, task.paths, strict=False):
@@ -182,7 +200,7 @@ def decode_data_uri(uri: str) -> bytes:
         raise BadPicture("a data URI without data")
     try:
         return base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
-    except binascii.Error as error:
+    except ValueError as error:  # damaged base64, or letters outside it
         raise BadPicture(f"a damaged data URI ({error})") from None
 
 

@@ -20,6 +20,7 @@ Every error of this package, drawn as a tree, and the exit code that each one en
         RunMissing                     the provider does not know the run id
         Unreadable                     an answer that is stored but not understood
         OutputGone                     the picture was sold but can no longer be fetched
+        Stumbled                       an error of ours that nobody expected, while handling one request
 
 When unsure whether a purchase was made, the answer is :class:`Unseen`.
 """
@@ -235,3 +236,7 @@ class Unreadable(ProviderError):
 
 class OutputGone(ProviderError):
     """A picture that was sold cannot be fetched any more."""
+
+
+class Stumbled(ProviderError):
+    """A bug of this package, met while handling one request: it says nothing about what the provider did."""

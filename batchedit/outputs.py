@@ -2,28 +2,24 @@
 Pictures on their way home: received into a temporary file, decoded completely, kept by content, placed by name.
 
     <out>/<path from the template>          the delivered file
-    <out>/.batchedit/raw/ab/SHA256.ext      the same bytes by content (a hard link where the disk can)
+    <out>/.batchedit/raw/ab/SHA256.ext      the same bytes by content, which nobody else touches
     <out>/.batchedit/answers/SHA256         answers that cannot be asked for again, until their pictures are safe
 
-A name shows either nothing or the complete file: bytes go to a random temporary name in the state folder, are
-synced, and get their final name in one step that never replaces a file which is not ours.
+How files are written so that a crash leaves nothing torn is in `disk`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import os
-import secrets
-import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from batchedit import disk
+from batchedit.disk import storage
 from batchedit.effects import Offload, inline
 from batchedit.errors import StorageError
-from batchedit.ledger.connection import sync_folder
 from batchedit.ledger.records import OutputRow
 from batchedit.model import EXTENSIONS, Raw
 from batchedit.pictures import BadPicture, decode
@@ -31,10 +27,16 @@ from batchedit.pictures import BadPicture, decode
 PICTURE_LIMIT_BYTES = 256 * 1024 * 1024
 _JOIN_BYTES = 1024 * 1024
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_LITTER = ".batchedit-"
+"""Begins the temporary names that may be left in the tree itself, where it lies on another disk than the raws."""
 
 
 class InTheWay(Exception):
     """A file that the ledger does not know has the name that a picture should get."""
+
+
+class RawDamaged(Exception):
+    """A kept picture is gone, or its bytes are not those that were kept. The provider may still have it."""
 
 
 class Outputs:
@@ -50,6 +52,7 @@ class Outputs:
     def __init__(self, root: Path, state: Path, offload: Offload = inline) -> None:
         self.root, self.state = root, state
         self._offload = offload
+        self._swept: set[Path] = set()
 
     def open(self) -> None:
         """
@@ -58,11 +61,12 @@ class Outputs:
         Raises:
             StorageError: if the disk refuses it.
         """
-        with _storage("make", self.state):
+        with storage("make", self.state):
             for folder in (self.root, self.state / "raw", self.state / "answers"):
-                _make_folders(folder)
-            for stale in self.state.glob("raw/*.part"):
-                stale.unlink(missing_ok=True)
+                disk.make_folders(folder)
+            for kind in ("raw", "answers"):
+                for stale in self.state.glob(f"{kind}/*.part"):
+                    stale.unlink(missing_ok=True)
 
     # -- raws ------------------------------------------------------------------------------------------------
 
@@ -74,7 +78,7 @@ class Outputs:
             BadPicture: if it is larger than any picture may be.
             StorageError: if the disk does not take it.
         """
-        path = self.state / "raw" / f"{secrets.token_hex(8)}.part"
+        path = disk.temporary_in(self.state / "raw")
         buffer, size = bytearray(), 0
         try:
             async for chunk in chunks:
@@ -121,7 +125,7 @@ class Outputs:
         path = self.state / "answers" / digest
 
         def read() -> bytes:
-            with _storage("read", path):
+            with storage("read", path):
                 return path.read_bytes()
 
         return await self._offload(read)
@@ -138,10 +142,11 @@ class Outputs:
 
         Raises:
             InTheWay: if a file that is not ours has the name.
+            RawDamaged: if the kept picture is not what it was.
             StorageError: if the disk does not take it.
         """
         path = with_extension(planned, raw.format)
-        await self._offload(lambda: self._place(self.raw_path(raw), raw.sha256, self.root / path))
+        await self._offload(lambda: self._place(raw, self.root / path))
         return path
 
     def missing(self, path: str) -> bool:
@@ -156,8 +161,8 @@ class Outputs:
     def remove(self, path: str, sha256: str) -> None:
         """Remove a delivered file that the ledger has disowned, if it still has the bytes that we put there."""
         full = self.root / path
-        with _storage("remove", full):
-            if full.is_file() and _digest(full) == sha256:
+        with storage("remove", full):
+            if full.is_file() and disk.digest(full) == sha256:
                 full.unlink()
 
     def blocked(self, path: str) -> bool:
@@ -171,8 +176,8 @@ class Outputs:
 
     async def _append(self, path: Path, data: bytes) -> None:
         def write() -> None:
-            with _storage("write", path), path.open("ab") as file:
-                file.write(data)
+            with storage("write", path):
+                disk.append(path, data)
 
         await self._offload(write)
 
@@ -186,82 +191,83 @@ class Outputs:
             raise StorageError(f"cannot read {temporary}: {error.strerror}") from error
         raw = Raw(
             number=number,
-            sha256=_digest(temporary),
+            sha256=disk.digest(temporary),
             format=facts.format,
             width=facts.width,
             height=facts.height,
             size_bytes=temporary.stat().st_size,
         )
         target = self.raw_path(raw)
-        with _storage("keep", target):
-            _make_folders(target.parent)
-            _sync_file(temporary)
+        with storage("keep", target):
+            disk.make_folders(target.parent)
+            disk.sync_file(temporary)
             # The same content is the same file; replacing it changes nothing.
-            temporary.replace(target)
-        sync_folder(target.parent)
+            disk.replace(temporary, target)
         return raw
 
     def _keep_answer(self, body: bytes) -> str:
-        digest = hashlib.sha256(body).hexdigest()
-        folder = self.state / "answers"
-        temporary = folder / f"{secrets.token_hex(8)}.part"
-        with _storage("keep", temporary):
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(folder / digest)
-        sync_folder(folder)
-        return digest
+        name = hashlib.sha256(body).hexdigest()
+        with storage("keep", self.state / "answers" / name):
+            disk.write_private(self.state / "answers", name, body)
+        return name
 
-    def _place(self, source: Path, sha256: str, target: Path) -> None:
-        with _storage("place", target):
-            _make_folders(target.parent)
-            if os.path.lexists(target):
-                if target.is_file() and not target.is_symlink() and _digest(target) == sha256:
-                    return
-                if target.is_symlink() or not target.is_file() or not self._replaceable(target):
-                    raise InTheWay(f"{target} exists and is not a file of this ledger")
-                temporary = self._copy_beside(source, target)
-                temporary.replace(target)
-            else:
-                self._link_new(source, target)
-        sync_folder(target.parent)
+    def _place(self, raw: Raw, target: Path) -> None:
+        with storage("place", target):
+            disk.make_folders(target.parent)
+            there = os.path.lexists(target)
+            if there and (target.is_symlink() or not target.is_file()):
+                raise InTheWay(f"{target} exists and is not a file of this ledger")
+            if there and disk.digest(target) == raw.sha256:
+                return
+            if there and not self._replaceable(target):
+                raise InTheWay(f"{target} exists and is not a file of this ledger")
+            copied = self._copy(raw, target.parent)
+            if there:
+                disk.replace(copied, target)
+                return
+            try:
+                disk.publish(copied, target)
+            except FileExistsError:
+                raise InTheWay(f"{target} has just been made by somebody else") from None
 
-    def _link_new(self, source: Path, target: Path) -> None:
+    def _copy(self, raw: Raw, folder: Path) -> Path:
+        """A verified copy of a raw on the disk of `folder`, under a temporary name."""
+        source = self.raw_path(raw)
+        if self._other_disk(folder):
+            self._sweep(folder)
+            temporary = disk.temporary_in(folder, _LITTER)
+        else:
+            temporary = disk.temporary_in(self.state / "raw")
         try:
-            os.link(source, target)
-        except FileExistsError:
-            raise InTheWay(f"{target} has just been made by somebody else") from None
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
-                raise
-            self._copy_new(source, target)
-
-    def _copy_new(self, source: Path, target: Path) -> None:
-        """Where the disk knows no hard links: claim the name with an empty file, then put the copy in its place."""
-        temporary = self._copy_beside(source, target)
-        try:
-            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        except FileExistsError:
-            temporary.unlink()
-            raise InTheWay(f"{target} has just been made by somebody else") from None
-        temporary.replace(target)
-
-    def _copy_beside(self, source: Path, target: Path) -> Path:
-        temporary = target.with_name(f".{secrets.token_hex(8)}.part")
-        shutil.copyfile(source, temporary)
-        _sync_file(temporary)
+            sha256 = disk.copy(source, temporary)
+        except FileNotFoundError:
+            temporary.unlink(missing_ok=True)
+            raise RawDamaged(f"the kept picture {source} is gone") from None
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if sha256 != raw.sha256:
+            temporary.unlink(missing_ok=True)
+            raise RawDamaged(f"the kept picture {source} has been changed")
         return temporary
 
+    def _other_disk(self, folder: Path) -> bool:
+        return folder.stat().st_dev != (self.state / "raw").stat().st_dev
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what a crash left in a folder of the tree, once per process: whoever places files holds the lock."""
+        if folder not in self._swept:
+            self._swept.add(folder)
+            for stale in folder.glob(f"{_LITTER}*.part"):
+                stale.unlink(missing_ok=True)
+
     def _replaceable(self, path: Path) -> bool:
-        # An empty file is what a crash leaves in `_copy_new`; any other must be a content that is kept anyway, so
-        # that nothing is lost. A file that a crash left unlisted is recognised in the same way.
+        # An empty file is what a crash leaves where there are no hard links; any other must be a content that is
+        # kept anyway, so that nothing is lost. A file that a crash left unlisted is recognised in the same way.
         if path.stat().st_size == 0:
             return True
-        digest = _digest(path)
-        return any((self.state / "raw" / digest[:2]).glob(f"{digest}.*"))
+        sha256 = disk.digest(path)
+        return any((self.state / "raw" / sha256[:2]).glob(f"{sha256}.*"))
 
 
 def with_extension(path: str, picture_format: str) -> str:
@@ -272,31 +278,3 @@ def with_extension(path: str, picture_format: str) -> str:
     if suffix == wanted or (suffix == ".jpeg" and wanted == ".jpg"):
         return path
     return str(pure.with_suffix(wanted)) if suffix in _SUFFIXES else path + wanted
-
-
-@contextlib.contextmanager
-def _storage(what: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot {what} {path}: {error.strerror or error}") from error
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and its parents, each durable before anything is put into it."""
-    if folder.is_dir():
-        return
-    if folder.parent != folder:
-        _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,14 +20,15 @@ import anyio.abc
 
 from batchedit.context import Buy, Context, Follow, Look, StopReason, Work
 from batchedit.effects import unix
-from batchedit.errors import StorageError
+from batchedit.errors import LedgerError, StorageError
 from batchedit.ledger.records import Attempt, RequestRow
 from batchedit.lifecycle import State
 from batchedit.money import format_usd
-from batchedit.purchase import buy, follow, look
+from batchedit.purchase import buy, follow, look, stumble
 from batchedit.sources import Sources
 
 _PAGE = 200
+_LONGEST_DELAY_SECONDS = 4500.0
 _SIGNALS = {signal.SIGINT: StopReason.SIGINT, signal.SIGTERM: StopReason.SIGTERM}
 
 
@@ -53,6 +54,9 @@ class Pool:
         self._last_position = 0
         self._exhausted = False
         self._resumed: set[str] = set()
+        self._workers: anyio.abc.TaskGroup | None = None
+        self._interrupts = 0
+        self._draining = anyio.Event()
 
     async def run(self, resume: list[tuple[RequestRow, Attempt]]) -> None:
         """
@@ -68,6 +72,7 @@ class Pool:
                 self._take_up(resume)
                 if self._handle_signals:
                     services.start_soon(self._obey_signals)
+                services.start_soon(self._drain)
                 async with anyio.create_task_group() as workers:
                     self._workers = workers
                     await self._feed(workers)
@@ -76,11 +81,12 @@ class Pool:
                 services.cancel_scope.cancel()
 
     def interrupt(self, reason: StopReason, message: str) -> None:
-        """Stop as Ctrl-C does: the first time gently, the second time at once."""
-        if self._context.stop in _SIGNALS.values():
-            self._workers.cancel_scope.cancel()
-        else:
-            self._context.halt(reason, message)
+        """Stop as Ctrl-C does: the first time gently, the second time at once; whatever else has stopped it before."""
+        self._interrupts += 1
+        self._context.halt(reason, message)
+        self._draining.set()
+        if self._interrupts > 1:
+            self._leave()
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -125,16 +131,15 @@ class Pool:
                 context.halt(StopReason.BUDGET, self._budget_message())
             else:
                 return
-        if context.stop in _SIGNALS.values():
-            await self._drain()
 
     async def _drain(self) -> None:
-        """Let what is in flight end within the grace, then leave it to the next run."""
-        context = self._context
-        with anyio.move_on_after(self._grace):
-            while context.progress.in_flight:
-                await context.change(None)
-        if context.progress.in_flight:
+        """After a signal, let what is in flight end within the grace, then leave it to the next run."""
+        await self._draining.wait()
+        await anyio.sleep(self._grace)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._workers is not None:
             self._workers.cancel_scope.cancel()
 
     async def _choose(self) -> Work | None:
@@ -160,7 +165,8 @@ class Pool:
             if row.key in self._resumed:
                 continue  # it has just become pending again and is in the agenda
             work = Buy(row.key, row.quote.high)
-            delay = unix(row.not_before) - wall if row.not_before else 0.0
+            # The cap is for a wall clock that was set back meanwhile.
+            delay = min(unix(row.not_before) - wall, _LONGEST_DELAY_SECONDS) if row.not_before else 0.0
             if delay > 0:
                 context.agenda.add(now + delay, work)
             else:
@@ -181,9 +187,21 @@ class Pool:
             # Nothing more may be bought when nothing can be written down. What is in flight goes on: whatever the
             # disk still takes is saved, and the ledger's states tell the next run where to go on.
             context.halt(StopReason.STORAGE, str(error))
+        except LedgerError as error:
+            context.halt(StopReason.LEDGER, str(error))
+        except Exception as error:  # a bug must not end a night: this one request is left where it is safe
+            await self._survive(work, error)
         finally:
             context.progress.in_flight -= 1
             context.wake()
+
+    async def _survive(self, work: Work, error: Exception) -> None:
+        try:
+            await stumble(self._context, work, error)
+        except StorageError as storage:
+            self._context.halt(StopReason.STORAGE, str(storage))
+        except LedgerError as ledger:
+            self._context.halt(StopReason.LEDGER, str(ledger))
 
     def _budget_message(self) -> str:
         budget, price = self._context.budget, self._ready[0].price

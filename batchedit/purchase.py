@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import anyio
 
-from batchedit.context import Buy, Context, Follow, Look, StopReason
+from batchedit.context import Buy, Context, Follow, Look, StopReason, Work
 from batchedit.delivery import bring_home, lose
 from batchedit.effects import iso
-from batchedit.errors import Halted, NotSent, OutputGone, ProviderError, RunFailed, RunMissing
+from batchedit.errors import Halted, NotSent, OutputGone, ProviderError, RunFailed, RunMissing, Stumbled
 from batchedit.hooks import AttemptHooks, ReadHooks
 from batchedit.ledger.records import Attempt, Bill, Note, RequestRow
 from batchedit.lifecycle import (
@@ -24,6 +24,8 @@ from batchedit.lifecycle import (
     Halt,
     Hold,
     RetryAfter,
+    State,
+    backoff,
     counts_as_attempt,
     decide,
     next_look,
@@ -52,6 +54,9 @@ async def buy(context: Context, sources: Sources, row: RequestRow) -> None:
             context.budget.release(reserved)
             await _not_begun(context, row, problem)
             return
+        except Exception:
+            context.budget.release(reserved)
+            raise
     if prepared is None or context.stopped():
         context.budget.release(reserved)
         return
@@ -61,6 +66,7 @@ async def buy(context: Context, sources: Sources, row: RequestRow) -> None:
         context.ledger.begin_attempt,
         row,
         scope=context.provider.scope,
+        key_print=context.key_print,
         findable=context.provider.can_reconcile,
         generation=generation,
         body_sha256=digest,
@@ -85,6 +91,9 @@ async def follow(context: Context, sources: Sources, row: RequestRow, work: Foll
         body = await context.outputs.read_answer(attempt.answer_file)
         try:
             reply = context.provider.read(body)
+        except OutputGone as problem:
+            await lose(context, row, attempt, problem)
+            return
         except ProviderError as problem:
             await _stuck(context, row, attempt, problem)
             return
@@ -116,15 +125,17 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
             context.agenda.add(now + next_look(work.looks + 1), work)
         return
     if sighting.run_id is not None:
-        await context.journal.do(
+        doubt = MicroUSD(sighting.surplus_unpriced * row.quote.high)
+        news = await context.journal.do(
             context.ledger.found,
             work.attempt,
             provider_run_id=sighting.run_id,
             surplus_runs=sighting.surplus_runs,
             surplus=sighting.surplus,
+            surplus_doubt=doubt,
         )
         context.progress.unknown -= 1
-        context.budget.settle(ZERO, sighting.surplus)
+        context.budget.settle(ZERO, news.cost, doubt=news.doubt)
         context.breaker.success()
         if sighting.surplus_runs:
             context.note_once("the provider lists more than one run for one request: a possible double purchase")
@@ -132,15 +143,58 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
     elif now >= work.since + grace and work.attempt.provider_run_id is not None:
         # It was accepted once: a provider that has forgotten it may have billed it all the same. Held, at risk.
         context.note_once("the provider no longer knows a run that it had accepted; it stays unknown, and at risk")
+    elif now >= work.since + grace and work.attempt.key_print != context.key_print:
+        context.note_once(
+            "some requests were sent with another key, which may see runs that this one does not; they stay unknown,"
+            " and at risk, until they are looked for with that key"
+        )
     elif now >= work.since + grace and work.looks > 0:
-        note = Note(message="the provider does not know it", code="ABSENT")
-        await context.journal.do(context.ledger.absent, work.attempt, note)
-        context.progress.unknown -= 1
-        context.budget.release(work.attempt.reserved)
-        await _queue(context, row, now)
+        await _absent(context, row, work.attempt)
     else:
         wait = max(0.5, min(next_look(work.looks + 1), work.since + grace - now))
         context.agenda.add(now + wait, replace(work, looks=work.looks + 1))
+
+
+async def stumble(context: Context, work: Work, error: Exception) -> None:
+    """
+    An error that nobody expected: leave this one request where nothing can be bought twice, and go on.
+
+    Raises:
+        StorageError, LedgerError: if the ledger does not take it.
+    """
+    context.bugs += 1
+    note = Note(message=shorten(f"a bug in batchedit: {type(error).__name__}: {error}"), code="BUG")
+    row = await context.journal.do(context.ledger.request, work.key)
+    attempt = await context.journal.do(context.ledger.open_attempt, work.key)
+    context.note_once(f"{row.buyer_slot}: {note.message}; the ledger is consistent, please report it")
+    if attempt is None:
+        if row.state is State.PENDING:
+            await context.journal.do(context.ledger.refuse, row.key, note, retryable=True)
+            context.progress.failed += 1
+    elif row.state is State.SENDING:
+        await _lose(context, row, attempt, Event.ANSWER_LOST, note)
+    else:
+        await context.journal.do(context.ledger.note, attempt, note)
+    context.breaker.failure(Stumbled(note.message, code="BUG"))
+    context.check_breaker()
+
+
+async def _absent(context: Context, row: RequestRow, attempt: Attempt) -> None:
+    """Surely not bought: back to pending, or given up if that has happened too often."""
+    note = Note(message="the provider does not know it", code="ABSENT")
+    await context.journal.do(context.ledger.absent, attempt, note)
+    context.progress.unknown -= 1
+    context.budget.release(attempt.reserved)
+    counted = row.counted + 1
+    if counted >= context.policy.attempts:
+        note = Note(message=f"it never reached the provider ({counted} attempts)", code="ABSENT")
+        await context.journal.do(context.ledger.refuse, row.key, note, retryable=True)
+        context.progress.failed += 1
+        context.breaker.request_failed()
+        context.check_breaker()
+    else:
+        draw = context.effects.draw("absent", row.key, attempt.number)
+        await _queue(context, row, anyio.current_time() + backoff(counted, context.policy, draw))
 
 
 async def _prepare(context: Context, sources: Sources, row: RequestRow) -> tuple[Send, int]:

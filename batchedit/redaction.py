@@ -10,6 +10,7 @@ import re
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?#]+)[?#][^\s\"'<>]*", re.IGNORECASE)
+_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s\"'<>?#@]*@", re.IGNORECASE)
 _KEY = re.compile(r"\b(rf_(?:live|svc)_|sk-|whsec_)[A-Za-z0-9_\-]{4,}")
 _BEARER = re.compile(r"(?i)\b(bearer|key)\s+[A-Za-z0-9._\-]{8,}")
 _DATA_URI = re.compile(r"data:([\w.+/-]+);base64,[A-Za-z0-9+/=]+")
@@ -23,8 +24,9 @@ _SIGNING = frozenset(
 
 
 def redact(text: str) -> str:
-    """The same text with keys, bearer tokens, URL queries and inline pictures masked."""
+    """The same text with keys, bearer tokens, passwords and queries of URLs, and inline pictures masked."""
     text = _DATA_URI.sub(r"data:\1;base64,...", text)
+    text = _USERINFO.sub(r"\1", text)
     text = _URL_QUERY.sub(r"\1?...", text)
     text = _KEY.sub(r"\1...", text)
     return _BEARER.sub(r"\1 ...", text)
@@ -37,7 +39,7 @@ def _is_signing(name: str) -> bool:
 
 def unsigned_url(url: str) -> str:
     """
-    The URL without the parameters that only grant access for a while.
+    The URL without what only grants access: signing parameters, a user name and password.
 
     This is what identifies a picture and what may be stored; the full URL stays in memory.
     """
@@ -45,4 +47,4 @@ def unsigned_url(url: str) -> str:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in pairs if not _is_signing(name)]
     query = parts.query if len(kept) == len(pairs) else urlencode(kept)
-    return urlunsplit((parts.scheme.lower(), parts.netloc.lower(), parts.path, query, ""))
+    return urlunsplit((parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower(), parts.path, query, ""))

@@ -139,7 +139,17 @@ class Sources:
             case LocalImage(path):
                 if self._provider.image_form == "data-uri":
                     return data_uri(await self._offload(lambda: read_upload(image, path)))
-                return await self._drive(self._provider.locate(await self._asset(image, path)))
+                return await self._locate(image, path)
+
+    async def _locate(self, image: SourceImage, path: Path) -> str:
+        try:
+            return await self._drive(self._provider.locate(await self._asset(image, path)))
+        except Rejected as problem:
+            if problem.http_status != 404 or image.digest is None:
+                raise
+            # The provider has lost an asset that it took before: hand the picture over once more.
+            await self._journal.do(self._ledger.forget_upload, self._provider.scope, image.digest)
+            return await self._drive(self._provider.locate(await self._asset(image, path)))
 
     async def _asset(self, image: SourceImage, path: Path) -> str:
         digest = image.digest

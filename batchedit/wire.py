@@ -12,6 +12,7 @@ does; everything later may have reached the provider.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ ANSWER_LIMIT_BYTES = 128 * 1024 * 1024
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _GONE = (403, 404, 410)
+_SHORTEST_SECRET = 8
 
 
 class Key:
@@ -47,6 +49,15 @@ class Key:
     def reveal(self) -> str:
         """The key itself, for the Authorization header."""
         return self._text
+
+    def mask(self, body: bytes) -> bytes:
+        """The body without the key, should a server repeat it: answers are kept and shown."""
+        secret = self._text.encode()
+        return body.replace(secret, b"...") if len(secret) >= _SHORTEST_SECRET else body
+
+    def fingerprint(self, salt: str) -> str:
+        """Tells keys apart within one ledger, and is of no use anywhere else."""
+        return hmac.new(salt.encode(), self._text.encode(), "sha256").hexdigest()[:16]
 
     def __repr__(self) -> str:
         return "Key(...)"
@@ -160,13 +171,16 @@ class Wire:
             _check_storage(send.url)
         deadline = send.timeout_seconds or self._endpoint.timeout_seconds
         timeout = httpx.Timeout(deadline, connect=15.0)
-        with translated(f"{send.method} {urlsplit(send.url).path}"), _deadline(deadline):
+        path = urlsplit(send.url).path if send.client == "put" else send.url.partition("?")[0]
+        with translated(f"{send.method} {path}"), _deadline(deadline):
             request = client.build_request(send.method, send.url, headers=headers, content=send.body, timeout=timeout)
             response = await client.send(request, stream=True)
             try:
                 body = await _read_capped(response, ANSWER_LIMIT_BYTES)
             finally:
                 await response.aclose()
+        if self._endpoint.key is not None:
+            body = self._endpoint.key.mask(body)
         return Answer(status=response.status_code, headers=_headers(response), body=body)
 
     @contextlib.asynccontextmanager
@@ -359,7 +373,10 @@ def _check_base(url: str) -> None:
 
 
 def _check_storage(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise Rejected(f"the storage's address is not a URL ({error})", code="URL") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
         raise Rejected(f"the storage's address is not https ({parts.scheme}://{parts.hostname})", code="URL")
 

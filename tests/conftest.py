@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 from batchedit.cli import run as run_cli
 from batchedit.emulator import Emulator, Faults, Switches
 from batchedit.emulator.serve import run_in_thread
+from tests.middle import Middle, middle
 
 KEY = "rf_live_canary0123456789"
 
@@ -141,6 +142,8 @@ class Served:
     emulator: Emulator
     url: str
 
+    through: str | None = None
+
     def audit(self) -> dict[str, Any]:
         """Its own bill, over HTTP."""
         data: dict[str, Any] = httpx.get(f"{self.url}/emulator/audit").json()
@@ -156,10 +159,24 @@ class Served:
             "defaults": "{prompt: 'grayscale', quality: low}",
             **more,
         }
-        text = f"version: 1\nprovider: {{name: runflow, base_url: '{self.url}'{provider}}}\n"
+        text = f"version: 1\nprovider: {{name: runflow, base_url: '{self.through or self.url}'{provider}}}\n"
         text += "".join(f"{key}: {value}\n" for key, value in keys.items())
         text += rows or "sources:\n  - glob: in/*.png\n"
         return shop.write(name, text)
+
+
+@pytest.fixture
+def tampered(serve: Callable[..., Served]) -> Iterator[Callable[..., tuple[Served, Middle]]]:
+    """Starts emulators behind a man in the middle, to whom the manifests point."""
+    with ExitStack() as stack:
+
+        def start(**switches: Any) -> tuple[Served, Middle]:
+            served = serve(**switches)
+            proxy = stack.enter_context(middle(served.url))
+            served.through = proxy.url
+            return served, proxy
+
+        yield start
 
 
 @pytest.fixture

@@ -53,7 +53,13 @@ def ledger(tmp_path: Path) -> Iterator[LedgerWriter]:
 def begin(ledger: LedgerWriter, key: str | None = None) -> tuple[RequestRow, Attempt]:
     row = ledger.request(key or request().key)
     return row, ledger.begin_attempt(
-        row, scope="s", findable=True, generation=row.generation, body_sha256="0" * 64, reserved=QUOTE.high
+        row,
+        scope="s",
+        key_print="k",
+        findable=True,
+        generation=row.generation,
+        body_sha256="0" * 64,
+        reserved=QUOTE.high,
     )
 
 
@@ -78,7 +84,9 @@ def test_a_request_is_begun_once(ledger: LedgerWriter) -> None:
     """Two parties cannot both send it: the second finds it in another state."""
     row, _ = begin(ledger)
     with pytest.raises(LedgerError, match="is sending, not pending"):
-        ledger.begin_attempt(row, scope="s", findable=True, generation=1, body_sha256="0" * 64, reserved=QUOTE.high)
+        ledger.begin_attempt(
+            row, scope="s", key_print="k", findable=True, generation=1, body_sha256="0" * 64, reserved=QUOTE.high
+        )
 
 
 def test_the_schema_itself_refuses_a_second_open_attempt(ledger: LedgerWriter) -> None:
@@ -86,8 +94,8 @@ def test_the_schema_itself_refuses_a_second_open_attempt(ledger: LedgerWriter) -
     row, _ = begin(ledger)
     with database(ledger.path) as other, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         other.execute(
-            "INSERT INTO attempts (request_key, number, run_id, scope, findable, generation, idempotency_key,"
-            " body_sha256, reserved_microusd, started_at) VALUES (?, 2, 1, 's', 1, 1, 'k', 'b', 1, 'now')",
+            "INSERT INTO attempts (request_key, number, run_id, scope, key_print, findable, generation, idempotency_key,"
+            " body_sha256, reserved_microusd, started_at) VALUES (?, 2, 1, 's', 'p', 1, 1, 'k', 'b', 1, 'now')",
             (row.key,),
         )
 
@@ -129,6 +137,15 @@ def test_an_absent_request_may_be_sent_again_under_the_same_key(ledger: LedgerWr
     assert second.number == 2
     assert second.idempotency_key == first.idempotency_key
     assert ledger.sent_body(row.key, 1) == "0" * 64
+
+
+def test_an_accepted_request_cannot_be_declared_absent(ledger: LedgerWriter) -> None:
+    """The ledger itself refuses it, whatever a caller believes."""
+    _, attempt = begin(ledger)
+    ledger.accept(attempt, provider_run_id="r", answer="{}")
+    ledger.lose_answer(attempt, Event.MISSING, Note())
+    with pytest.raises(LedgerError, match="accepted once"):
+        ledger.absent(attempt, Note())
 
 
 def test_after_a_run_that_failed_the_key_is_another(ledger: LedgerWriter) -> None:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from batchedit.cli.commands import cli
+from batchedit.cli.voice import say
 from batchedit.errors import BatchEditError, ExitCode
 
 
@@ -22,29 +23,25 @@ def run(arguments: list[str]) -> int:
         result = cli.main(args=arguments, prog_name="batchedit", standalone_mode=False)
         return int(result) if isinstance(result, int) else int(ExitCode.DONE)
     except click.exceptions.Abort:
-        click.echo("stopped; nothing was sent", err=True)
+        say("stopped; nothing was sent", err=True)
         return int(ExitCode.SIGINT)
     except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on from here", err=True)
+        say("stopped; the same command goes on from here", err=True)
         return int(ExitCode.SIGINT)
     except click.ClickException as error:
         error.show()
         return int(ExitCode.USAGE)
-    except BrokenPipeError:
-        # The reader of our output has gone, as with `| head`; there is nobody left to tell.
-        sys.stderr.close()
-        return int(ExitCode.DONE)
     except BatchEditError as error:
         if debug:
             raise
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         return int(error.exit_code)
     except Exception as error:  # the last resort of the last line: a bug becomes a sentence and exit code 1
         if debug:
             raise
         from batchedit.redaction import redact
 
-        click.echo(
+        say(
             f"a bug in batchedit: {type(error).__name__}: {redact(str(error))}\n"
             "  the ledger is consistent; run again with --debug to see where, and please report it",
             err=True,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from batchedit.cli.options import DEBUG, JSON, manifest_options, plan_from, survey_from
+from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, ManifestError, UsageError
 from batchedit.money import parse_usd
 
@@ -49,14 +50,14 @@ def check(as_json: bool, **flags: Any) -> int:
     except ManifestError as error:
         if not as_json:
             raise
-        click.echo(json.dumps([problem_json(problem) for problem in error.problems], indent=2, ensure_ascii=False))
+        say(json.dumps([problem_json(problem) for problem in error.problems], indent=2, ensure_ascii=False))
         return ExitCode.USAGE
     if as_json:
-        click.echo(json.dumps([problem_json(problem) for problem in plan.findings.warnings], indent=2))
+        say(json.dumps([problem_json(problem) for problem in plan.findings.warnings], indent=2))
     else:
         say_warnings(plan)
-        click.echo(plan_text(plan))
-        click.echo("  no problem found, nothing was sent")
+        say(plan_text(plan))
+        say("  no problem found, nothing was sent")
     return ExitCode.DONE
 
 
@@ -70,10 +71,10 @@ def plan(as_json: bool, use_exit_code: bool, **flags: Any) -> int:
 
     made = plan_from(flags)
     if as_json:
-        click.echo(plan_json(made))
+        say(plan_json(made))
     else:
         say_warnings(made)
-        click.echo(plan_text(made))
+        say(plan_text(made))
     return ExitCode.WORK_TO_BUY if use_exit_code and made.figures.purchases else ExitCode.DONE
 
 
@@ -107,7 +108,7 @@ def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | 
     made = plan_from(flags)
     say_warnings(made)
     if not as_json:
-        click.echo(plan_text(made, limit), err=True)
+        say(plan_text(made, limit), err=True)
     figures = made.figures
     if figures.purchases and not made.rehearsal:
         agreed = limit if limit is not None else made.manifest.budget
@@ -127,7 +128,7 @@ def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | 
         )
     finally:
         progress.close()
-    click.echo(end_json(made, summary) if as_json else end_text(made, summary))
+    say(end_json(made, summary) if as_json else end_text(made, summary))
     return summary.exit_code
 
 
@@ -141,7 +142,7 @@ def status(ledger: str, as_json: bool, debug: bool) -> int:
     """
     from batchedit.report import render_report
 
-    click.echo(render_report(ledger, by=(), form="json" if as_json else "text"))
+    say(render_report(ledger, by=(), form="json" if as_json else "text"))
     return ExitCode.DONE
 
 
@@ -157,7 +158,7 @@ def report(ledger: str, by: str | None, as_json: bool, debug: bool) -> int:
     from batchedit.report import render_report
 
     names = None if by is None else [name.strip() for name in by.split(",") if name.strip()]
-    click.echo(render_report(ledger, by=names, form="json" if as_json else "text"))
+    say(render_report(ledger, by=names, form="json" if as_json else "text"))
     return ExitCode.DONE
 
 
@@ -183,7 +184,7 @@ def emulate(host: str, port: int, seed: str, state: Path | None, switches: tuple
 
     emulator = make_emulator(seed=seed, state=state, switches=switches, faults=faults)
     try:
-        serve(emulator, host=host, port=port, on_ready=lambda url: click.echo(f"serving on {url}"))
+        serve(emulator, host=host, port=port, on_ready=lambda url: say(f"serving on {url}"))
     finally:
         emulator.close()
     return ExitCode.DONE

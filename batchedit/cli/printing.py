@@ -8,8 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, Problem
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
@@ -114,7 +113,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 def say_warnings(plan: Plan) -> None:
     """Warnings go to stderr."""
     for warning in plan.findings.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 def end_text(plan: Plan, summary: RunSummary) -> str:
@@ -159,6 +158,7 @@ def end_json(plan: Plan, summary: RunSummary) -> str:
             "currency": "USD",
             "rehearsal": plan.rehearsal,
             "held_back": summary.held_back,
+            "undelivered": summary.undelivered,
             "reason": summary.reason,
             "notes": list(summary.notes),
             "out": str(plan.workspace.root),
@@ -186,7 +186,7 @@ class ProgressLine:
             self._show_bar(progress)
         elif time.monotonic() - self._last >= _PLAIN_EVERY_SECONDS:  # noqa: TID251  as above
             self._last = time.monotonic()  # noqa: TID251  as above
-            click.echo(progress_text(progress), err=True)
+            say(progress_text(progress), err=True)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -224,6 +224,8 @@ _HEAD = {
     ExitCode.LIMIT: "stopped, work is left",
     ExitCode.UNKNOWN: "finished, some outcomes are unknown",
     ExitCode.ACCOUNT: "stopped: the provider refuses the account",
+    ExitCode.BUG: "finished, with an error of batchedit itself",
+    ExitCode.LEDGER: "stopped: the ledger is not as it should be",
     ExitCode.STORAGE: "stopped: the disk does not take what must be kept",
     ExitCode.SIGINT: "interrupted",
     ExitCode.SIGTERM: "terminated",

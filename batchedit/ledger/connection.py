@@ -7,11 +7,11 @@ checkpoints; readers open the file read-only.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchedit.disk import sync_folder
 from batchedit.errors import LedgerError, StorageError
 from batchedit.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations
 
@@ -86,23 +86,6 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def sync_folder(folder: Path) -> None:
-    """
-    Make the names in a folder durable.
-
-    Raises:
-        StorageError: if the disk reports an error; it must not be tried again.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise StorageError(f"cannot sync the folder {folder}: {error.strerror}") from error
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:

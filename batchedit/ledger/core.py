@@ -84,11 +84,24 @@ class LedgerCore:
         except sqlite3.Error as error:
             raise StorageError(f"the ledger {self.path} cannot be written: {error}") from error
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """
+        Questions outside a transaction.
+
+        Raises:
+            StorageError: if the file cannot be read.
+        """
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(f"the ledger {self.path} cannot be read: {error}") from error
+
     def _settle_meta(self, world: str) -> str:
         with self.transaction():
             values = {row["name"]: row["value"] for row in self._connection.execute("SELECT * FROM meta")}
             if not values:
-                values = {"ledger_id": f"{self._effects.draw('ledger').getrandbits(32):08x}", "world": world}
+                values = {"ledger_id": f"{self._effects.draw('ledger').getrandbits(64):016x}", "world": world}
                 self._db.table("meta").insert_all({"name": name, "value": value} for name, value in values.items())
         if values["world"] != world:
             held, wanted = ("rehearsal", "real") if world == "real" else ("real", "rehearsal")

@@ -1,5 +1,5 @@
 """
-One writing process per ledger, by an advisory lock on a file of its own.
+One writing process per ledger and per output folder, by an advisory lock on a file of its own.
 
 Never on the database file itself: closing any other descriptor of it would drop SQLite's own locks. The kernel
 releases the lock when its owner dies, so a lock left by a killed process is taken over without asking.
@@ -24,9 +24,14 @@ class LedgerLock:
     Raises:
         LedgerError: if another process holds it; the message says who and since when.
         StorageError: if the lock file cannot be made.
+
+    Args:
+        path: The lock file; made if there is none.
+        since: What it says about when.
+        what: What is locked, for the message.
     """
 
-    def __init__(self, path: Path, *, since: str) -> None:
+    def __init__(self, path: Path, *, since: str, what: str = "the ledger") -> None:
         self.path = path
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -38,7 +43,7 @@ class LedgerLock:
             owner = _owner(self._file)
             os.close(self._file)
             raise LedgerError(
-                f"the ledger is in use by another run ({owner})",
+                f"{what} is in use by another run ({owner})",
                 hint="wait for it, or stop it with Ctrl-C; nothing was sent",
             ) from error
         note = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
@@ -54,8 +59,6 @@ class LedgerLock:
 
 def lock_path(ledger: Path) -> Path:
     """Where the lock of the ledger at this path lives."""
-    if ledger.parent.name == ".batchedit":
-        return ledger.with_name("lock")
     return ledger.with_name(ledger.name + ".lock")
 
 

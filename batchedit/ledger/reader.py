@@ -107,7 +107,7 @@ class Ledger:
                 outcome=row["outcome"],
                 cost=MicroUSD(row["cost_microusd"]),
                 basis=row["cost_basis"],
-                doubt=MicroUSD(row["doubt_microusd"]),
+                doubt=MicroUSD(row["doubt_microusd"] + row["surplus_doubt_microusd"]),
                 at_risk=MicroUSD(row["reserved_microusd"] if row["outcome"] is None else 0),
                 surplus=MicroUSD(row["surplus_microusd"]),
                 pictures=row["pictures"],

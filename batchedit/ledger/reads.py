@@ -33,6 +33,20 @@ class LedgerReads(LedgerCore):
         rows = self._connection.execute("SELECT * FROM attempts WHERE outcome IS NULL ORDER BY id").fetchall()
         return [(self.request(row["request_key"]), Attempt.read(row)) for row in rows]
 
+    def open_attempt(self, key: str) -> Attempt | None:
+        """The request's attempt that has not ended, None if there is none."""
+        row = self._one_or_none("SELECT * FROM attempts WHERE request_key = ? AND outcome IS NULL", key)
+        return None if row is None else Attempt.read(row)
+
+    def paid_attempt(self, key: str) -> Attempt | None:
+        """The attempt that brought the request's pictures, None if there is none."""
+        row = self._one_or_none(
+            "SELECT * FROM attempts WHERE request_key = ? AND outcome IN ('done', 'suspect', 'lost')"
+            " ORDER BY number DESC LIMIT 1",
+            key,
+        )
+        return None if row is None else Attempt.read(row)
+
     def is_wanted(self, key: str) -> bool:
         """True if the current run's manifest asks for this request."""
         row = self._one_or_none("SELECT 1 FROM requests WHERE key = ? AND wanted_by = ?", key, self._run_id)
@@ -113,8 +127,8 @@ class LedgerReads(LedgerCore):
         budget. Held is whatever may still be billed for any open attempt in this ledger.
         """
         spent = self._one(
-            "SELECT coalesce(sum(cost_microusd + surplus_microusd), 0) AS cost, coalesce(sum(doubt_microusd), 0)"
-            " AS doubt FROM attempts WHERE run_id IN"
+            "SELECT coalesce(sum(cost_microusd + surplus_microusd), 0) AS cost, "
+            " coalesce(sum(doubt_microusd + surplus_doubt_microusd), 0) AS doubt FROM attempts WHERE run_id IN"
             " (SELECT id FROM runs WHERE chain = (SELECT chain FROM runs WHERE id = ?))",
             self._run_id,
         )

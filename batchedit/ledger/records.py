@@ -61,6 +61,7 @@ class Attempt:
     Attributes:
         number: Starts at 1 for each request.
         scope: Where it was sent; only there can it be followed or asked about.
+        key_print: Fingerprint of the key that sent it.
         findable: True if the provider's list knows our reference for it.
         reserved: The worst price, held while the attempt is open.
         provider_run_id: The provider's own id, None until accepted and in forms without one.
@@ -71,6 +72,7 @@ class Attempt:
     key: str
     number: int
     scope: str
+    key_print: str
     findable: bool
     generation: int
     idempotency_key: str
@@ -88,6 +90,7 @@ class Attempt:
             key=row["request_key"],
             number=row["number"],
             scope=row["scope"],
+            key_print=row["key_print"],
             findable=bool(row["findable"]),
             generation=row["generation"],
             idempotency_key=row["idempotency_key"],
@@ -112,6 +115,14 @@ class Bill:
 
     cost: MicroUSD = ZERO
     basis: CostBasis = "none"
+    doubt: MicroUSD = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """What further runs of one request cost that nobody wanted, and how much more they may cost; micro-dollars."""
+
+    cost: MicroUSD = ZERO
     doubt: MicroUSD = ZERO
 
 

@@ -92,6 +92,7 @@ CREATE TABLE attempts (
   number INTEGER NOT NULL CHECK (number >= 1),
   run_id INTEGER NOT NULL REFERENCES runs (id),
   scope TEXT NOT NULL,                     -- where it was sent: the provider's origin and organisation
+  key_print TEXT NOT NULL,                 -- fingerprint of the key that sent it, of use in this ledger only
   findable INTEGER NOT NULL CHECK (findable IN (0, 1)),  -- the provider's list knows our reference
   generation INTEGER NOT NULL,
   idempotency_key TEXT NOT NULL,
@@ -114,6 +115,7 @@ CREATE TABLE attempts (
   doubt_microusd INTEGER NOT NULL DEFAULT 0 CHECK (doubt_microusd >= 0),
   surplus_runs INTEGER NOT NULL DEFAULT 0 CHECK (surplus_runs >= 0),
   surplus_microusd INTEGER NOT NULL DEFAULT 0 CHECK (surplus_microusd >= 0),
+  surplus_doubt_microusd INTEGER NOT NULL DEFAULT 0 CHECK (surplus_doubt_microusd >= 0),
   CHECK ((outcome IS NULL) = (ended_at IS NULL)),
   UNIQUE (request_key, number)
 ) STRICT;

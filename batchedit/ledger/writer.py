@@ -15,9 +15,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from batchedit.errors import LedgerError
 from batchedit.keys import client_ref, idempotency_key, to_spec
 from batchedit.ledger.reads import LedgerReads
-from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, RunStart, TaskRow
+from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, RunStart, Surplus, TaskRow
 from batchedit.lifecycle import Event, State
 from batchedit.model import Quote, Raw, Request
 from batchedit.money import MicroUSD
@@ -116,7 +117,15 @@ class LedgerWriter(LedgerReads):
     # -- attempts --------------------------------------------------------------------------------------------
 
     def begin_attempt(
-        self, row: RequestRow, *, scope: str, findable: bool, generation: int, body_sha256: str, reserved: MicroUSD
+        self,
+        row: RequestRow,
+        *,
+        scope: str,
+        key_print: str,
+        findable: bool,
+        generation: int,
+        body_sha256: str,
+        reserved: MicroUSD,
     ) -> Attempt:
         """
         pending -> sending. Durable when this returns, so that the first byte may go out.
@@ -124,6 +133,7 @@ class LedgerWriter(LedgerReads):
         Args:
             row: The request.
             scope: Where it will be sent.
+            key_print: Fingerprint of the key that will send it.
             findable: The provider's list will know our reference for it.
             generation: Decides the idempotency key; one more than the row's only if a new run is wanted on purpose.
             body_sha256: Of the exact bytes that will be sent.
@@ -135,10 +145,11 @@ class LedgerWriter(LedgerReads):
             last = self._one("SELECT coalesce(max(number), 0) AS n FROM attempts WHERE request_key = ?", row.key)
             self._move(row.key, State.PENDING, Event.BEGIN, generation=generation, not_before=None)
             cursor = self._connection.execute(
-                "INSERT INTO attempts (request_key, number, run_id, scope, findable, generation, idempotency_key,"
-                " body_sha256, reserved_microusd, started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (row.key, last["n"] + 1, self._run_id, scope, int(findable), generation, token, body_sha256, reserved,
-                 now),
+                "INSERT INTO attempts (request_key, number, run_id, scope, key_print, findable, generation,"
+                " idempotency_key, body_sha256, reserved_microusd, started_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (row.key, last["n"] + 1, self._run_id, scope, key_print, int(findable), generation, token, body_sha256,
+                 reserved, now),
             )  # fmt: skip
             return Attempt.read(self._one("SELECT * FROM attempts WHERE id = ?", cursor.lastrowid))
 
@@ -231,21 +242,49 @@ class LedgerWriter(LedgerReads):
                 (note.http_status, note.code, note.message, attempt.id),
             )
 
-    def found(self, attempt: Attempt, *, provider_run_id: str, surplus_runs: int, surplus: MicroUSD) -> None:
-        """unknown -> accepted: the provider knows the reference. Surplus runs of it may be a double purchase."""
+    def found(
+        self,
+        attempt: Attempt,
+        *,
+        provider_run_id: str,
+        surplus_runs: int,
+        surplus: MicroUSD,
+        surplus_doubt: MicroUSD,
+    ) -> Surplus:
+        """
+        unknown -> accepted: the provider knows the reference. Surplus runs of it may be a double purchase.
+
+        Returns:
+            What of the surplus was not known before.
+        """
         with self.transaction():
+            old = self._one("SELECT surplus_microusd, surplus_doubt_microusd FROM attempts WHERE id = ?", attempt.id)
             self._move(attempt.key, State.UNKNOWN, Event.FOUND, reason="", code="")
             self._connection.execute(
-                "UPDATE attempts SET provider_run_id = ?, accepted_at = coalesce(accepted_at, ?), surplus_runs = ?,"
-                " surplus_microusd = ? WHERE id = ?",
-                (provider_run_id, self._effects.stamp(), surplus_runs, surplus, attempt.id),
+                "UPDATE attempts SET provider_run_id = ?, accepted_at = coalesce(accepted_at, ?),"
+                " surplus_runs = max(surplus_runs, ?), surplus_microusd = max(surplus_microusd, ?),"
+                " surplus_doubt_microusd = max(surplus_doubt_microusd, ?) WHERE id = ?",
+                (provider_run_id, self._effects.stamp(), surplus_runs, surplus, surplus_doubt, attempt.id),
             )
+        return Surplus(
+            cost=MicroUSD(max(0, surplus - old["surplus_microusd"])),
+            doubt=MicroUSD(max(0, surplus_doubt - old["surplus_doubt_microusd"])),
+        )
 
     def absent(self, attempt: Attempt, note: Note) -> None:
-        """unknown -> pending: the provider has been asked for long enough and does not know the reference."""
+        """
+        unknown -> pending: the provider has been asked for long enough and does not know the reference.
+
+        Raises:
+            LedgerError: if it was accepted once; then not being listed proves nothing, and it must stay unknown.
+        """
         with self.transaction():
+            row = self._one("SELECT accepted_at, provider_run_id FROM attempts WHERE id = ?", attempt.id)
+            if row["accepted_at"] is not None or row["provider_run_id"] is not None:
+                raise LedgerError(f"request {attempt.key[:12]} was accepted once and cannot be taken for absent")
             self._end(attempt, "absent", note)
             self._move(attempt.key, State.UNKNOWN, Event.ABSENT, not_before=None, reason="", code="")
+            self._connection.execute("UPDATE requests SET counted = counted + 1 WHERE key = ?", (attempt.key,))
 
     # -- results ---------------------------------------------------------------------------------------------
 
@@ -287,6 +326,12 @@ class LedgerWriter(LedgerReads):
         with self.transaction():
             for output in outputs:
                 self._put_output(output)
+
+    def replace_raws(self, attempt: Attempt, raws: Sequence[Raw]) -> None:
+        """Note pictures that were fetched again for an attempt that has ended, in place of those that were lost."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM raws WHERE request_key = ?", (attempt.key,))
+            self._add_raws(attempt, raws)
 
     def disown(self, slot: str) -> None:
         """Forget a task's delivered files before they are replaced or moved."""

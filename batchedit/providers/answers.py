@@ -71,7 +71,7 @@ def read_json(body: bytes) -> Any:
     """The body as JSON, None if it is none."""
     try:
         return json.loads(body)
-    except ValueError:  # also UnicodeDecodeError
+    except (ValueError, RecursionError):  # ValueError is also UnicodeDecodeError
         return None
 
 
@@ -165,7 +165,8 @@ def find_outputs(data: object, *, prefix: str) -> tuple[str, tuple[OutputLocatio
     for name in ("outputs", "images", "image_urls"):
         entries = data.get(name)
         if isinstance(entries, list):
-            located = [_location(entry) for entry in entries]
+            # An empty entry is a picture that did not come; the count tells.
+            located = [_location(entry) for entry in entries if entry is not None]
             if all(located):
                 return f"{dot}{name}[]", tuple(entry for entry in located if entry)
     for name in ("image", "url", "output_url", "image_url"):

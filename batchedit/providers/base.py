@@ -116,11 +116,13 @@ class Sighting:
         run_id: The run to adopt, None if there is none.
         surplus_runs: Further runs of the reference that are or may be billed.
         surplus: What they cost as far as reported, in micro-dollars.
+        surplus_unpriced: How many of them have no reported cost, or go on.
     """
 
     run_id: str | None
     surplus_runs: int = 0
     surplus: MicroUSD = ZERO
+    surplus_unpriced: int = 0
 
 
 class Provider(Protocol):
@@ -164,7 +166,7 @@ class Provider(Protocol):
         ...
 
     def read(self, answer: bytes) -> Reply:
-        """Understand a stored answer. Raises Unreadable."""
+        """Understand a stored answer. Raises Unreadable, or OutputGone if it holds the pictures no more."""
         ...
 
     def find(self, client_ref: str, *, ignore: frozenset[str]) -> Flow[Sighting]:

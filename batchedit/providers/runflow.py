@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from batchedit.errors import (
     InputFormRefused,
@@ -28,6 +28,7 @@ from batchedit.model import ProviderSettings, Reply, explicit_size
 from batchedit.money import MicroUSD
 from batchedit.providers.answers import (
     RunRecord,
+    find_outputs,
     read_json,
     read_run,
     refusal,
@@ -166,10 +167,9 @@ class Runflow:
         for wait in Cadence(first, 10 * first, 5 * first, random.Random(f"{self._seed}/{run_id}")):
             run, problem = yield from self._look(url)
             if run is not None and run.succeeded:
-                if inline and run.data.get("output") is None:
-                    raise OutputGone(f"run {run_id} has shown its pictures once already", code="INLINE_SHOWN")
-                yield Answered(json.dumps(run.data).encode(), repeatable=not inline)
-                return run_reply(run)
+                answer = json.dumps(run.data).encode()
+                yield Answered(answer, repeatable=not inline)
+                return self.read(answer) if inline else run_reply(run)
             if run is not None and run.failed:
                 raise run_failure(run)
             if isinstance(problem, Rejected) and problem.http_status == 404:
@@ -185,7 +185,12 @@ class Runflow:
         """Understand a stored answer of either form."""
         data = read_json(answer)
         run = read_run(data)
-        return run_reply(run) if run is not None and run.succeeded else sync_reply(data)
+        if run is None or not run.succeeded:
+            return sync_reply(data)
+        if self.settings.api == "runs" and run.data.get("output") is None and find_outputs(run.data, prefix="") is None:
+            # Stored answers of this form hold inline pictures, which are handed over once.
+            raise OutputGone(f"run {run.id} has shown its pictures once already", code="INLINE_SHOWN")
+        return run_reply(run)
 
     # -- reconciliation --------------------------------------------------------------------------------------
 
@@ -362,8 +367,8 @@ def _page(answer: Answer) -> tuple[list[RunRecord], str | None]:
     cursor = data.get("next_pq") or data.get("next")
     if not isinstance(cursor, str):
         return runs, None
-    parts = dict(pair.split("=", 1) for pair in urlsplit(cursor).query.split("&") if "=" in pair)
-    return runs, parts.get("pq", cursor)
+    query = cursor.partition("?")[2].partition("#")[0]
+    return runs, dict(parse_qsl(query)).get("pq", cursor)
 
 
 def _sighting(runs: list[RunRecord], client_ref: str, ignore: frozenset[str]) -> Sighting:
@@ -372,9 +377,11 @@ def _sighting(runs: list[RunRecord], client_ref: str, ignore: frozenset[str]) ->
     if not ours:
         return Sighting(run_id=None)
     ranked = sorted(ours, key=lambda run: (not run.succeeded, run.failed))
-    surplus = [run for run in ranked[1:] if not run.failed]
+    # A failed run is not billed (provider-api, section 14), unless its record says that it was.
+    surplus = [run for run in ranked[1:] if not run.failed or run.cost]
     return Sighting(
         run_id=ranked[0].id,
         surplus_runs=len(surplus),
         surplus=MicroUSD(sum(run.cost or 0 for run in surplus)),
+        surplus_unpriced=sum(run.cost is None or not (run.succeeded or run.failed or run.cost) for run in surplus),
     )

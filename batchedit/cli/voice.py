@@ -1,0 +1,22 @@
+"""Saying things on stdout and stderr, to readers that may have gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """
+    Print a line. A reader that has gone, as with `| head`, changes nothing: the command goes on and its exit code
+    still tells how it ended.
+    """
+    try:
+        click.echo(text, err=err)
+    except BrokenPipeError:
+        # Later writes, and the interpreter's own flush at the end, must not meet the closed pipe again.
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, (sys.stderr if err else sys.stdout).fileno())
+        os.close(sink)

@@ -1,0 +1,163 @@
+"""
+Every change that this package makes to files of its own, in few primitives: the place to look for what is durable.
+
+A name shows either nothing or the complete file. Bytes go to a random temporary name, are synced, and get their
+final name in one step; then the folder is synced. A sync that failed is never tried again: the second one may
+succeed although the data is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from batchedit.errors import StorageError
+
+_CHUNK = 1024 * 1024
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES)
+
+
+@contextlib.contextmanager
+def storage(what: str, path: Path) -> Iterator[None]:
+    """
+    Turn what the system says about a file into our own words.
+
+    Raises:
+        StorageError: for every OSError inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {what} {path}: {error.strerror or error}") from error
+
+
+def temporary_in(folder: Path, prefix: str = "") -> Path:
+    """A name in the folder that nobody has."""
+    return folder / f"{prefix}{secrets.token_hex(8)}.part"
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and its parents, each durable before anything is put into it."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add bytes to a temporary file, made private if it is new. Not durable before `sync_file`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's bytes durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """
+    Make the names in a folder durable.
+
+    Raises:
+        StorageError: if the disk reports an error; it must not be tried again.
+    """
+    with storage("sync the folder", folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give a complete file its name, in place of whatever has it. Durable when this returns."""
+    os.replace(source, target)
+    sync_folder(target.parent)
+
+
+def publish(source: Path, target: Path) -> None:
+    """
+    Give a complete file its name unless there is a file of that name. Durable when this returns.
+
+    Raises:
+        FileExistsError: if there is one; `source` is removed.
+    """
+    try:
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if isinstance(error, FileExistsError) or error.errno not in _NO_LINKS:
+                raise
+            # No hard links here: claim the name with an empty file, then put the complete one in its place.
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+            os.replace(source, target)
+    finally:
+        source.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+def copy(source: Path, target: Path) -> str:
+    """
+    Copy a file to a new name, synced, and return the SHA-256 of what was written.
+
+    A copy and not a second link: whoever edits one of the two in place must not change the other. File systems
+    that can share the blocks until then do so.
+    """
+    with source.open("rb") as old:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(descriptor, "wb") as new:
+            size = os.fstat(old.fileno()).st_size
+            if not _share_blocks(old.fileno(), new.fileno(), size):
+                old.seek(0)
+                new.seek(0)
+                new.truncate(0)
+                while chunk := old.read(_CHUNK):
+                    new.write(chunk)
+                new.flush()
+            os.fsync(new.fileno())
+    return digest(target)
+
+
+def write_private(folder: Path, name: str, data: bytes) -> None:
+    """Write a complete file that only its owner may read, durable when this returns."""
+    temporary = temporary_in(folder)
+    append(temporary, data)
+    sync_file(temporary)
+    replace(temporary, folder / name)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _share_blocks(old: int, new: int, size: int) -> bool:
+    """Copy inside the kernel, which shares blocks where the file system can; False if it cannot copy so."""
+    if not hasattr(os, "copy_file_range"):
+        return False
+    done = 0
+    try:
+        while done < size:
+            moved = os.copy_file_range(old, new, size - done)
+            if moved == 0:
+                return False
+            done += moved
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY):
+            return False
+        raise
+    return True

@@ -1,0 +1,113 @@
+"""
+Paid pictures to where they are wanted now: equal tasks, new names, files and raws that have gone. Buys nothing.
+
+A raw that is gone or altered is fetched again from the provider by its run id, which costs nothing as long as the
+provider keeps it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import anyio
+
+from batchedit.context import Context
+from batchedit.delivery import fetch_raws, place_task
+from batchedit.errors import OutputGone, ProviderError, Unseen
+from batchedit.hooks import ReadHooks
+from batchedit.ledger.records import OutputRow, TaskRow
+from batchedit.outputs import InTheWay, RawDamaged
+from batchedit.pictures import BadPicture
+from batchedit.wire import drive
+
+
+@dataclass(slots=True)
+class Redelivery:
+    """
+    What became of it.
+
+    Attributes:
+        placed: Files that were put in place.
+        refetched: Requests whose pictures came from the provider again.
+        failed: Slots of tasks that could not be delivered, with the reason.
+    """
+
+    placed: int = 0
+    refetched: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+async def redeliver(context: Context) -> Redelivery:
+    """
+    Deliver what the current run wants and has paid for already.
+
+    Raises:
+        StorageError: if the disk does not take it.
+    """
+    ledger, outputs, done = context.ledger, context.outputs, Redelivery()
+    moves: list[tuple[TaskRow, list[OutputRow]]] = []
+    for task in ledger.done_tasks():
+        rows = ledger.outputs_of(task.slot)
+        right = [row.planned for row in rows] == list(task.paths) and all(row.key == task.key for row in rows)
+        if not right or any(outputs.missing(row.path) for row in rows):
+            moves.append((task, rows))
+    # Rows before files: two tasks may swap their names.
+    for task, rows in moves:
+        if rows:
+            ledger.disown(task.slot)
+    placed: set[str] = set()
+    for task, rows in moves:
+        try:
+            new = await _deliver(context, task, done)
+        except InTheWay as problem:
+            done.failed[task.slot] = f"{problem}; move it away and run again, which costs nothing"
+        except (RawDamaged, BadPicture, ProviderError) as problem:
+            done.failed[task.slot] = f"{problem}"
+        else:
+            ledger.deliver(new)
+            placed.update(row.path for row in new)
+            done.placed += len(new)
+            continue
+        context.note_once(f"{task.slot} is paid but not delivered: {done.failed[task.slot]}")
+        # The old files stay the task's own, so that nothing removes them.
+        ledger.deliver(row for row in rows if row.path not in placed and not ledger.owns(row.path))
+    for _, rows in moves:
+        for row in rows:
+            if row.path not in placed and not ledger.owns(row.path):
+                outputs.remove(row.path, row.sha256)
+    return done
+
+
+async def _deliver(context: Context, task: TaskRow, done: Redelivery) -> list[OutputRow]:
+    try:
+        return await place_task(context, task, context.ledger.raws_of(task.key))
+    except RawDamaged as problem:
+        await refetch(context, task.key, str(problem))
+        done.refetched += 1
+        return await place_task(context, task, context.ledger.raws_of(task.key))
+
+
+async def refetch(context: Context, key: str, why: str) -> None:
+    """
+    Fetch a paid request's pictures from the provider again and keep them.
+
+    Raises:
+        RawDamaged: if the provider has no run id for it; the message begins with `why`.
+        BadPicture: if what comes is not what was sold.
+        ProviderError: if the provider does not have it any more, or cannot be reached.
+    """
+    row, attempt = context.ledger.request(key), context.ledger.paid_attempt(key)
+    if attempt is None or attempt.provider_run_id is None or attempt.scope != context.provider.scope:
+        raise RawDamaged(f"{why}, and the provider cannot be asked for it again")
+    if row.request.inline:
+        raise OutputGone(f"{why}, and the provider shows inline pictures once", code="INLINE_SHOWN")
+    flow = context.provider.follow(attempt.provider_run_id, inline=False, sign=True)
+    try:
+        with anyio.fail_after(context.limits.request_timeout_seconds):
+            reply = await drive(context.wire, flow, ReadHooks(context))
+    except TimeoutError:
+        raise Unseen(f"{why}, and the provider did not answer in time", code="TIMEOUT") from None
+    raws = await fetch_raws(context, row, attempt, reply)
+    if len(raws) != len(context.ledger.raws_of(key)):
+        raise BadPicture(f"{why}, and the provider now has {len(raws)} pictures for it")
+    context.ledger.replace_raws(attempt, raws)
