@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -47,6 +47,7 @@ from batchedit.wire import Wire
 T = TypeVar("T")
 
 _BATCH = 500
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class RunOptions:
             plan's high estimate, so that every run has a limit.
         in_flight: Overrides the manifest's limit.
         requests_per_minute: Likewise.
+        on_unknown: Overrides the manifest's choice for outcomes that asking does not settle.
         grace_seconds: After a signal, how long what is in flight may go on.
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
     """
@@ -66,6 +68,7 @@ class RunOptions:
     budget: MicroUSD | None = None
     in_flight: int | None = None
     requests_per_minute: int | None = None
+    on_unknown: str | None = None
     grace_seconds: float = 60.0
     handle_signals: bool = False
 
@@ -82,6 +85,7 @@ class RunSummary:
         spent_before: By interrupted runs that it continues; counts against the same budget.
         at_risk: What may still be billed, in the whole ledger.
         budget: The limit that was in force.
+        unknown: Some of the tasks whose outcome is unknown.
         held_back: Tasks that were not bought because their content has changed since they were bought.
         undelivered: Tasks that are paid and done, but whose files could not be put in place.
         reason: Why it stopped early, with what to do; empty if it did not.
@@ -95,6 +99,7 @@ class RunSummary:
     spent_before: MicroUSD
     at_risk: MicroUSD
     budget: MicroUSD
+    unknown: tuple[str, ...]
     held_back: int
     undelivered: int
     reason: str
@@ -135,6 +140,38 @@ async def run_plan(
             return await run.execute(wire, observer)
 
 
+async def reconcile(
+    plan: Plan,
+    options: RunOptions = RunOptions(),
+    *,
+    effects: Effects | None = None,
+    observer: Observer | None = None,
+    environment: Mapping[str, str] | None = None,
+    servers: anyio.abc.TaskGroup | None = None,
+) -> RunSummary:
+    """
+    Settle what earlier runs left open, without buying anything.
+
+    Asks the provider about unknown outcomes, follows what it has accepted, fetches what is paid, and puts back files
+    that have gone. What turns out never to have been bought waits for the next run.
+
+    Args:
+        plan: From `planner.outline` or `make_plan`; its tasks are not looked at.
+        options, effects, observer, environment, servers: As for `run_plan`; the budget does not matter.
+
+    Raises:
+        LedgerError, StorageError, UsageError: as `run_plan`; also LedgerError if there is no ledger.
+    """
+    if not plan.workspace.ledger.exists():
+        raise LedgerError(f"there is no ledger at {plan.workspace.ledger}")
+    effects = effects or Effects()
+    with ExitStack() as stack:
+        run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
+        await effects.offload(run.rejoin)
+        async with Wire(run.connected.endpoint, servers=servers) as wire:
+            return await run.execute(wire, observer)
+
+
 def run_plan_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: Observer | None = None) -> RunSummary:
     """
     Like `run_plan`, for callers without an event loop.
@@ -143,6 +180,16 @@ def run_plan_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: O
         As `run_plan`; also RuntimeError if called where an event loop is running in this thread.
     """
     return anyio.run(lambda: run_plan(plan, options, observer=observer))
+
+
+def reconcile_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: Observer | None = None) -> RunSummary:
+    """
+    Like `reconcile`, for callers without an event loop.
+
+    Raises:
+        As `reconcile`; also RuntimeError if called where an event loop is running in this thread.
+    """
+    return anyio.run(lambda: reconcile(plan, options, observer=observer))
 
 
 class _Run:
@@ -175,6 +222,7 @@ class _Run:
         self.outputs.open()
         self.held_back = self.undelivered = 0
         self.run_id = 0
+        self.buying = True
         self.spent_before = ZERO
         self.budget = Budget()
 
@@ -193,7 +241,7 @@ class _Run:
             )
         )
         findings, to_buy = Findings(), 0
-        with closing(Ledger(self.plan.workspace.ledger)) as reader:
+        with Ledger(self.plan.workspace.ledger) as reader:
             for entries in _chunks(walk(plan, reader, findings), _BATCH):
                 self.held_back += sum(entry.verdict is Verdict.CHANGED for entry in entries)
                 to_buy += sum(entry.quote.high for entry in entries if entry.verdict in BUYING)
@@ -206,6 +254,15 @@ class _Run:
             limit = MicroUSD(spent + held + to_buy)
         self.spent_before = spent
         self.budget = Budget(limit=limit, spent=spent, held=held)
+
+    def rejoin(self) -> None:
+        """Go on with the last run, buying nothing."""
+        self.buying = False
+        self.ledger.recover()
+        self.run_id = self.ledger.rejoin_run()
+        spent, held = self.ledger.money()
+        self.spent_before = spent
+        self.budget = Budget(limit=MicroUSD(spent + held), spent=spent, held=held)
 
     async def execute(self, wire: Wire, observer: Observer | None) -> RunSummary:
         """Deliver what is paid already, then run the pool, then say how it went."""
@@ -224,6 +281,8 @@ class _Run:
             policy=RetryPolicy(attempts=limits.attempts),
             effects=effects,
             key_print=connected.endpoint.key.fingerprint(self.ledger.id) if connected.endpoint.key else "",
+            buying=self.buying,
+            on_unknown=self.options.on_unknown or self.plan.settings.on_unknown,
             observer=observer,
         )
         sources = Sources(
@@ -253,14 +312,19 @@ class _Run:
         return self._close(context)
 
     def _close(self, context: Context) -> RunSummary:
-        reason = context.stop_message
+        reason, at_risk = context.stop_message, context.budget.held
+        unknown: tuple[str, ...] = ()
         try:
             self.ledger.recover()
-            states = self.ledger.states()
+            states, at_risk = self.ledger.states(), self.ledger.at_risk()
+            unknown = tuple(self.ledger.slots_in(State.UNKNOWN)[:_SHOWN])
+            if not self.buying:
+                states[State.PENDING] = 0  # not a matter of this command
             code = exit_code(
                 context.stop, states, held_back=self.held_back, undelivered=self.undelivered, bugs=context.bugs
             )
-            self.ledger.end_run(code, reason)
+            if self.buying:
+                self.ledger.end_run(code, reason)
         except (StorageError, LedgerError) as error:
             # What the ledger cannot take it may still be able to tell.
             states = Counter(dict.fromkeys(State, 0))
@@ -274,7 +338,8 @@ class _Run:
             states=states,
             spent=MicroUSD(context.budget.spent - self.spent_before),
             spent_before=self.spent_before,
-            at_risk=context.budget.held,
+            at_risk=at_risk,
+            unknown=unknown,
             budget=context.budget.limit or ZERO,
             held_back=self.held_back,
             undelivered=self.undelivered,

@@ -64,7 +64,15 @@ class Look:
     since: float
 
 
-Work = Buy | Follow | Look
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """An unknown outcome that nobody can be asked about: for the user's policy."""
+
+    key: str
+    attempt: Attempt
+
+
+Work = Buy | Follow | Look | Settle
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,6 +132,8 @@ class Context:
 
     Attributes:
         key_print: A fingerprint of the key in use; what another key does not see may be there all the same.
+        buying: False settles and brings home what was bought before, and buys nothing.
+        on_unknown: What becomes of outcomes that asking does not settle.
         stop: Why nothing new is sent any more; None while the run goes on.
         stop_message: The same as a sentence with what to do.
         bugs: Requests that met an error which nobody expected.
@@ -141,6 +151,8 @@ class Context:
     policy: RetryPolicy
     effects: Effects
     key_print: str = ""
+    buying: bool = True
+    on_unknown: str = "hold"
     observer: Observer | None = None
     progress: Progress = field(default_factory=Progress)
     agenda: Agenda[Work] = field(default_factory=Agenda)

@@ -6,8 +6,10 @@ States of a request, the only ways from one to another, and the decision after e
       |  |<-- retry ------| |                   |-- refused --> failed          fetching --odd--> suspect
       |  |<-- provider failed, not billed ------|                               fetching --gone--> lost
       |                     |-- answer lost --> unknown --found--> accepted      accepted --missing--> unknown
-      |<-- proved absent, or the user says resend --|
-      failed, suspect, lost --redo--> pending         suspect --keep--> done         pending --refused--> failed
+      |<-- proved absent, or the user says resend --|  '-- the user writes it off --> lost
+      failed --redo--> pending                        suspect --keep--> done         pending --refused--> failed
+
+A lost or suspect picture that is wanted again is another revision, which is another request with a price of its own.
 
 `docs/states.md` has the same drawing; the SQL schema holds the same words; a test compares the three.
 """
@@ -63,6 +65,7 @@ class Event(enum.StrEnum):
     ABSENT = "absent"
     RESEND = "resend"
     REDO = "redo"
+    WRITE_OFF = "write off"
     KEEP = "keep"
 
 
@@ -83,9 +86,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.UNKNOWN, Event.FOUND): State.ACCEPTED,
     (State.UNKNOWN, Event.ABSENT): State.PENDING,
     (State.UNKNOWN, Event.RESEND): State.PENDING,
+    (State.UNKNOWN, Event.WRITE_OFF): State.LOST,
     (State.FAILED, Event.REDO): State.PENDING,
-    (State.SUSPECT, Event.REDO): State.PENDING,
-    (State.LOST, Event.REDO): State.PENDING,
     (State.SUSPECT, Event.KEEP): State.DONE,
 }
 

@@ -201,7 +201,10 @@ class Request:
     inline: bool = False
 
 
-CostBasis = Literal["reported", "computed", "none"]
+ON_UNKNOWN = ("hold", "resend", "write-off")
+"""What may become of outcomes that asking the provider does not settle."""
+
+CostBasis = Literal["reported", "computed", "assumed", "none"]
 """Where a cost comes from: the provider's record, the price list, or there was nothing to pay."""
 
 
@@ -322,6 +325,7 @@ class ProviderSettings:
         organization: Sent as ``X-Organization-Id``; None means the key's own.
         images_as: How local images are handed over: ``asset``, ``signed-url`` or ``data-uri``.
         size_as: How an explicit size is written on the wire: ``object`` or ``text``.
+        on_unknown: What becomes of outcomes that asking does not settle: ``hold``, ``resend`` or ``write-off``.
     """
 
     name: str = "rehearsal"
@@ -331,3 +335,4 @@ class ProviderSettings:
     organization: str | None = None
     images_as: str = "asset"
     size_as: str = "object"
+    on_unknown: str = "hold"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ from batchedit.model import EXTENSIONS, Raw
 from batchedit.pictures import BadPicture, decode
 
 PICTURE_LIMIT_BYTES = 256 * 1024 * 1024
+_GUESS_BYTES = 2 * 1024 * 1024
 _JOIN_BYTES = 1024 * 1024
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
@@ -53,6 +55,7 @@ class Outputs:
         self.root, self.state = root, state
         self._offload = offload
         self._swept: set[Path] = set()
+        self._largest = 0
 
     def open(self) -> None:
         """
@@ -67,6 +70,18 @@ class Outputs:
             for kind in ("raw", "answers"):
                 for stale in self.state.glob(f"{kind}/*.part"):
                     stale.unlink(missing_ok=True)
+
+    def has_room(self, pictures: int) -> bool:
+        """
+        True if the disks have room for so many pictures, each kept and delivered.
+
+        The largest one so far counts, twice over; before the first there is a guess.
+        """
+        needed = 2 * pictures * max(_GUESS_BYTES, 2 * self._largest)
+        try:
+            return all(shutil.disk_usage(folder).free >= needed for folder in (self.root, self.state))
+        except OSError:
+            return True  # whether it can be written shows soon enough
 
     # -- raws ------------------------------------------------------------------------------------------------
 
@@ -197,6 +212,7 @@ class Outputs:
             height=facts.height,
             size_bytes=temporary.stat().st_size,
         )
+        self._largest = max(self._largest, raw.size_bytes)
         target = self.raw_path(raw)
         with storage("keep", target):
             disk.make_folders(target.parent)

@@ -75,13 +75,12 @@ def judge(
     return Verdict.RETRY if state is State.FAILED else Verdict.NEW
 
 
-_FIELDS = ("model", "prompt", "images", "mask", "quality", "size", "format", "samples")
+_FIELDS = ("model", "prompt", "images", "mask", "quality", "size", "format", "samples", "revision")
 
 
 def what_changed(old: Mapping[str, object], new: Mapping[str, object]) -> str:
-    """Which parts of a request differ, in words, from its stored content."""
-    names = [name for name in _FIELDS if _content(old.get(name)) != _content(new.get(name))]
-    return ", ".join(names) or "revision"
+    """Which parts of a request differ, in words, from its stored content; empty if none does."""
+    return ", ".join(name for name in _FIELDS if _content(old.get(name)) != _content(new.get(name)))
 
 
 def _content(value: object) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -165,13 +166,38 @@ def survey(
     prices: PriceList | None = None,
 ) -> Plan:
     """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
+    plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
+    known = plan.workspace.ledger
+    with Ledger(known) if known.exists() else nullcontext() as reader:
+        if reader is not None:
+            _check_world(plan, reader)
+        for entry in walk(plan, reader, plan.findings):
+            _count(plan.figures, entry, reader)
+    return plan
+
+
+def outline(
+    manifest: Manifest,
+    *,
+    out: Path | str,
+    ledger: Path | str | None = None,
+    rehearse: bool = False,
+    accept_changed: bool = False,
+    prices: PriceList | None = None,
+) -> Plan:
+    """
+    A plan that knows who sells and where things lie, before any task is looked at.
+
+    Raises:
+        UsageError: if there is no such provider.
+    """
     settings = manifest.provider
     check_name(settings.name)
     replaced = rehearse and not is_rehearsal(settings)
     if replaced:
         # Everything that changes what is bought stays; only who sells it is another.
         settings = ProviderSettings(name="rehearsal", api=settings.api, model=settings.model, size_as=settings.size_as)
-    plan = Plan(
+    return Plan(
         manifest=manifest,
         workspace=Workspace.at(out, ledger=ledger, rehearse=replaced),
         settings=settings,
@@ -180,19 +206,14 @@ def survey(
         findings=Findings(),
         accept_changed=accept_changed,
     )
-    reader = Ledger(plan.workspace.ledger) if plan.workspace.ledger.exists() else None
-    try:
-        if reader is not None and reader.world() != plan.world:
-            raise LedgerError(
-                f"{plan.workspace.root} holds a {reader.world()} run; a {plan.world} one does not mix with it",
-                hint="name another folder with --out",
-            )
-        for entry in walk(plan, reader, plan.findings):
-            _count(plan.figures, entry, reader)
-    finally:
-        if reader is not None:
-            reader.close()
-    return plan
+
+
+def _check_world(plan: Plan, reader: Ledger) -> None:
+    if reader.world() != plan.world:
+        raise LedgerError(
+            f"{plan.workspace.root} holds a {reader.world()} run; a {plan.world} one does not mix with it",
+            hint="name another folder with --out",
+        )
 
 
 def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entry]:
@@ -208,7 +229,7 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
     names = _Names()
     outputs = Outputs(plan.workspace.root, plan.workspace.state)
     for task in plan.manifest.tasks(findings):
-        request = _request(plan, task, findings)
+        request = _request(plan, task, findings, reader)
         if request is None or not _paths_are_free(task, request, names, outputs, reader, findings):
             continue
         verdict = _verdict(plan, task, request, reader, outputs, seen)
@@ -241,7 +262,7 @@ class _Names:
     contested: dict[str, Problem] = field(default_factory=dict)
 
 
-def _request(plan: Plan, task: Task, findings: Findings) -> Request | None:
+def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None) -> Request | None:
     images = [
         _source(plan, task, "image" if n == 0 else "references", ref, findings) for n, ref in enumerate(task.images)
     ]
@@ -255,6 +276,7 @@ def _request(plan: Plan, task: Task, findings: Findings) -> Request | None:
         images=known,
         mask=mask,
         params=task.params,
+        revision=reader.revision_of(task.slot) if reader is not None else 1,
         inline=task.inline,
     )
 
@@ -357,7 +379,14 @@ def _bought_otherwise(task: Task, request: Request, reader: Ledger | None) -> st
     if reader is None or old is None or old == request.key:
         return None
     standing: Standing | None = reader.standing(old)
-    return old if standing is not None and standing.bought else None
+    if standing is None or not standing.bought:
+        return None
+    # A new revision is wanted on purpose: only what else has changed needs consent.
+    spec = reader.spec(old)
+    deliberate = spec["revision"] != request.revision and not what_changed(
+        {**spec, "revision": request.revision}, json.loads(to_spec(request))
+    )
+    return None if deliberate else old
 
 
 def _is_delivered(task: Task, request: Request, reader: Ledger, outputs: Outputs) -> bool:

@@ -18,13 +18,14 @@ from collections import deque
 import anyio
 import anyio.abc
 
-from batchedit.context import Buy, Context, Follow, Look, StopReason, Work
+from batchedit.context import Buy, Context, Follow, Look, Settle, StopReason, Work
 from batchedit.effects import unix
 from batchedit.errors import LedgerError, StorageError
 from batchedit.ledger.records import Attempt, RequestRow
 from batchedit.lifecycle import State
 from batchedit.money import format_usd
-from batchedit.purchase import buy, follow, look, stumble
+from batchedit.purchase import buy, follow, stumble
+from batchedit.reconciliation import look, settle
 from batchedit.sources import Sources
 
 _PAGE = 200
@@ -44,7 +45,12 @@ class Pool:
     """
 
     def __init__(
-        self, context: Context, sources: Sources, *, grace_seconds: float = 60.0, handle_signals: bool = False
+        self,
+        context: Context,
+        sources: Sources,
+        *,
+        grace_seconds: float = 60.0,
+        handle_signals: bool = False,
     ) -> None:
         self._context = context
         self._sources = sources
@@ -52,7 +58,7 @@ class Pool:
         self._handle_signals = handle_signals
         self._ready: deque[Buy] = deque()
         self._last_position = 0
-        self._exhausted = False
+        self._exhausted = not context.buying
         self._resumed: set[str] = set()
         self._workers: anyio.abc.TaskGroup | None = None
         self._interrupts = 0
@@ -108,10 +114,12 @@ class Pool:
             if attempt.scope != context.provider.scope:
                 # Another place would not know it, which must never be taken for "not bought".
                 context.note_once(f"some requests were sent to {attempt.scope}; run with that provider to settle them")
+                if row.state is State.UNKNOWN:
+                    context.agenda.add(now, Settle(row.key, attempt))
             elif row.state is State.UNKNOWN:
                 # Without a reference the list would not show it even if it was bought: it stays held.
-                if attempt.findable and context.provider.can_reconcile:
-                    context.agenda.add(now, Look(row.key, attempt, 0, now))
+                asked = attempt.findable and context.provider.can_reconcile
+                context.agenda.add(now, Look(row.key, attempt, 0, now) if asked else Settle(row.key, attempt))
             else:
                 context.agenda.add(now, Follow(row.key, attempt))
 
@@ -121,7 +129,11 @@ class Pool:
             if context.progress.in_flight >= context.limits.in_flight:
                 await context.change(None)
                 continue
-            work = await self._choose()
+            try:
+                work = await self._choose()
+            except StorageError as error:
+                context.halt(StopReason.STORAGE, str(error))
+                return
             if work is not None:
                 context.progress.in_flight += 1
                 workers.start_soon(self._handle, work)
@@ -151,6 +163,10 @@ class Pool:
             self._ready.append(due)
         if not self._ready and not self._exhausted:
             await self._load_page()
+        if self._ready and not context.outputs.has_room(context.progress.in_flight + 1):
+            # Money is not spent on pictures for which there may be no place.
+            context.halt(StopReason.STORAGE, f"the disk of {context.outputs.root} is almost full; nothing more is sent")
+            return None
         if self._ready and context.budget.reserve(self._ready[0].price):
             return self._ready.popleft()
         return None
@@ -183,6 +199,8 @@ class Pool:
                     await follow(context, self._sources, row, work)
                 case Look():
                     await look(context, row, work)
+                case Settle():
+                    await settle(context, row, work.attempt)
         except StorageError as error:
             # Nothing more may be bought when nothing can be written down. What is in flight goes on: whatever the
             # disk still takes is saved, and the ledger's states tell the next run where to go on.

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import anyio
 
-from batchedit.context import Buy, Context, Follow, Look, StopReason, Work
+from batchedit.context import Buy, Context, Follow, Look, Settle, StopReason, Work
 from batchedit.delivery import bring_home, lose
 from batchedit.effects import iso
 from batchedit.errors import Halted, NotSent, OutputGone, ProviderError, RunFailed, RunMissing, Stumbled
-from batchedit.hooks import AttemptHooks, ReadHooks
+from batchedit.hooks import AttemptHooks
 from batchedit.ledger.records import Attempt, Bill, Note, RequestRow
 from batchedit.lifecycle import (
     Event,
@@ -25,14 +25,13 @@ from batchedit.lifecycle import (
     Hold,
     RetryAfter,
     State,
-    backoff,
     counts_as_attempt,
     decide,
     next_look,
     outcome_name,
 )
 from batchedit.model import Reply
-from batchedit.money import ZERO, MicroUSD
+from batchedit.money import MicroUSD
 from batchedit.providers.answers import shorten
 from batchedit.providers.base import Flow, Order, Send
 from batchedit.sources import Sources
@@ -104,57 +103,6 @@ async def follow(context: Context, sources: Sources, row: RequestRow, work: Foll
     await _run(context, sources, row, attempt, hooks, flow, trips=work.trips)
 
 
-async def look(context: Context, row: RequestRow, work: Look) -> None:
-    """
-    Ask the provider once about a request whose answer was never seen.
-
-    Found: follow it. Not there, and asked for longer than its slowest answer and its list may take: surely not
-    bought, so it may be sent again, with the same bytes and the same idempotency key. Otherwise: ask again later.
-    """
-    now = anyio.current_time()
-    grace = context.limits.request_timeout_seconds + context.limits.list_lag_seconds
-    ignore = await context.journal.do(context.ledger.closed_run_ids, row.key)
-    try:
-        sighting = await drive(context.wire, context.provider.find(row.client_ref, ignore=ignore), ReadHooks(context))
-    except Halted as problem:
-        context.halt(StopReason.ACCOUNT, str(problem))
-        return
-    except ProviderError:
-        # Not seeing an answer is not an answer: this look does not count.
-        if now < work.since + 10 * grace:
-            context.agenda.add(now + next_look(work.looks + 1), work)
-        return
-    if sighting.run_id is not None:
-        doubt = MicroUSD(sighting.surplus_unpriced * row.quote.high)
-        news = await context.journal.do(
-            context.ledger.found,
-            work.attempt,
-            provider_run_id=sighting.run_id,
-            surplus_runs=sighting.surplus_runs,
-            surplus=sighting.surplus,
-            surplus_doubt=doubt,
-        )
-        context.progress.unknown -= 1
-        context.budget.settle(ZERO, news.cost, doubt=news.doubt)
-        context.breaker.success()
-        if sighting.surplus_runs:
-            context.note_once("the provider lists more than one run for one request: a possible double purchase")
-        context.agenda.add(now, Follow(row.key, replace(work.attempt, provider_run_id=sighting.run_id)))
-    elif now >= work.since + grace and work.attempt.provider_run_id is not None:
-        # It was accepted once: a provider that has forgotten it may have billed it all the same. Held, at risk.
-        context.note_once("the provider no longer knows a run that it had accepted; it stays unknown, and at risk")
-    elif now >= work.since + grace and work.attempt.key_print != context.key_print:
-        context.note_once(
-            "some requests were sent with another key, which may see runs that this one does not; they stay unknown,"
-            " and at risk, until they are looked for with that key"
-        )
-    elif now >= work.since + grace and work.looks > 0:
-        await _absent(context, row, work.attempt)
-    else:
-        wait = max(0.5, min(next_look(work.looks + 1), work.since + grace - now))
-        context.agenda.add(now + wait, replace(work, looks=work.looks + 1))
-
-
 async def stumble(context: Context, work: Work, error: Exception) -> None:
     """
     An error that nobody expected: leave this one request where nothing can be bought twice, and go on.
@@ -177,24 +125,6 @@ async def stumble(context: Context, work: Work, error: Exception) -> None:
         await context.journal.do(context.ledger.note, attempt, note)
     context.breaker.failure(Stumbled(note.message, code="BUG"))
     context.check_breaker()
-
-
-async def _absent(context: Context, row: RequestRow, attempt: Attempt) -> None:
-    """Surely not bought: back to pending, or given up if that has happened too often."""
-    note = Note(message="the provider does not know it", code="ABSENT")
-    await context.journal.do(context.ledger.absent, attempt, note)
-    context.progress.unknown -= 1
-    context.budget.release(attempt.reserved)
-    counted = row.counted + 1
-    if counted >= context.policy.attempts:
-        note = Note(message=f"it never reached the provider ({counted} attempts)", code="ABSENT")
-        await context.journal.do(context.ledger.refuse, row.key, note, retryable=True)
-        context.progress.failed += 1
-        context.breaker.request_failed()
-        context.check_breaker()
-    else:
-        draw = context.effects.draw("absent", row.key, attempt.number)
-        await _queue(context, row, anyio.current_time() + backoff(counted, context.policy, draw))
 
 
 async def _prepare(context: Context, sources: Sources, row: RequestRow) -> tuple[Send, int]:
@@ -322,12 +252,12 @@ async def _retry(
         bill=bill,
     )
     context.budget.settle(attempt.reserved, bill.cost)
-    await _queue(context, row, anyio.current_time() + seconds)
+    await queue_again(context, row, anyio.current_time() + seconds)
 
 
-async def _queue(context: Context, row: RequestRow, at: float) -> None:
+async def queue_again(context: Context, row: RequestRow, at: float) -> None:
     """To be bought at clock time `at`, if this run's manifest wants it: nobody agreed to anything else."""
-    if await context.journal.do(context.ledger.is_wanted, row.key):
+    if context.buying and await context.journal.do(context.ledger.is_wanted, row.key):
         context.agenda.add(at, Buy(row.key, row.quote.high))
 
 
@@ -353,6 +283,8 @@ async def _lose(context: Context, row: RequestRow, attempt: Attempt, event: Even
     if attempt.findable and context.provider.can_reconcile:
         now = anyio.current_time()
         context.agenda.add(now + next_look(0), Look(row.key, attempt, 0, now))
+    else:
+        context.agenda.add(anyio.current_time(), Settle(row.key, attempt))
 
 
 async def _stuck(context: Context, row: RequestRow, attempt: Attempt, problem: ProviderError) -> None:

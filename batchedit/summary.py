@@ -30,6 +30,8 @@ class Money:
         attempts: All of them, refused and throttled ones included.
         pictures: Kept.
         unpriced: The part of `at_risk` that is there because the provider named no price.
+        doubled: The part of `spent` and `at_risk` that may have been bought twice: surplus runs, and attempts that were
+            sent again on the user's word.
         wasted: The part of `spent` that brought no usable picture: suspect, lost, billed failures, surplus runs.
     """
 
@@ -37,6 +39,7 @@ class Money:
     at_risk: MicroUSD = ZERO
     unpriced: MicroUSD = ZERO
     wasted: MicroUSD = ZERO
+    doubled: MicroUSD = ZERO
     attempts: int = 0
     pictures: int = 0
     requests: int = 0
@@ -48,8 +51,10 @@ class Money:
         useful = row.cost if row.outcome == "done" else 0
         self.spent = MicroUSD(self.spent + cost)
         self.wasted = MicroUSD(self.wasted + cost - useful)
-        self.at_risk = MicroUSD(self.at_risk + row.at_risk + row.doubt)
-        self.unpriced = MicroUSD(self.unpriced + row.doubt)
+        self.at_risk = MicroUSD(self.at_risk + row.at_risk + row.doubt + row.surplus_doubt)
+        resent = row.doubt if row.outcome == "resent" else ZERO
+        self.unpriced = MicroUSD(self.unpriced + row.doubt - resent)
+        self.doubled = MicroUSD(self.doubled + row.surplus + row.surplus_doubt + resent)
         self.attempts += 1
         self.pictures += row.pictures
         self._keys.add(row.key)

@@ -10,6 +10,7 @@ import click
 from batchedit.cli.options import DEBUG, JSON, manifest_options, plan_from, survey_from
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, ManifestError, UsageError
+from batchedit.model import ON_UNKNOWN
 from batchedit.money import parse_usd
 
 
@@ -86,11 +87,14 @@ def plan(as_json: bool, use_exit_code: bool, **flags: Any) -> int:
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most edits in flight.")
 @click.option("--grace", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
               help="After Ctrl-C, how long what is in flight may go on.")  # fmt: skip
+@click.option("--on-unknown", type=click.Choice(ON_UNKNOWN),
+              help="What becomes of outcomes that the provider cannot tell: stay held (the default), be sent again once"
+              " (may be bought twice), or count as spent and lost.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
 @click.option("--no-input", is_flag=True, help="Never ask.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | None, grace: float, yes: bool,
-        no_input: bool, quiet: bool, **flags: Any) -> int:  # fmt: skip
+def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | None, grace: float,
+        on_unknown: str | None, yes: bool, no_input: bool, quiet: bool, **flags: Any) -> int:  # fmt: skip
     """
     Do what MANIFEST asks for, or go on with it.
 
@@ -121,6 +125,7 @@ def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | 
                 budget=limit,
                 in_flight=concurrency,
                 requests_per_minute=rate,
+                on_unknown=on_unknown,
                 grace_seconds=grace,
                 handle_signals=True,
             ),

@@ -10,6 +10,7 @@ import click
 from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES
 
 if TYPE_CHECKING:
+    from batchedit.manifest import Manifest
     from batchedit.planner import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,8 +56,29 @@ def survey_from(flags: dict[str, Any]) -> Plan:
     Raises:
         BatchEditError: as `load_manifest` and `survey`.
     """
-    from batchedit.manifest import Overrides, load_manifest
     from batchedit.planner import survey
+
+    return survey(_manifest(flags), **_place(flags), accept_changed=flags["changed"])
+
+
+def outline_from(flags: dict[str, Any]) -> Plan:
+    """
+    The plan for a command's flags before any task is looked at.
+
+    Raises:
+        BatchEditError: as `load_manifest` and `outline`.
+    """
+    from batchedit.planner import outline
+
+    return outline(_manifest(flags), **_place(flags))
+
+
+def _place(flags: dict[str, Any]) -> dict[str, Any]:
+    return {"out": flags["out"], "ledger": flags["ledger"], "rehearse": flags["rehearse"]}
+
+
+def _manifest(flags: dict[str, Any]) -> Manifest:
+    from batchedit.manifest import Overrides, load_manifest
 
     overrides = Overrides(
         prompt=flags["prompt"],
@@ -68,14 +90,7 @@ def survey_from(flags: dict[str, Any]) -> Plan:
         mask=flags["mask"],
         provider=flags["provider"],
     )
-    manifest = load_manifest(flags["manifest"], overrides=overrides)
-    return survey(
-        manifest,
-        out=flags["out"],
-        ledger=flags["ledger"],
-        rehearse=flags["rehearse"],
-        accept_changed=flags["changed"],
-    )
+    return load_manifest(flags["manifest"], overrides=overrides)
 
 
 def plan_from(flags: dict[str, Any]) -> Plan:

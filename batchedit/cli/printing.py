@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from batchedit.cli.voice import say
@@ -13,12 +14,14 @@ from batchedit.errors import ExitCode, Problem
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.plan import Verdict
-from batchedit.report.text import state_counts
+from batchedit.report.text import advice, state_counts
 
 if TYPE_CHECKING:
     from batchedit.batch import RunSummary
     from batchedit.context import Progress
+    from batchedit.ledger.health import LedgerInfo
     from batchedit.planner import Plan
+    from batchedit.verifying import Verification
 
 _PLAIN_EVERY_SECONDS = 30.0
 _VERDICTS = {
@@ -132,10 +135,12 @@ def end_text(plan: Plan, summary: RunSummary) -> str:
         lines.append(summary.reason)
     lines += summary.notes
     if summary.states[State.UNKNOWN]:
+        slots = ", ".join(summary.unknown)
         lines.append(
-            f"{_count(summary.states[State.UNKNOWN], 'request')} with an unknown outcome: money may be out; they are"
-            " held, and never sent again blindly. The next run asks the provider again."
+            f"{_count(summary.states[State.UNKNOWN], 'request')} with an unknown outcome ({slots}): money may be out;"
+            " they are held, and never sent again blindly"
         )
+    lines += advice(summary.states)
     if summary.held_back:
         lines.append(f"{_count(summary.held_back, 'task')} changed since bought: add --changed to buy them again")
     lines.append(f"pictures: {plan.workspace.root}")
@@ -157,6 +162,7 @@ def end_json(plan: Plan, summary: RunSummary) -> str:
             "budget": decimal_text(summary.budget),
             "currency": "USD",
             "rehearsal": plan.rehearsal,
+            "unknown": list(summary.unknown),
             "held_back": summary.held_back,
             "undelivered": summary.undelivered,
             "reason": summary.reason,
@@ -167,6 +173,42 @@ def end_json(plan: Plan, summary: RunSummary) -> str:
         indent=2,
         ensure_ascii=False,
     )
+
+
+def verification_text(done: Verification) -> str:
+    """What was verified, for people."""
+    lines = [f"{flaw.what}: {flaw.where}\n  {flaw.advice}" for flaw in done.flaws]
+    read = f", {done.bytes_read} bytes read" if done.bytes_read else ""
+    found = _count(len(done.flaws), "flaw") if done.flaws else "nothing is missing"
+    lines.append(f"{_count(done.outputs, 'delivered file')}, {_count(done.raws, 'kept picture')}{read}: {found}")
+    if done.unlisted:
+        lines.append(f"{_count(done.unlisted, 'kept picture')} of a run that was cut off; harmless")
+    return "\n".join(lines)
+
+
+def verification_json(done: Verification) -> str:
+    """What was verified, for programs."""
+    return json.dumps({"version": 1, **asdict(done)}, indent=2, ensure_ascii=False)
+
+
+def ledger_text(found: LedgerInfo) -> str:
+    """A ledger for people."""
+    rows = ", ".join(f"{count} {table}" for table, count in found.rows.items())
+    return "\n".join(
+        (
+            f"{found.path}",
+            f"  ledger   {found.ledger_id}, {found.world} money, schema {found.schema}",
+            f"  file     {found.size_bytes} bytes on {found.file_system or 'a disk of unknown type'},"
+            f" journal {found.journal_mode}, SQLite {found.sqlite}",
+            f"  writer   {found.owner or 'nobody'}",
+            f"  rows     {rows}",
+        )
+    )
+
+
+def ledger_json(found: LedgerInfo) -> str:
+    """A ledger for programs."""
+    return json.dumps({"version": 1, **asdict(found), "path": str(found.path)}, indent=2, ensure_ascii=False)
 
 
 class ProgressLine:

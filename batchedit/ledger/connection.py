@@ -2,7 +2,7 @@
 Opening the ledger's file: settings that decide durability, read back, and refusals before any money moves.
 
 WAL with `synchronous=FULL`: each commit is on the disk before it is acknowledged. One connection writes and
-checkpoints; readers open the file read-only.
+checkpoints; readers open the file read-only. On a network file system, where WAL cannot work, DELETE with EXTRA.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING
 
 from batchedit.disk import sync_folder
 from batchedit.errors import LedgerError, StorageError
+from batchedit.ledger.filesystem import network_type
 from batchedit.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+DAMAGED_HINT = "nothing was sent; keep the file and what lies beside it, and restore a backup if there is one"
+
+_LOCAL: tuple[tuple[str, str, object], ...] = (("journal_mode", "WAL", "wal"), ("synchronous", "FULL", 2))
+# Measured on power-cut images: with DELETE only EXTRA keeps the last commit (the journal's removal must be durable).
+_NETWORK: tuple[tuple[str, str, object], ...] = (("journal_mode", "DELETE", "delete"), ("synchronous", "EXTRA", 3))
 _SETTINGS: tuple[tuple[str, str, object], ...] = (
-    ("journal_mode", "WAL", "wal"),
-    ("synchronous", "FULL", 2),
     ("foreign_keys", "ON", 1),
     ("busy_timeout", "30000", 30000),
     ("trusted_schema", "OFF", 0),
@@ -45,6 +49,8 @@ def open_for_writing(path: Path) -> Database:
     try:
         _refuse_foreign(connection, path)
         _apply_settings(connection, path)
+        if not is_new:
+            _refuse_damaged(connection, path)
         connection.execute("BEGIN IMMEDIATE")
         database = Database(connection, execute_plugins=False)
         apply_migrations(database)
@@ -101,8 +107,14 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise LedgerError(f"the ledger {path} is damaged: {found}", hint=DAMAGED_HINT)
+
+
 def _apply_settings(connection: sqlite3.Connection, path: Path) -> None:
-    for name, value, expected in _SETTINGS:
+    for name, value, expected in (*(_NETWORK if network_type(path) else _LOCAL), *_SETTINGS):
         connection.execute(f"PRAGMA {name}={value}")
         actual = connection.execute(f"PRAGMA {name}").fetchone()[0]
         if actual != expected:
@@ -115,7 +127,7 @@ def _apply_settings(connection: sqlite3.Connection, path: Path) -> None:
 def _ledger_error(error: sqlite3.Error, path: Path) -> LedgerError | StorageError:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return LedgerError(f"the ledger {path} is damaged: {error}", hint="keep the file; nothing was sent")
+        return LedgerError(f"the ledger {path} is damaged: {error}", hint=DAMAGED_HINT)
     if name.startswith("SQLITE_BUSY"):
         return LedgerError(f"the ledger {path} is held by another program: {error}")
     return StorageError(f"the ledger {path} cannot be used: {error}")

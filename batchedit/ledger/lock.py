@@ -57,6 +57,21 @@ class LedgerLock:
         os.close(self._file)
 
 
+def lock_owner(path: Path) -> str:
+    """Who holds a lock, in words; empty if nobody does."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return _owner(file)
+    finally:
+        os.close(file)
+    return ""
+
+
 def lock_path(ledger: Path) -> Path:
     """Where the lock of the ledger at this path lives."""
     return ledger.with_name(ledger.name + ".lock")

@@ -13,10 +13,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from batchedit.ledger.connection import open_for_reading
-from batchedit.ledger.records import CostRow, OutputRow, RunRow, Standing, TaskState
+from batchedit.errors import LedgerError
+from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
+from batchedit.ledger.records import CostRow, OutputRow, RunRow, Standing, TaskState, read_raw
 from batchedit.lifecycle import State
+from batchedit.model import Raw
 from batchedit.money import MicroUSD
+
+
+def ledger_at(where: Path | str) -> Path:
+    """The ledger's file, from itself or from the output folder that holds it."""
+    path = Path(where)
+    return path / ".batchedit" / "ledger.db" if path.is_dir() else path
 
 
 class Ledger:
@@ -38,8 +46,15 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """
+        Close it.
+
+        Raises:
+            LedgerError: in place of what SQLite says about a damaged file.
+        """
         self.close()
+        if isinstance(error, sqlite3.Error):
+            raise LedgerError(f"the ledger {self.path} cannot be read: {error}", hint=DAMAGED_HINT) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -55,6 +70,11 @@ class Ledger:
         """The request that the task had when it was last recorded, None for a new task."""
         row = self._connection.execute("SELECT request_key FROM tasks WHERE slot = ?", (slot,)).fetchone()
         return None if row is None else str(row["request_key"])
+
+    def revision_of(self, slot: str) -> int:
+        """The revision that is wanted of a task; 1 for a new task."""
+        row = self._connection.execute("SELECT revision FROM tasks WHERE slot = ?", (slot,)).fetchone()
+        return 1 if row is None else int(row["revision"])
 
     def standing(self, key: str) -> Standing | None:
         """Where a request stands, None if the ledger does not know it."""
@@ -80,6 +100,39 @@ class Ledger:
             "SELECT slot, request_key FROM outputs WHERE path_key = ?", (path_key,)
         ).fetchone()
         return None if row is None else (row["slot"], row["request_key"])
+
+    # -- for verification --------------------------------------------------------------------------------------
+
+    def raws(self) -> Iterator[tuple[str, str, Raw]]:
+        """(request key, slot of the task that paid, picture) for everything that is kept."""
+        rows = self._connection.execute(
+            "SELECT raws.*, buyer_slot FROM raws JOIN requests ON key = request_key ORDER BY requests.rowid, number"
+        )
+        for row in rows:
+            yield row["request_key"], row["buyer_slot"], read_raw(row)
+
+    def outputs(self) -> Iterator[tuple[str, OutputRow]]:
+        """(slot, file) for everything that is delivered."""
+        for row in self._connection.execute("SELECT * FROM outputs ORDER BY rowid"):
+            yield row["slot"], OutputRow.read(row)
+
+    def undelivered(self) -> Iterator[str]:
+        """Slots of tasks that are done and have no file."""
+        rows = self._connection.execute(
+            "SELECT slot FROM tasks JOIN requests ON key = request_key WHERE state = 'done'"
+            " AND NOT EXISTS (SELECT 1 FROM outputs WHERE outputs.slot = tasks.slot) ORDER BY tasks.rowid"
+        )
+        for row in rows:
+            yield row["slot"]
+
+    def stored_answers(self) -> Iterator[tuple[str, str]]:
+        """(slot, name of the stored answer) for what is paid and not yet brought home."""
+        rows = self._connection.execute(
+            "SELECT buyer_slot, answer_file FROM attempts JOIN requests ON key = request_key"
+            " WHERE outcome IS NULL AND answer_file IS NOT NULL ORDER BY id"
+        )
+        for row in rows:
+            yield row["buyer_slot"], row["answer_file"]
 
     # -- for reports -----------------------------------------------------------------------------------------
 
@@ -107,9 +160,10 @@ class Ledger:
                 outcome=row["outcome"],
                 cost=MicroUSD(row["cost_microusd"]),
                 basis=row["cost_basis"],
-                doubt=MicroUSD(row["doubt_microusd"] + row["surplus_doubt_microusd"]),
+                doubt=MicroUSD(row["doubt_microusd"]),
                 at_risk=MicroUSD(row["reserved_microusd"] if row["outcome"] is None else 0),
                 surplus=MicroUSD(row["surplus_microusd"]),
+                surplus_doubt=MicroUSD(row["surplus_doubt_microusd"]),
                 pictures=row["pictures"],
                 day=row["started_at"][:10],
             )

@@ -119,6 +119,14 @@ class LedgerReads(LedgerCore):
         row = self._one_or_none("SELECT asset_id FROM uploads WHERE scope = ? AND sha256 = ?", scope, sha256)
         return None if row is None else str(row["asset_id"])
 
+    def at_risk(self) -> MicroUSD:
+        """What may still be billed for anything in this ledger, whichever run it was."""
+        row = self._one(
+            "SELECT coalesce(sum(doubt_microusd + surplus_doubt_microusd"
+            " + CASE WHEN outcome IS NULL THEN reserved_microusd ELSE 0 END), 0) AS amount FROM attempts"
+        )
+        return MicroUSD(row["amount"])
+
     def money(self) -> tuple[MicroUSD, MicroUSD]:
         """
         What counts against the current run's budget: (spent, held).

@@ -109,7 +109,8 @@ class Bill:
 
     Attributes:
         cost: Micro-dollars.
-        basis: ``reported`` by the provider, ``computed`` from the price list, or ``none`` when nothing was sold.
+        basis: ``reported`` by the provider, ``computed`` from the price list, ``assumed`` at the worst price when it
+            was written off, or ``none`` when nothing is known to have been sold.
         doubt: How much more it may turn out to be; only where the provider reported nothing.
     """
 
@@ -256,7 +257,8 @@ class CostRow:
         state: Of the attempt's request now.
         outcome: How the attempt ended, None while it is open.
         at_risk: Reserved and not settled: it may still be billed.
-        doubt: How much more than `cost` it may have been, where the provider named no price.
+        doubt: How much more than `cost` it may have been: the provider named no price, or it was sent again.
+        surplus: What further runs of it cost that nobody wanted; `surplus_doubt` is how much more they may have cost.
         pictures: Kept from this attempt.
         day: ISO date (UTC) on which the attempt began.
     """
@@ -277,6 +279,7 @@ class CostRow:
     doubt: MicroUSD
     at_risk: MicroUSD
     surplus: MicroUSD
+    surplus_doubt: MicroUSD
     pictures: int
     day: str
 

@@ -81,6 +81,7 @@ CREATE TABLE tasks (
   labels TEXT NOT NULL,                    -- JSON object
   place TEXT NOT NULL,
   paths TEXT NOT NULL,                     -- JSON list: where its pictures shall go
+  revision INTEGER NOT NULL DEFAULT 1 CHECK (revision >= 1),  -- the one that is wanted
   wanted_by INTEGER NOT NULL REFERENCES runs (id),
   created_at TEXT NOT NULL
 ) STRICT;
@@ -103,7 +104,7 @@ CREATE TABLE attempts (
   ended_at TEXT,
   outcome TEXT CHECK (outcome IN
     ('done', 'suspect', 'lost', 'not sent', 'throttled', 'unavailable', 'refused', 'form refused',
-     'account refused', 'provider failed', 'absent', 'unseen')),
+     'account refused', 'provider failed', 'absent', 'resent', 'written off', 'unseen')),
   provider_run_id TEXT,
   answer TEXT,                             -- the last answer, redacted, where it can be asked for again
   answer_file TEXT,                        -- digest of the stored answer, where it cannot
@@ -111,7 +112,7 @@ CREATE TABLE attempts (
   code TEXT NOT NULL DEFAULT '',
   message TEXT NOT NULL DEFAULT '',
   cost_microusd INTEGER NOT NULL DEFAULT 0 CHECK (cost_microusd >= 0),
-  cost_basis TEXT NOT NULL DEFAULT 'none' CHECK (cost_basis IN ('reported', 'computed', 'none')),
+  cost_basis TEXT NOT NULL DEFAULT 'none' CHECK (cost_basis IN ('reported', 'computed', 'assumed', 'none')),
   doubt_microusd INTEGER NOT NULL DEFAULT 0 CHECK (doubt_microusd >= 0),
   surplus_runs INTEGER NOT NULL DEFAULT 0 CHECK (surplus_runs >= 0),
   surplus_microusd INTEGER NOT NULL DEFAULT 0 CHECK (surplus_microusd >= 0),

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from batchedit.errors import LedgerError
 from batchedit.keys import client_ref, idempotency_key, to_spec
-from batchedit.ledger.reads import LedgerReads
+from batchedit.ledger.choices import LedgerChoices
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, RunStart, Surplus, TaskRow
 from batchedit.lifecycle import Event, State
 from batchedit.model import Quote, Raw, Request
@@ -27,7 +27,7 @@ INTERRUPTED = (None, 130, 143)
 """Exit codes of runs that were cut off: killed, or stopped by a signal. The next run continues them."""
 
 
-class LedgerWriter(LedgerReads):
+class LedgerWriter(LedgerChoices):
     """The one writer of a ledger. Synchronous: nothing in it can be cancelled half-way."""
 
     # -- runs ------------------------------------------------------------------------------------------------
@@ -50,6 +50,19 @@ class LedgerWriter(LedgerReads):
             self._connection.execute("UPDATE runs SET chain = ? WHERE id = ?", (chain, run_id))
         self._run_id = run_id
         return run_id
+
+    def rejoin_run(self) -> int:
+        """
+        Go on with the last run, without noting a new one, and return its id.
+
+        Raises:
+            LedgerError: if there is none.
+        """
+        row = self._one_or_none("SELECT max(id) AS id FROM runs")
+        if row is None or row["id"] is None:
+            raise LedgerError(f"the ledger {self.path} holds no run yet")
+        self._run_id = int(row["id"])
+        return self._run_id
 
     def end_run(self, exit_code: int, reason: str) -> None:
         """Note how the current run ended."""

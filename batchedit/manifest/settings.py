@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.reading import Reading
 from batchedit.manifest.yaml_tree import Node
-from batchedit.model import Limits, ProviderSettings
+from batchedit.model import ON_UNKNOWN, Limits, ProviderSettings
 from batchedit.money import MicroUSD, parse_usd
 
 LIMITS: dict[str, tuple[str, type[int] | type[float]]] = {
@@ -33,8 +33,9 @@ _CHOICES = {
     "api": ("runs", "run"),
     "images_as": ("asset", "signed-url", "data-uri"),
     "size_as": ("object", "text"),
+    "on_unknown": ON_UNKNOWN,
 }
-_PROVIDER_KEYS = ("name", "api", "model", "base_url", "organization", "images_as", "size_as")
+_PROVIDER_KEYS = ("name", "api", "model", "base_url", "organization", "images_as", "size_as", "on_unknown")
 # The model becomes a part of the URL's path, the organization a header.
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*")
 _TOKEN = re.compile(r"[!-~]{1,200}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from batchedit.ledger.reader import Ledger
+from batchedit.ledger.reader import Ledger, ledger_at
 from batchedit.report.as_json import figures_json
 from batchedit.report.text import report_text
 from batchedit.summary import summarize
@@ -27,10 +27,7 @@ def render_report(
     Raises:
         LedgerError: if there is no ledger, or it cannot be used.
     """
-    path = Path(ledger)
-    if path.is_dir():
-        path = path / ".batchedit" / "ledger.db"
-    with Ledger(path) as reader:
+    with Ledger(ledger_at(ledger)) as reader:
         figures = summarize(reader.costs(), reader.tasks(), by=by)
         runs, world = reader.runs(), reader.world()
     if form == "json":

@@ -51,6 +51,7 @@ def _money(money: Money) -> dict[str, Any]:
         "at_risk": decimal_text(money.at_risk),
         "unpriced": decimal_text(money.unpriced),
         "wasted": decimal_text(money.wasted),
+        "possibly_double": decimal_text(money.doubled),
     }
 
 

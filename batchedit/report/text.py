@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from batchedit.ledger.records import RunRow
 from batchedit.lifecycle import State
@@ -35,6 +35,9 @@ def report_text(figures: Figures, runs: Sequence[RunRow], world: str) -> str:
         for group in figures.failures[:12]:
             slots = ", ".join(group.slots) + (", ..." if group.count > len(group.slots) else "")
             lines += [f"  {group.count:>6}  {group.state}: {_fit(group.reason, 80)}", f"          {_fit(slots, 88)}"]
+    steps = advice(figures.tasks)
+    if steps:
+        lines += ["", "what can be done", *(f"  {step}" for step in steps)]
     if runs:
         last = runs[-1]
         ended = f"ended {last.ended_at}" if last.ended_at else "has not ended, or was killed"
@@ -54,10 +57,29 @@ def state_counts(counts: Iterable[tuple[State, int]]) -> str:
     return "  ".join(f"{state} {known[state]}" for state in _ORDER if known.get(state))
 
 
+_ADVICE = (
+    (
+        State.UNKNOWN,
+        "unknown: `batchedit reconcile MANIFEST` asks the provider again and never buys; if it cannot tell,",
+    ),
+    (State.UNKNOWN, "         `run --on-unknown resend` or `reconcile --on-unknown write-off` decides"),
+    (State.SUSPECT, "suspect: `batchedit keep OUT` takes them; `batchedit retry OUT --state suspect` buys new ones"),
+    (State.LOST, "lost:    `batchedit retry OUT --state lost` lets the next run buy them again"),
+    (State.FAILED, "failed:  mend the row or the picture, or `batchedit retry OUT`, and run again"),
+)
+
+
+def advice(states: Mapping[State, int]) -> list[str]:
+    """What a person can do about requests that did not end well, a line each."""
+    return [text for state, text in _ADVICE if states.get(state)]
+
+
 def _totals(figures: Figures) -> list[str]:
     total = figures.total
-    computed = figures.basis["computed"]
-    basis = f"  ({format_usd(computed)} of it computed from the price list)" if computed else ""
+    computed, assumed = figures.basis["computed"], figures.basis["assumed"]
+    parts = [f"{format_usd(computed)} of it computed from the price list"] if computed else []
+    parts += [f"{format_usd(assumed)} of it written off at the worst price"] if assumed else []
+    basis = f"  ({', '.join(parts)})" if parts else ""
     lines = [
         f"tasks      {figures.tasks.total()}: {state_counts(figures.tasks.items()) or 'none'}",
         f"pictures   {total.pictures} kept, from {total.attempts} attempts at {total.requests} requests",
@@ -66,6 +88,8 @@ def _totals(figures: Figures) -> list[str]:
     ]
     if total.wasted:
         lines.append(f"wasted     {format_usd(total.wasted)}  (paid without a usable picture; part of spent)")
+    if total.doubled:
+        lines.append(f"twice?     {format_usd(total.doubled)}  (possible double purchases; part of the two above)")
     if figures.avoided:
         lines.append(f"avoided    {format_usd(figures.avoided)}  (equal tasks bought once; an estimate)")
     return lines
