@@ -27,7 +27,7 @@ from batchedit.errors import ExitCode, LedgerError, StorageError
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.lock import LedgerLock
-from batchedit.ledger.reader import Ledger
+from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.ledger.records import Attempt, RequestRow, RunStart, TaskRow
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
@@ -161,8 +161,9 @@ async def reconcile(
 
     Raises:
         LedgerError, StorageError, UsageError: as `run_plan`; also LedgerError if there is no ledger.
+        NothingSelected: if no run was ever begun in it.
     """
-    if not plan.workspace.ledger.exists():
+    if not has_begun(plan.workspace.ledger):
         raise LedgerError(f"there is no ledger at {plan.workspace.ledger}")
     effects = effects or Effects()
     with ExitStack() as stack:

@@ -56,12 +56,12 @@ class Follow:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Ask the provider about an unknown outcome; `since` is the clock time at which asking began."""
+    """Ask the provider about an unknown outcome. Before the clock time `until` not being listed proves nothing."""
 
     key: str
     attempt: Attempt
     looks: int
-    since: float
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,7 @@ class Context:
         key_print: A fingerprint of the key in use; what another key does not see may be there all the same.
         buying: False settles and brings home what was bought before, and buys nothing.
         on_unknown: What becomes of outcomes that asking does not settle.
+        sent: By attempt in flight, the clock time at which it was sent.
         stop: Why nothing new is sent any more; None while the run goes on.
         stop_message: The same as a sentence with what to do.
         bugs: Requests that met an error which nobody expected.
@@ -156,6 +157,7 @@ class Context:
     observer: Observer | None = None
     progress: Progress = field(default_factory=Progress)
     agenda: Agenda[Work] = field(default_factory=Agenda)
+    sent: dict[int, float] = field(default_factory=dict)
     stop: StopReason | None = None
     stop_message: str = ""
     bugs: int = 0
@@ -190,6 +192,20 @@ class Context:
             await anyio.sleep_until(at)
             if self.pacer.paused_until <= anyio.current_time():
                 return
+
+    def proof_time(self, sent: float) -> float:
+        """
+        The clock time from which on a request that is not listed was surely never accepted.
+
+        The provider may still act on it for as long as a client may wait, after the client has given up; then its
+        list may lag.
+
+        Args:
+            sent: When it was sent, or a later time if that is not known.
+        """
+        limits, now = self.limits, anyio.current_time()
+        patience = limits.request_timeout_seconds
+        return max(now + patience, sent + 2 * patience) + limits.list_lag_seconds
 
     def note_once(self, note: str) -> None:
         """Say something once per run."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from batchedit.errors import LedgerError, NothingSelected, Place, Problem
 from batchedit.keys import make_request, to_spec, url_identity
-from batchedit.ledger.reader import Ledger
+from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.ledger.records import Standing, TaskRow
 from batchedit.manifest import Findings, Manifest
 from batchedit.model import ImageRef, LocalImage, ProviderSettings, Quote, Request, SourceImage, Task, UrlImage
@@ -168,7 +168,7 @@ def survey(
     """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
     plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
     known = plan.workspace.ledger
-    with Ledger(known) if known.exists() else nullcontext() as reader:
+    with Ledger(known) if has_begun(known) else nullcontext() as reader:
         if reader is not None:
             _check_world(plan, reader)
         for entry in walk(plan, reader, plan.findings):

@@ -119,7 +119,9 @@ class Pool:
             elif row.state is State.UNKNOWN:
                 # Without a reference the list would not show it even if it was bought: it stays held.
                 asked = attempt.findable and context.provider.can_reconcile
-                context.agenda.add(now, Look(row.key, attempt, 0, now) if asked else Settle(row.key, attempt))
+                context.agenda.add(
+                    now, Look(row.key, attempt, 0, context.proof_time(now)) if asked else Settle(row.key, attempt)
+                )
             else:
                 context.agenda.add(now, Follow(row.key, attempt))
 

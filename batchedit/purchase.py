@@ -79,7 +79,11 @@ async def buy(context: Context, sources: Sources, row: RequestRow) -> None:
         context.budget.release(reserved)
         return
     hooks = AttemptHooks(context, attempt, is_accepted=False)
-    await _run(context, sources, row, attempt, hooks, context.provider.buy(send), trips=0)
+    context.sent[attempt.id] = anyio.current_time()
+    try:
+        await _run(context, sources, row, attempt, hooks, context.provider.buy(send), trips=0)
+    finally:
+        del context.sent[attempt.id]
 
 
 async def follow(context: Context, sources: Sources, row: RequestRow, work: Follow) -> None:
@@ -134,10 +138,11 @@ async def _prepare(context: Context, sources: Sources, row: RequestRow) -> tuple
     generation = row.generation
     order = Order(request=row.request, client_ref=row.client_ref, generation=generation, images=images, mask=mask)
     send = context.provider.order(order)
-    sent = await context.journal.do(context.ledger.sent_body, row.key, generation)
-    if sent is not None and sent != hashlib.sha256(send.body or b"").hexdigest():
-        # Other bytes under the same idempotency key would be refused as a conflict. A new key is safe here: a
-        # pending request is surely not bought.
+    refused = await context.journal.do(context.ledger.refused_body, row.key, generation)
+    if refused is not None and refused != hashlib.sha256(send.body or b"").hexdigest():
+        # Other bytes (a freshly signed URL) under the same idempotency key would be a conflict, and what was refused
+        # needs no protection. Where nobody saw the outcome the key stays: if it was bought after all, a conflict is
+        # just what should come, and the provider is asked again.
         generation += 1
         send = context.provider.order(replace(order, generation=generation))
     return send, generation
@@ -282,7 +287,8 @@ async def _lose(context: Context, row: RequestRow, attempt: Attempt, event: Even
     context.progress.unknown += 1
     if attempt.findable and context.provider.can_reconcile:
         now = anyio.current_time()
-        context.agenda.add(now + next_look(0), Look(row.key, attempt, 0, now))
+        until = context.proof_time(context.sent.get(attempt.id, now))
+        context.agenda.add(now + next_look(0), Look(row.key, attempt, 0, until))
     else:
         context.agenda.add(anyio.current_time(), Settle(row.key, attempt))
 

@@ -23,6 +23,9 @@ from batchedit.money import ZERO, MicroUSD
 from batchedit.purchase import queue_again
 from batchedit.wire import drive
 
+_UNSEEN_PATIENCE_SECONDS = 900.0
+"""How much longer to ask when the provider's list itself cannot be had."""
+
 
 async def look(context: Context, row: RequestRow, work: Look) -> None:
     """
@@ -32,7 +35,6 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
     bought, so it may be sent again, with the same bytes and the same idempotency key. Otherwise: ask again later.
     """
     now = anyio.current_time()
-    grace = context.limits.request_timeout_seconds + context.limits.list_lag_seconds
     ignore = await context.journal.do(context.ledger.closed_run_ids, row.key)
     try:
         sighting = await drive(context.wire, context.provider.find(row.client_ref, ignore=ignore), ReadHooks(context))
@@ -41,7 +43,7 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
         return
     except ProviderError:
         # Not seeing an answer is not an answer: this look does not count.
-        if now < work.since + 10 * grace:
+        if now < work.until + _UNSEEN_PATIENCE_SECONDS:
             context.agenda.add(now + next_look(work.looks + 1), work)
         else:
             await settle(context, row, work.attempt)
@@ -62,20 +64,20 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
         if sighting.surplus_runs:
             context.note_once("the provider lists more than one run for one request: a possible double purchase")
         context.agenda.add(now, Follow(row.key, replace(work.attempt, provider_run_id=sighting.run_id)))
-    elif now >= work.since + grace and work.attempt.provider_run_id is not None:
+    elif now >= work.until and work.attempt.provider_run_id is not None:
         # It was accepted once: a provider that has forgotten it may have billed it all the same. Held, at risk.
         context.note_once("the provider no longer knows a run that it had accepted; it may have been billed")
         await settle(context, row, work.attempt)
-    elif now >= work.since + grace and work.attempt.key_print != context.key_print:
+    elif now >= work.until and work.attempt.key_print != context.key_print:
         context.note_once(
             "some requests were sent with another key, which may see runs that this one does not: run once with that"
             " key to settle them"
         )
         await settle(context, row, work.attempt)
-    elif now >= work.since + grace and work.looks > 0:
+    elif now >= work.until and work.looks > 0:
         await _absent(context, row, work.attempt)
     else:
-        wait = max(0.5, min(next_look(work.looks + 1), work.since + grace - now))
+        wait = max(0.5, min(next_look(work.looks + 1), work.until - now))
         context.agenda.add(now + wait, replace(work, looks=work.looks + 1))
 
 

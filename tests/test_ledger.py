@@ -136,7 +136,7 @@ def test_an_absent_request_may_be_sent_again_under_the_same_key(ledger: LedgerWr
     _, second = begin(ledger)
     assert second.number == 2
     assert second.idempotency_key == first.idempotency_key
-    assert ledger.sent_body(row.key, 1) == "0" * 64
+    assert ledger.refused_body(row.key, 1) is None
 
 
 def test_an_accepted_request_cannot_be_declared_absent(ledger: LedgerWriter) -> None:

@@ -8,6 +8,7 @@ checkpoints; readers open the file read-only. On a network file system, where WA
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,12 @@ _SETTINGS: tuple[tuple[str, str, object], ...] = (
 )
 
 
-def open_for_writing(path: Path) -> Database:
+def open_for_writing(path: Path, *, identity: Mapping[str, str]) -> Database:
     """
     Open the ledger at `path`, made if there is none, and bring it to the current schema.
+
+    Args:
+        identity: What a new ledger says about itself, written in the same transaction as its tables.
 
     Raises:
         LedgerError: if it is damaged, another program's, or written by a newer version.
@@ -54,6 +58,8 @@ def open_for_writing(path: Path) -> Database:
         connection.execute("BEGIN IMMEDIATE")
         database = Database(connection, execute_plugins=False)
         apply_migrations(database)
+        if not connection.execute("SELECT count(*) FROM meta").fetchone()[0]:
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", identity.items())
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         connection.close()
@@ -61,9 +67,9 @@ def open_for_writing(path: Path) -> Database:
     except LedgerError:
         connection.close()
         raise
-    if is_new:
-        # Without this a power cut may take the whole new file, purchases included.
-        sync_folder(path.parent)
+    # Without this a power cut may take the whole new file, purchases included. Each time, since the process that made
+    # it may have died before it came here.
+    sync_folder(path.parent)
     return database
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from batchedit.effects import Effects
 from batchedit.errors import LedgerError, StorageError
-from batchedit.ledger.connection import open_for_writing
+from batchedit.ledger.connection import DAMAGED_HINT, open_for_writing
 from batchedit.ledger.lock import LedgerLock, lock_path
 from batchedit.ledger.records import Attempt, Bill, Note
 from batchedit.lifecycle import TRANSITIONS, Event, State
@@ -41,14 +41,15 @@ class LedgerCore:
         self._run_id: int | None = None
         self._lock = LedgerLock(lock_path(path), since=effects.stamp())
         try:
-            self._db = open_for_writing(path)
+            new_id = f"{effects.draw('ledger').getrandbits(64):016x}"
+            self._db = open_for_writing(path, identity={"ledger_id": new_id, "world": world})
         except BaseException:
             self._lock.close()
             raise
         self._connection = self._db.conn
         self._connection.row_factory = sqlite3.Row
         try:
-            self.id = self._settle_meta(world)
+            self.id = self._check_identity(world)
         except BaseException:
             self.close()
             raise
@@ -97,12 +98,11 @@ class LedgerCore:
         except sqlite3.Error as error:
             raise StorageError(f"the ledger {self.path} cannot be read: {error}") from error
 
-    def _settle_meta(self, world: str) -> str:
-        with self.transaction():
+    def _check_identity(self, world: str) -> str:
+        with self.reading():
             values = {row["name"]: row["value"] for row in self._connection.execute("SELECT * FROM meta")}
-            if not values:
-                values = {"ledger_id": f"{self._effects.draw('ledger').getrandbits(64):016x}", "world": world}
-                self._db.table("meta").insert_all({"name": name, "value": value} for name, value in values.items())
+        if not values.keys() >= {"ledger_id", "world"}:
+            raise LedgerError(f"the ledger {self.path} does not say whose it is", hint=DAMAGED_HINT)
         if values["world"] != world:
             held, wanted = ("rehearsal", "real") if world == "real" else ("real", "rehearsal")
             raise LedgerError(

@@ -45,7 +45,7 @@ class Journal:
         self._waiting: list[_Step[Any]] = []
         self._wake = anyio.Event()
         self._closed = False
-        self._failure: StorageError | None = None
+        self._failure: BaseException | None = None
 
     async def do(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -70,16 +70,25 @@ class Journal:
 
     async def serve(self) -> None:
         """Commit what is handed in until `close` is called. Run it in a task of its own, shielded."""
-        while True:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                await self._offload(partial(self._commit, batch))
-                for step in batch:
-                    step.done.set()
-            if self._closed:
-                return
-            self._wake = anyio.Event()
-            await self._wake.wait()
+        batch: list[_Step[Any]] = []
+        try:
+            while True:
+                while self._waiting:
+                    batch, self._waiting = self._waiting, []
+                    await self._offload(partial(self._commit, batch))
+                    for step in batch:
+                        step.done.set()
+                if self._closed:
+                    return
+                self._wake = anyio.Event()
+                await self._wake.wait()
+        except BaseException as error:
+            # Whoever waits is shielded and would wait for ever.
+            self._failure = self._failure or error
+            for step in (*batch, *self._waiting):
+                step.error = step.error or error
+                step.done.set()
+            raise
 
     def close(self) -> None:
         """Let `serve` return once everything handed in is written."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,22 @@ def ledger_at(where: Path | str) -> Path:
     """The ledger's file, from itself or from the output folder that holds it."""
     path = Path(where)
     return path / ".batchedit" / "ledger.db" if path.is_dir() else path
+
+
+def has_begun(path: Path) -> bool:
+    """
+    True if there is a ledger at the path. A file that a crash left before its first commit is none yet.
+
+    Raises:
+        LedgerError: if the file is something else, damaged or newer.
+    """
+    if not path.exists():
+        return False
+    with closing(open_for_reading(path)) as connection:
+        try:
+            return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {path} cannot be read: {error}", hint=DAMAGED_HINT) from error
 
 
 class Ledger:
@@ -207,5 +224,7 @@ class Ledger:
         ]
 
     def _one(self, sql: str, *parameters: object) -> sqlite3.Row:
-        row: sqlite3.Row = self._connection.execute(sql, parameters).fetchone()
+        row: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
+        if row is None:
+            raise LedgerError(f"the ledger {self.path} lacks a row that it should have", hint=DAMAGED_HINT)
         return row

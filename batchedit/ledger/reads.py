@@ -52,14 +52,18 @@ class LedgerReads(LedgerCore):
         row = self._one_or_none("SELECT 1 FROM requests WHERE key = ? AND wanted_by = ?", key, self._run_id)
         return row is not None
 
-    def sent_body(self, key: str, generation: int) -> str | None:
-        """Digest of the body last sent for this request under the generation's idempotency key, None if none was."""
+    def refused_body(self, key: str, generation: int) -> str | None:
+        """
+        Digest of the body last sent for this request under the generation's idempotency key, if it surely came to
+        nothing; None if none was, or if nobody saw what became of it.
+        """
         row = self._one_or_none(
-            "SELECT body_sha256 FROM attempts WHERE request_key = ? AND generation = ? ORDER BY number DESC LIMIT 1",
+            "SELECT body_sha256, outcome FROM attempts WHERE request_key = ? AND generation = ?"
+            " ORDER BY number DESC LIMIT 1",
             key,
             generation,
         )
-        return None if row is None else str(row["body_sha256"])
+        return None if row is None or row["outcome"] in ("absent", "resent") else str(row["body_sha256"])
 
     def closed_run_ids(self, key: str) -> frozenset[str]:
         """The provider's run ids of this request's attempts that have ended."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from batchedit.errors import LedgerError
+from batchedit.errors import LedgerError, NothingSelected
 from batchedit.keys import client_ref, idempotency_key, to_spec
 from batchedit.ledger.choices import LedgerChoices
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, RunStart, Surplus, TaskRow
@@ -56,11 +56,11 @@ class LedgerWriter(LedgerChoices):
         Go on with the last run, without noting a new one, and return its id.
 
         Raises:
-            LedgerError: if there is none.
+            NothingSelected: if there is none.
         """
         row = self._one_or_none("SELECT max(id) AS id FROM runs")
         if row is None or row["id"] is None:
-            raise LedgerError(f"the ledger {self.path} holds no run yet")
+            raise NothingSelected(f"the ledger {self.path} holds no run yet: there is nothing to settle")
         self._run_id = int(row["id"])
         return self._run_id
 
