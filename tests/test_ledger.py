@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -133,10 +134,10 @@ def test_an_absent_request_may_be_sent_again_under_the_same_key(ledger: LedgerWr
     row, first = begin(ledger)
     ledger.lose_answer(first, Event.ANSWER_LOST, Note())
     ledger.absent(first, Note(message="not there"))
+    assert ledger.refused_body(row.key, 1) is None
     _, second = begin(ledger)
     assert second.number == 2
     assert second.idempotency_key == first.idempotency_key
-    assert ledger.refused_body(row.key, 1) is None
 
 
 def test_an_accepted_request_cannot_be_declared_absent(ledger: LedgerWriter) -> None:
@@ -312,3 +313,30 @@ def test_a_disk_that_fails_fails_every_later_step(ledger: LedgerWriter) -> None:
     anyio.run(main)
     assert len(errors) == 2
     ledger._connection.execute("PRAGMA query_only=OFF")
+
+
+def test_a_ledger_that_was_killed_while_it_was_made(tmp_path: Path) -> None:
+    """A rollback journal of a dead writer is undone by whoever comes next, readers included."""
+    path = tmp_path / "ledger.db"
+    LedgerWriter(path, Effects(seed="1"), world="real").close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=DELETE")
+        db.execute("PRAGMA cache_size=1")
+        db.execute("PRAGMA cache_spill=ON")
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("INSERT INTO meta VALUES (?, ?)", [(f"n{n}", "x" * 500) for n in range(200)])
+        copy = tmp_path / "copy.db"
+        copy.write_bytes(path.read_bytes())  # as a kill leaves them: pages of a commit that never came, and its journal
+        (tmp_path / "copy.db-journal").write_bytes((tmp_path / "ledger.db-journal").read_bytes())
+        db.execute("ROLLBACK")
+    with Ledger(copy) as reader:
+        assert reader.world() == "real"
+    assert not (tmp_path / "copy.db-journal").exists()
+
+
+def test_an_unfinished_ledger_of_a_killed_process_is_cleared_away(tmp_path: Path) -> None:
+    """A ledger gets its name when it is whole; what was on the way is no ledger."""
+    for name in (".ledger.db-0123.part", ".ledger.db-0123.part-wal"):
+        (tmp_path / name).write_bytes(b"half")
+    LedgerWriter(tmp_path / "ledger.db", Effects(seed="1"), world="real").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.db", "ledger.db.lock"]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchedit.disk import sync_folder
+from batchedit.disk import replace, storage, sync_file, sync_folder, temporary_in
 from batchedit.errors import LedgerError, StorageError
 from batchedit.ledger.filesystem import network_type
 from batchedit.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations
@@ -37,24 +38,47 @@ def open_for_writing(path: Path, *, identity: Mapping[str, str]) -> Database:
     Open the ledger at `path`, made if there is none, and bring it to the current schema.
 
     Args:
-        identity: What a new ledger says about itself, written in the same transaction as its tables.
+        identity: What a new ledger says about itself.
 
     Raises:
         LedgerError: if it is damaged, another program's, or written by a newer version.
         StorageError: if the disk refuses it.
     """
+    if not path.exists():
+        _make(path, identity)
+    database = _open(path, path, identity, check=True)
+    # Without this a power cut may take the whole new file, purchases included. Each time, since the process that made
+    # it may have died before it came here.
+    sync_folder(path.parent)
+    return database
+
+
+def _make(path: Path, identity: Mapping[str, str]) -> None:
+    """Under another name first, so that a ledger is either not there or whole, and never needs its first repair."""
+    folder, stem = path.parent, f".{path.name}-"
+    with storage("make", path):
+        for stale in folder.glob(f"{stem}*.part*"):
+            stale.unlink(missing_ok=True)
+        temporary = temporary_in(folder, stem)
+        connection = _open(temporary, path, identity, check=False).conn
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        sync_file(temporary)
+        replace(temporary, path)
+
+
+def _open(path: Path, shown: Path, identity: Mapping[str, str], *, check: bool) -> Database:
     from sqlite_utils import Database
 
-    is_new = not path.exists()
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
-        raise StorageError(f"cannot open the ledger {path}: {error}") from error
+        raise StorageError(f"cannot open the ledger {shown}: {error}") from error
     try:
-        _refuse_foreign(connection, path)
-        _apply_settings(connection, path)
-        if not is_new:
-            _refuse_damaged(connection, path)
+        _refuse_foreign(connection, shown)
+        _apply_settings(connection, shown)
+        if check:
+            _refuse_damaged(connection, shown)
         connection.execute("BEGIN IMMEDIATE")
         database = Database(connection, execute_plugins=False)
         apply_migrations(database)
@@ -63,13 +87,10 @@ def open_for_writing(path: Path, *, identity: Mapping[str, str]) -> Database:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         connection.close()
-        raise _ledger_error(error, path) from error
+        raise _ledger_error(error, shown) from error
     except LedgerError:
         connection.close()
         raise
-    # Without this a power cut may take the whole new file, purchases included. Each time, since the process that made
-    # it may have died before it came here.
-    sync_folder(path.parent)
     return database
 
 
@@ -83,18 +104,27 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path}", hint="a ledger is made by the first `batchedit run`")
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        return _read_only(path)
+    except sqlite3.Error as error:
+        if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_READONLY"):
+            raise _ledger_error(error, path) from error
+    try:
+        # A writer was killed in the middle of a commit. SQLite undoes that, but only for somebody who may write.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as writable:
+            writable.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return _read_only(path)
     except sqlite3.Error as error:
         raise _ledger_error(error, path) from error
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA busy_timeout=30000")
         connection.execute("PRAGMA trusted_schema=OFF")
         _refuse_foreign(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise _ledger_error(error, path) from error
-    except LedgerError:
+    except (sqlite3.Error, LedgerError):
         connection.close()
         raise
     return connection
