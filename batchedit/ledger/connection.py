@@ -60,9 +60,11 @@ def _make(path: Path, identity: Mapping[str, str]) -> None:
         for stale in folder.glob(f"{stem}*.part*"):
             stale.unlink(missing_ok=True)
         temporary = temporary_in(folder, stem)
-        connection = _open(temporary, path, identity, check=False).conn
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
+        try:
+            with closing(_open(temporary, path, identity, check=False).conn) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise _ledger_error(error, path) from error
         sync_file(temporary)
         replace(temporary, path)
 

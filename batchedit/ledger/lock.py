@@ -47,8 +47,9 @@ class LedgerLock:
                 hint="wait for it, or stop it with Ctrl-C; nothing was sent",
             ) from error
         note = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, note.encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its note
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, note.encode(), 0)
 
     def close(self) -> None:
         """Release the lock. The file stays: removing it would let two processes lock two files of one name."""

@@ -184,7 +184,7 @@ class Killer:
         self._room, self._seller = room, seller
         self.tally = Tally()
         self._lock = threading.Lock()
-        self._wanted = {edits: self._undisturbed(edits) for edits in (_SMALL, _LARGE)}
+        self.wanted = {edits: self._undisturbed(edits) for edits in (_SMALL, _LARGE)}
 
     def _undisturbed(self, edits: int) -> dict[str, str]:
         folder = workshop(self._room / f"calm{edits}", self._seller.url, edits)
@@ -232,7 +232,7 @@ class Killer:
     def _settle(self, folder: Path, edits: int, name: str, kills: int) -> None:
         code, said = finish(folder)
         try:
-            problems = judge(folder, self._seller, code, said, self._wanted[edits])
+            problems = judge(folder, self._seller, code, said, self.wanted[edits])
         except (sqlite3.Error, OSError) as error:
             problems = [f"exit code {code}, and the ledger cannot be judged ({error}): {said[-300:]}; see {folder}"]
         with self._lock:
