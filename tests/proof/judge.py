@@ -16,7 +16,7 @@ from batchedit.emulator import Emulator
 from tests.proof.weather import Start, Weather
 
 OPEN = ("sending", "accepted", "fetching", "unknown")
-INTERRUPTED = (None, 130, 143)
+_LONGEST_START_SECONDS = 6 * 3600
 
 
 class Judge:
@@ -44,6 +44,7 @@ class Judge:
         self._limit = start.budget
         self._first_total: int | None = None
         self._starts_before = len(self._audit()["starts"])
+        self._begun = self._now()
 
     def watches(self, spent: int, held: int) -> None:
         """The program says what it has spent and holds; within the budget it may never grow past it."""
@@ -74,8 +75,21 @@ class Judge:
             self._say("exit code 1: a bug")
         if start.kind == "reconcile" and len(self._audit()["starts"]) > self._starts_before:
             self._say("reconcile has bought")
+        self._check_pace(start)
         if (self._out / ".batchedit/ledger.db").exists():
             self._check()
+
+    def _check_pace(self, start: Start) -> None:
+        """No minute has more starts than were allowed, whatever the wall clock does, and none waits for days."""
+        starts = self._audit()["starts"][self._starts_before :]
+        rate = self._weather.limits.get("rpm")
+        if rate is not None and not start.freezes:
+            for at in starts:
+                if sum(at <= other < at + 59.9 for other in starts) > rate:
+                    self._say(f"more than {rate} purchases in a minute")
+                    break
+        if self._now() - self._begun > _LONGEST_START_SECONDS:
+            self._say(f"a start took {self._now() - self._begun:.0f} s")
 
     # -- after each start ------------------------------------------------------------------------------------
 
@@ -209,6 +223,9 @@ class Judge:
         return hashlib.sha256(repr((rows, money)).encode()).hexdigest()
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self._emulator._service.clock()
 
     def _audit(self) -> dict[str, Any]:
         return self._emulator.audit()
