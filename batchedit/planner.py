@@ -168,7 +168,10 @@ def survey(
     """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
     plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
     known = plan.workspace.ledger
-    with Ledger(known) if has_begun(known) else nullcontext() as reader:
+    begun = has_begun(known)
+    if not begun:
+        _refuse_orphans(plan.workspace)
+    with Ledger(known) if begun else nullcontext() as reader:
         if reader is not None:
             _check_world(plan, reader)
         for entry in walk(plan, reader, plan.findings):
@@ -206,6 +209,15 @@ def outline(
         findings=Findings(),
         accept_changed=accept_changed,
     )
+
+
+def _refuse_orphans(workspace: Workspace) -> None:
+    """Pictures that were paid for, without the ledger that says so: a new one would buy them all again."""
+    if any((workspace.state / "raw").glob("??/*")):
+        raise LedgerError(
+            f"{workspace.root} holds pictures that were bought, but {workspace.ledger} is not there or empty",
+            hint="restore the ledger, name it with --ledger, or use another folder with --out",
+        )
 
 
 def _check_world(plan: Plan, reader: Ledger) -> None:
