@@ -340,7 +340,12 @@ def create(setup: Setup) -> Connected:
             hint=f"export {KEY_VARIABLE}=..., or rehearse for free with --rehearse",
         )
     provider = Runflow(setup.settings, setup.effects.draw("provider"), poll_seconds=setup.limits.poll_seconds)
-    endpoint = Endpoint(base_url=provider.base_url, key=Key(key), organization=setup.settings.organization)
+    endpoint = Endpoint(
+        base_url=provider.base_url,
+        key=Key(key),
+        organization=setup.settings.organization,
+        timeout_seconds=setup.limits.request_timeout_seconds,
+    )
     return Connected(provider=provider, endpoint=endpoint, world="real")
 
 
