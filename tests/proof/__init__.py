@@ -12,6 +12,11 @@ import os
 FULL = os.environ.get("PROOF") == "full"
 
 
+def workers() -> int:
+    """How many things a test may do at once: one if the tests themselves run in parallel."""
+    return 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+
+
 def count(reduced: int, full: int) -> int:
     """How many to do in this session."""
     return full if FULL else reduced

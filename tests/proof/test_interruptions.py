@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof import count
+from tests.proof import count, workers
 from tests.proof.kills import STRACE, Killer, Provider, finish, judge, provider, reached, start, workshop
 
 _EDITS = 12
@@ -76,7 +76,7 @@ def test_signals_at_random_moments(tmp_path: Path, seller: Provider, killer: Kil
             problems.append(said[-800:])
         return problems
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         assert [problem for problems in pool.map(one, range(count(16, 200))) for problem in problems] == []
 
 
@@ -98,7 +98,7 @@ def test_standing_still(tmp_path: Path, seller: Provider, killer: Killer) -> Non
             problems.append(f"exit code {process.returncode}: {said[-400:]}")
         return problems
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2 * workers()) as pool:
         assert [problem for problems in pool.map(one, range(count(6, 50))) for problem in problems] == []
 
 
@@ -123,5 +123,5 @@ def test_a_disk_that_says_no(tmp_path: Path, seller: Provider, killer: Killer) -
             problems.append(f"exit code {process.returncode}: {said[-400:]}")
         return [f"{call}:{number}{more} {error}: {problem}" for problem in problems]
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         assert [problem for problems in pool.map(one, points) for problem in problems] == []

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof import count
+from tests.proof import count, workers
 from tests.proof.kills import CALLS, STRACE, sweep
 
 
 @pytest.mark.timeout(14_400)
 def test_every_kill_is_survived(tmp_path: Path) -> None:
     """Each time the same command finishes what was begun: the same tree, one bill for each edit, nothing at risk."""
-    tally = sweep(tmp_path, count(64, 1_000_000) if STRACE else 0, count(60, 500))
+    tally = sweep(tmp_path, count(64, 1_000_000) if STRACE else 0, count(60, 500), workers=workers())
     print(tally.table())
     assert tally.failed == []
     assert tally.kills >= 60

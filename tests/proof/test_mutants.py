@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proof import FULL
+from tests.proof import FULL, workers
 from tests.proof.mutants import MUTANTS, apply, copy_to, hunt
 
 
 @pytest.mark.timeout(7200)
 def test_every_mutant_is_noticed() -> None:
     """With the reduced counts the quick ones; with the full ones all."""
-    found = hunt(tuple(mutant for mutant in MUTANTS if FULL or mutant.quick))
+    found = hunt(tuple(mutant for mutant in MUTANTS if FULL or mutant.quick), workers=workers())
     assert [name for name, hunter in found.items() if hunter is None] == []
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from batchedit.emulator.settings import FAULT_NAMES
 from batchedit.lifecycle import TRANSITIONS
-from tests.proof import count
+from tests.proof import count, workers
 from tests.proof.nights import Night, play_in, simulate
 
 
 @pytest.mark.timeout(7200)
 def test_no_night_breaks_a_promise() -> None:
     """Nothing paid twice, lost, torn or over budget; every fault fired, every way between two states was taken."""
-    tally = play_in(min(2, os.cpu_count() or 1), 0, count(1000, 10_000))
+    tally = play_in(workers(), 0, count(1000, 10_000))
     print(tally.table())
     assert not tally.failed, tally.table()
     assert {name for name in FAULT_NAMES if not tally.faults[name]} == set()
