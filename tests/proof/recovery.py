@@ -92,8 +92,10 @@ def _wrong_end(scene: Scene, folder: Path, audit: dict[str, Any]) -> list[str]:
         if path.is_file():
             image.files[str(path.relative_to(folder))] = path.read_bytes()
     names = {path.removeprefix("out/") for path in image.files if not path.startswith(STATE)}
-    if names != scene.names:
-        problems.append(f"the tree lacks {sorted(scene.names - names)} and has {sorted(names - scene.names)}")
+    if lost := scene.names - names:
+        problems.append(f"the tree lacks {sorted(lost)}")
+    if strange := names - scene.names - scene.former:
+        problems.append(f"the tree has {sorted(strange)}")
     with contextlib.closing(sqlite3.connect(folder / "books/emulator.db")) as books:
         sold = frozenset(hashlib.sha256(row[0]).hexdigest() for row in books.execute("SELECT content FROM pictures"))
     check = folder / "check"

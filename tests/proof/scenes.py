@@ -16,7 +16,7 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -33,7 +33,7 @@ from tests.proof.recording import Call, Message, messages, record
 
 _NIGHT = """\
 version: 1
-provider: {{name: runflow, base_url: '{url}'{provider}}}
+provider: {{name: runflow, base_url: '{url}'}}
 limits: {{timeout: 5, list_lag: 0, deadline: 60, poll: 0.1, concurrency: 3}}
 budget: {{run: 50}}
 defaults: {{prompt: grayscale, quality: low{defaults}}}
@@ -46,6 +46,15 @@ _ROWS = (
     "id: d, image: in/p3.png, output: deep/down/d.png",
     "id: e, image: in/p4.png, n: 2, output: 'pairs/e_{{ sample }}.{{ ext }}'",
     "id: f, image: in/p5.png",
+    "id: g, image: in/p0.png, output: again/g.png",
+)
+_RENAMED = (
+    "id: a, image: in/p0.png, output: p5.png",
+    "id: b, image: in/p1.png, n: 2, output: 'b_{{ sample }}.{{ ext }}'",
+    "id: c, image: in/p2.png, format: jpeg",
+    "id: d, image: in/p3.png, output: deep/d.png",
+    "id: e, image: in/p4.png, n: 2, output: 'pairs/b_{{ sample }}.{{ ext }}'",
+    "id: f, image: in/p5.png, output: p0.png",
     "id: g, image: in/p0.png, output: again/g.png",
 )
 _NEVER = 1 << 60
@@ -67,6 +76,7 @@ class Scene:
         ended: Unix seconds of the end.
         url: Where the provider was.
         names: What lies in the output tree at the end.
+        former: What lay there when the last process began; a cut may leave it there.
     """
 
     folder: Path
@@ -77,7 +87,8 @@ class Scene:
     ended: float
     url: str
     names: frozenset[str]
-    first: int = 0
+    former: frozenset[str]
+    first: int
 
     def disk(self, **options: Any) -> Disk:
         """Its files, from the calls."""
@@ -122,6 +133,11 @@ class Scene:
             # A file that says it has a write-ahead log cannot be read from memory: say that it has none.
             db.deserialize(books[:18] + b"\1\1" + books[20:])
             yield db
+
+
+def _names(out: Path) -> frozenset[str]:
+    files = (str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    return frozenset(name for name in files if not name.startswith(".batchedit"))
 
 
 def prune(books: Path, references: set[str]) -> None:
@@ -174,16 +190,22 @@ class Studio:
     url: str
     switchboard: Switchboard
 
-    def night(self, name: str, *, provider: str = "", defaults: str = "", rows: Sequence[str] = _ROWS) -> Scene:
+    def night(self, name: str, *, defaults: str = "") -> Scene:
         """A whole run, undisturbed."""
         folder = self.folder / name
         for number in range(REQUESTS):
             draw_picture(folder / "in" / f"p{number}.png", (20 * number, 90, 200 - 10 * number), side=16 + 6 * number)
-        text = _NIGHT.format(url=self.url, provider=provider, defaults=defaults)
-        (folder / "night.yaml").write_text(text + "".join(f"  - {{{row}}}\n" for row in rows))
+        text = _NIGHT.format(url=self.url, defaults=defaults)
+        (folder / "night.yaml").write_text(text + "".join(f"  - {{{row}}}\n" for row in _ROWS))
         return self._record(folder)
 
-    def again(self, scene: Scene, name: str, line: int) -> Scene:
+    def renamed(self, scene: Scene, name: str) -> Scene:
+        """A second run after a finished one, with other names for the same edits, some of them swapped. It is free."""
+        manifest = (scene.folder / "night.yaml").read_text()
+        rows = "".join(f"  - {{{row}}}\n" for row in _RENAMED)
+        return self.again(scene, name, scene.over_at, manifest=manifest.partition("items:\n")[0] + "items:\n" + rows)
+
+    def again(self, scene: Scene, name: str, line: int, *, manifest: str = "") -> Scene:
         """
         The run of a scene killed before a line and started again.
 
@@ -194,7 +216,7 @@ class Studio:
         disk = Disk()
         disk.play(before, scene.folder)
         shutil.copytree(scene.folder / "in", folder / "in")
-        shutil.copy(scene.folder / "night.yaml", folder)
+        (folder / "night.yaml").write_text(manifest or (scene.folder / "night.yaml").read_text())
         disk.all_of().write(folder)
         (folder / "books").mkdir()
         (folder / "books/emulator.db").write_bytes(scene.books)
@@ -217,6 +239,7 @@ class Studio:
         said: tuple[Message, ...] = (),
         first: int = 0,
     ) -> Scene:
+        former = _names(folder / "out")
         switches = Switches(latency=(0.02, 0.05), create_delay=(0.005, 0.02))
         books = folder / "books"
         emulator = self.switchboard.emulator = Emulator(switches=switches, state_dir=books)
@@ -226,8 +249,6 @@ class Studio:
         finally:
             emulator.close()
         (folder / "log").unlink()
-        out = folder / "out"
-        files = (str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
         return Scene(
             folder=folder,
             calls=(*before, (folder, calls)),
@@ -236,7 +257,8 @@ class Studio:
             over_at=max(call.ended for call in calls) + 1,
             ended=time.time(),
             url=self.url,
-            names=frozenset(name for name in files if not name.startswith(".batchedit")),
+            names=_names(folder / "out"),
+            former=former,
             first=first,
         )
 

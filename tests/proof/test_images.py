@@ -128,6 +128,28 @@ def test_a_power_cut_after_a_kill_loses_nothing(place: Studio, night: Scene, dea
 
 
 @needs_strace
+@pytest.mark.timeout(1800)
+def test_a_power_cut_while_files_change_their_names(place: Studio, night: Scene) -> None:
+    """Another manifest swaps and moves what was delivered: it costs nothing, and the names end as they were asked for."""
+    scene = place.renamed(night, "renamed")
+    _, problems = inspect(scene, scene.disk(), images=count(200, 2000), recoveries=count(20, 200))
+    assert not problems, "\n".join(problems[:40])
+
+
+@needs_strace
+@pytest.mark.timeout(1800)
+def test_a_power_cut_while_answers_are_kept(place: Studio) -> None:
+    """
+    Pictures inside of answers that are shown once: what the ledger calls stored is stored.
+
+    Nothing goes on from these images: what the provider has shown and the cut has taken is lost, and said to be.
+    """
+    scene = place.night("inline", defaults=", sync_mode: true")
+    _, problems = inspect(scene, scene.disk(), images=count(300, 3000), recoveries=0)
+    assert not problems, "\n".join(problems[:40])
+
+
+@needs_strace
 @pytest.mark.parametrize("lie", LIES)
 def test_a_sync_that_does_nothing_is_noticed(night: Scene, lie: str) -> None:
     """The layer can fail: for each kind of sync there is an image that needs it."""
