@@ -47,8 +47,8 @@ def recover(scene: Scene, cut: Cut, folder: Path, seed: str) -> list[str]:
     Args:
         seed: Decides which purchases on the way the provider has got, and every draw of the run.
     """
+    folder.mkdir()
     cut.image.write(folder)
-    (folder / "out").mkdir(exist_ok=True)
     books = folder / "books"
     books.mkdir()
     (books / "emulator.db").write_bytes(scene.books)
