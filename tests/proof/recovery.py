@@ -28,7 +28,7 @@ from batchedit.wire import Endpoint, Key
 from tests.conftest import KEY
 from tests.proof.autopsy import LEDGER, STATE, Cut, examine
 from tests.proof.images import Image
-from tests.proof.scenes import REQUESTS, Scene, prune, render
+from tests.proof.studio import REQUESTS, Scene, prune, render
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@ Layer T3: a power cut at any moment. Real runs are recorded by their system call
 leave, each image is examined, and from a sample of them the same command goes on.
 
 Recovery runs in process on a clock that jumps. The provider of each recovery is an emulator of its own with the books
-of the recording, less the purchases that it cannot have got by the moment of the cut (see `scenes`): a recovery from an
+of the recording, less the purchases that it cannot have got by the moment of the cut (see `studio`): a recovery from an
 early image must buy what was never sent, and a recovery that does not know of a purchase that was sent shows up as a
 second bill, also where the image has lost its whole ledger.
 """
@@ -24,7 +24,7 @@ from tests.proof.autopsy import Cut, examine
 from tests.proof.images import SECTOR, Disk
 from tests.proof.recording import STRACE, Call, read_log
 from tests.proof.recovery import recover
-from tests.proof.scenes import Scene, Studio, studio
+from tests.proof.studio import Scene, Studio, studio
 
 SEED = 1
 
@@ -45,9 +45,9 @@ LIES: dict[str, tuple[Callable[[str, bool], bool], str]] = {
     "the output folder is not": (lambda path, is_folder: not path.endswith("/out"), "there is no ledger"),
     "folders of raws are not": (lambda path, is_folder: not (is_folder and "/raw" in path), "listed as kept"),
     "folders of the tree are not": (lambda path, is_folder: not path.endswith("/pairs"), "not there or another one"),
-    "the ledger's log is not": (lambda path, is_folder: not path.endswith("-wal"), "the ledger is empty"),
-    "the ledger itself is not": (lambda path, is_folder: not path.endswith("ledger.db"), "ledger"),
-    "pictures are not": (lambda path, is_folder: not path.endswith(".part"), "is torn"),
+    "the ledger's log is not": (lambda path, is_folder: not path.endswith("-wal"), "is not in the ledger"),
+    "the ledger itself is not": (lambda path, is_folder: "ledger.db" not in path or path.endswith("-wal"), "ledger"),
+    "pictures are not": (lambda path, is_folder: is_folder or "/raw/" not in path, "is torn"),
 }
 """Syncs that do nothing, and what must be said about the images then."""
 
