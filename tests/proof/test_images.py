@@ -35,7 +35,7 @@ DEATHS: dict[str, Callable[[Call], bool]] = {
     "a folder of raws": lambda call: call.name == "mkdir" and b"/raw/" in call.texts[0],
     "a folder of the tree": lambda call: call.name == "mkdir" and call.texts[0].endswith((b"/pairs", b"/down")),
     "a kept picture": lambda call: call.name == "rename" and b"/raw/" in call.texts[1],
-    "a delivered file": lambda call: call.name == "link",
+    "a delivered file": lambda call: call.name == "link" and call.texts[1].endswith((b"/d.png", b"/g.png")),
     "a commit": lambda call: call.name == "fdatasync" and b"-wal".hex(" ").replace(" ", "\\x") in call.arguments,
 }
 """What a process has just made, and not synced yet, when it is killed."""
