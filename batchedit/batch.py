@@ -19,6 +19,7 @@ from typing import TypeVar
 import anyio
 import anyio.abc
 
+from batchedit import disk
 from batchedit.breaker import Breaker
 from batchedit.budget import Budget
 from batchedit.context import Context, Observer, StopReason
@@ -351,7 +352,7 @@ class _Run:
     def _make_folders(self) -> None:
         for folder in (self.plan.workspace.state, self.plan.workspace.ledger.parent):
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                disk.make_folders(folder)
             except OSError as error:
                 raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
 

@@ -42,13 +42,21 @@ def temporary_in(folder: Path, prefix: str = "") -> Path:
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and its parents, each durable before anything is put into it."""
-    if folder.is_dir():
-        return
-    if folder.parent != folder:
-        make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    """
+    Make a folder and its parents, each durable before anything is put into it.
+
+    One that is there may be the last thing that a process made before it was killed, or another thread be about to sync
+    it: its name is made durable too. What lies above it was durable before it was made.
+    """
+    parent = folder.parent
+    if not folder.is_dir():
+        if parent != folder:
+            make_folders(parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(parent)
+    elif folder.stat().st_dev == parent.stat().st_dev and os.access(parent, os.R_OK):
+        # Neither where a disk is mounted nor in a folder that may not be listed has a process of ours made one.
+        sync_folder(parent)
 
 
 def append(path: Path, data: bytes) -> None:

@@ -55,6 +55,7 @@ class Outputs:
         self.root, self.state = root, state
         self._offload = offload
         self._swept: set[Path] = set()
+        self._durable: set[Path] = set()
         self._largest = 0
 
     def open(self) -> None:
@@ -215,7 +216,7 @@ class Outputs:
         self._largest = max(self._largest, raw.size_bytes)
         target = self.raw_path(raw)
         with storage("keep", target):
-            disk.make_folders(target.parent)
+            self._make_folders(target.parent)
             disk.sync_file(temporary)
             # The same content is the same file; replacing it changes nothing.
             disk.replace(temporary, target)
@@ -229,11 +230,13 @@ class Outputs:
 
     def _place(self, raw: Raw, target: Path) -> None:
         with storage("place", target):
-            disk.make_folders(target.parent)
+            self._make_folders(target.parent)
             there = os.path.lexists(target)
             if there and (target.is_symlink() or not target.is_file()):
                 raise InTheWay(f"{target} exists and is not a file of this ledger")
             if there and disk.digest(target) == raw.sha256:
+                # Whoever placed it may have been killed before its name was durable.
+                disk.sync_folder(target.parent)
                 return
             if there and not self._replaceable(target):
                 raise InTheWay(f"{target} exists and is not a file of this ledger")
@@ -245,6 +248,12 @@ class Outputs:
                 disk.publish(copied, target)
             except FileExistsError:
                 raise InTheWay(f"{target} has just been made by somebody else") from None
+
+    def _make_folders(self, folder: Path) -> None:
+        """Make folders durable, once per process each: one sync for a thousand pictures is enough."""
+        if folder not in self._durable or not folder.is_dir():
+            disk.make_folders(folder)
+            self._durable.add(folder)
 
     def _copy(self, raw: Raw, folder: Path) -> Path:
         """A verified copy of a raw on the disk of `folder`, under a temporary name."""

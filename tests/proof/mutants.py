@@ -69,6 +69,21 @@ MUTANTS = (
         ("tests/proof/test_images.py",),
     ),
     Mutant(
+        "a new folder is not made durable",
+        (("batchedit/disk.py", "        folder.mkdir(exist_ok=True)\n        sync_folder(parent)\n", "        folder.mkdir(exist_ok=True)\n"),),
+        ("tests/proof/test_images.py -k loses_nothing",),
+    ),
+    Mutant(
+        "a folder that is there counts as durable",
+        (("batchedit/disk.py", "        sync_folder(parent)\n    elif ", "        sync_folder(parent)\n    elif False and "),),
+        ("tests/proof/test_images.py -k after_a_kill",),
+    ),
+    Mutant(
+        "a file that is there counts as durable",
+        (("batchedit/outputs.py", "                disk.sync_folder(target.parent)\n", ""),),
+        ("tests/proof/test_images.py -k after_a_kill",),
+    ),
+    Mutant(
         "a time-out counts as not sent",
         ((
             "batchedit/wire.py",
