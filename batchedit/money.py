@@ -37,11 +37,6 @@ def parse_usd(text: str | int | Decimal) -> MicroUSD:
     return MicroUSD(int((amount * _MICRO).to_integral_value(rounding=ROUND_CEILING)))
 
 
-def to_decimal(amount: int) -> Decimal:
-    """The same amount in dollars, exactly."""
-    return Decimal(amount) / _MICRO
-
-
 def decimal_text(amount: int) -> str:
     """Dollars as plain text without a sign, at least two decimals and never rounded: ``0.133``, ``26.60``."""
     whole, fraction = divmod(abs(amount), 1_000_000)

@@ -330,28 +330,14 @@ def _paths_are_free(
         other = names.owners.setdefault(key, task.place)
         if other is not task.place:
             free = False
-            findings.problem(
-                Problem(
-                    place=task.place,
-                    code="output-collision",
-                    field="output",
-                    value=path,
-                    message=f"the output {path!r} is also that of {other}",
-                    hint="add {{ id }}, {{ variant }} or another column to the output template",
-                )
-            )
+            message = f"the output {path!r} is also that of {other}"
+            hint = "add {{ id }}, {{ variant }} or another column to the output template"
+            findings.problem(_output_problem(task, "output-collision", path, message, hint))
         elif path not in own and outputs.blocked(path):
             free = False
-            findings.problem(
-                Problem(
-                    place=task.place,
-                    code="output-exists",
-                    field="output",
-                    value=path,
-                    message=f"{outputs.root / path} exists and is not a file of this ledger",
-                    hint="move it away or change the output template; nothing is ever overwritten",
-                )
-            )
+            message = f"{outputs.root / path} exists and is not a file of this ledger"
+            hint = "move it away or change the output template; nothing is ever overwritten"
+            findings.problem(_output_problem(task, "output-exists", path, message, hint))
         elif path not in own and reader is not None and not outputs.missing(path):
             _contest(task, request, path, reader.owner_of(key), names)
     return free
@@ -361,14 +347,13 @@ def _contest(task: Task, request: Request, path: str, owner: tuple[str, str] | N
     """A file of another task may only be taken over by the same picture, as when a row was renamed."""
     if owner is None or owner[0] == task.slot or owner[1] == request.key:
         return
-    names.contested[owner[0]] = Problem(
-        place=task.place,
-        code="output-owned",
-        field="output",
-        value=path,
-        message=f"the output {path!r} is that of the task {owner[0]}, which is not in this manifest",
-        hint="change the output template, use another folder, or move the file away",
-    )
+    message = f"the output {path!r} is that of the task {owner[0]}, which is not in this manifest"
+    hint = "change the output template, use another folder, or move the file away"
+    names.contested[owner[0]] = _output_problem(task, "output-owned", path, message, hint)
+
+
+def _output_problem(task: Task, code: str, path: str, message: str, hint: str) -> Problem:
+    return Problem(place=task.place, code=code, field="output", value=path, message=message, hint=hint)
 
 
 def _verdict(
