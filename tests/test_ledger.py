@@ -215,7 +215,6 @@ def garbage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [(foreign, "not a ledger"), (newer, "schema 99"), (garbage, "damaged")],
-    ids=str,
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_is_no_ledger_of_ours_is_refused_untouched(tmp_path: Path, make: object, words: str) -> None:
