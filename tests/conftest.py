@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -133,6 +134,18 @@ def command(*arguments: str | Path, cwd: Path, key: str | None = None) -> subpro
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def insist(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C until it ends: the first asks it to drain, the second to leave. Two at once may count as one."""
+    for _ in range(100):
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+    raise AssertionError("it does not end")
 
 
 @dataclass

@@ -17,7 +17,7 @@ import pytest
 from batchedit import outputs, pictures
 from batchedit.emulator import Faults
 from batchedit.providers.runflow import Runflow
-from tests.conftest import KEY, Result, Served, Shop, command, database, draw_picture
+from tests.conftest import KEY, Result, Served, Shop, command, database, draw_picture, insist
 from tests.middle import Middle, Reply
 from tests.test_provider import NIGHT, one_bill_each
 
@@ -447,16 +447,13 @@ def test_two_ledgers_cannot_work_in_one_folder(cli: Cli, shop: Shop, serve: Serv
 
 def test_signals_count_after_another_stop(cli: Cli, shop: Shop, serve: Serve) -> None:
     """The account has stopped the run, slow ones are still in flight: Ctrl-C twice leaves at once all the same."""
-    served = serve(faults=Faults(credit_ends_after=2), latency=(20.0, 20.0))
-    served.manifest(shop, limits="{timeout: 5, deadline: 60, poll: 0.1, concurrency: 3, rpm: 120}")
+    served = serve(faults=Faults(credit_ends_after=2), latency=(600.0, 600.0))
+    served.manifest(shop, limits="{timeout: 5, deadline: 900, poll: 0.1, concurrency: 3, rpm: 120}")
     process = command(*NIGHT, cwd=shop.root, key=KEY)
     while not any(" 402" in name for name in served.audit()["requests"]):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    insist(process)
     assert process.returncode == 4
 
 

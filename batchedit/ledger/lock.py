@@ -53,9 +53,12 @@ class LedgerLock:
 
     def close(self) -> None:
         """Release the lock. The file stays: removing it would let two processes lock two files of one name."""
+        if self._file < 0:
+            return
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, 0)
         os.close(self._file)
+        self._file = -1
 
 
 def lock_owner(path: Path) -> str:
