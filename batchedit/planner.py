@@ -388,8 +388,9 @@ def _bought_otherwise(task: Task, request: Request, reader: Ledger | None) -> st
 
 def _is_delivered(task: Task, request: Request, reader: Ledger, outputs: Outputs) -> bool:
     rows = reader.outputs_of(task.slot)
+    expected = list(task.outputs)[: reader.pictures_of(request.key)]
     return (
-        [row.planned for row in rows] == list(task.outputs)
+        [row.planned for row in rows] == expected
         and all(row.key == request.key for row in rows)
         and not any(outputs.missing(row.path) for row in rows)
     )

@@ -157,6 +157,7 @@ def test_a_suspect_picture_can_be_kept(cli: Cli, shop: Shop, serve: Serve) -> No
     for _ in range(2):
         assert cli(*NIGHT).code == 0
         assert shop.outputs() == ["mug_1.png"]
+    assert cli("plan", "night.yaml", "--out", "out", "--json").json()["counts"]["done"] == 1
     assert served.audit()["billed_runs_total"] == 1
     assert cli("verify", "out").code == 0
 

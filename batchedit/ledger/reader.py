@@ -106,6 +106,10 @@ class Ledger:
         spec: dict[str, object] = json.loads(row["spec"])
         return spec
 
+    def pictures_of(self, key: str) -> int:
+        """How many pictures are kept of a request."""
+        return int(self._one("SELECT count(*) AS n FROM raws WHERE request_key = ?", key)["n"])
+
     def outputs_of(self, slot: str) -> list[OutputRow]:
         """The delivered files of a task, in order."""
         rows = self._connection.execute("SELECT * FROM outputs WHERE slot = ? ORDER BY number", (slot,))
