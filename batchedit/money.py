@@ -14,7 +14,7 @@ MicroUSD = NewType("MicroUSD", int)
 
 ZERO = MicroUSD(0)
 _MICRO = Decimal(1_000_000)
-_MAX = MicroUSD(10**15)  # a billion dollars: anything above is a typing mistake
+_MAX = Decimal(10**9)  # dollars: anything above is a typing mistake
 
 
 def parse_usd(text: str | int | Decimal) -> MicroUSD:
@@ -32,7 +32,7 @@ def parse_usd(text: str | int | Decimal) -> MicroUSD:
         raise ValueError(f"{text!r} is not an amount in dollars") from None
     if not amount.is_finite() or amount < 0:
         raise ValueError(f"{text!r} is not an amount in dollars of 0 or more")
-    if amount * _MICRO > _MAX:
+    if amount > _MAX:  # before the multiplication, which an absurd exponent would overflow
         raise ValueError(f"{text!r} is more than a billion dollars")
     return MicroUSD(int((amount * _MICRO).to_integral_value(rounding=ROUND_CEILING)))
 

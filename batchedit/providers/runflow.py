@@ -370,8 +370,11 @@ def _page(answer: Answer) -> tuple[list[RunRecord], str | None]:
     if len(runs) < len(data["items"]):
         raise Unseen("the provider's list of runs has entries that cannot be read", code="UNREADABLE")
     cursor = data.get("next_pq") or data.get("next")
-    if not isinstance(cursor, str):
+    if not cursor:
         return runs, None
+    if not isinstance(cursor, str):
+        # Taken for the end of the list it would make a proof of absence out of one page.
+        raise Unseen("the cursor of the provider's list of runs cannot be read", code="UNREADABLE")
     query = cursor.partition("?")[2].partition("#")[0]
     return runs, dict(parse_qsl(query)).get("pq", cursor)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -185,6 +186,7 @@ def polls() -> Iterable[Case]:
         ("cost-text", "a cost that is no number", field_of("cost", "much"), {0}),
         ("cost-negative", "a negative cost", field_of("cost", "-1"), {0}),
         ("cost-nan", "a cost that is not a number", field_of("cost", "NaN"), {0}),
+        ("cost-absurd", "a cost with an absurd exponent", field_of("cost", "1e1000000"), {0}),
         ("cost-list", "a cost that is a list", field_of("cost", [1]), {0}),
     ):
         cause = altered("GET", POLL, change, times=_COUNT)
@@ -205,6 +207,10 @@ def listings() -> Iterable[Case]:
         yield Case(
             f"list-{status}", group, f"HTTP {status}: no filter is understood, so it is read through", cause, codes(0)
         )
+    for name, words, cursor in (("number", "a number as cursor", 5), ("list", "a list as cursor", ["x"])):
+        page = json.dumps({"items": [], "next": cursor, "next_pq": cursor}).encode()
+        cause = both(lost, altered("GET", LIST, answer(422), times=2), _second(LIST, page))
+        yield Case(f"list-cursor-{name}", group, f"{words} on a page without our run", cause, codes(0))
     for name, words, items in (
         ("numbers", "numbers among the entries", [1, 2]),
         (
@@ -216,6 +222,11 @@ def listings() -> Iterable[Case]:
     ):
         cause = both(lost, altered("GET", LIST, edited(lambda d, items=items: {**d, "items": items}), times=3))  # type: ignore[misc]
         yield Case(f"list-{name}", group, words, cause, codes(0))
+
+
+def _second(path: str, page: bytes) -> Cause:
+    """The call after two others gets this page."""
+    return altered("GET", path, lambda reply: reply.but(status=200, body=page), times=1)
 
 
 def uploads() -> Iterable[Case]:

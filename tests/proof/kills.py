@@ -243,21 +243,32 @@ class Killer:
             shutil.rmtree(folder)
 
 
-def reached(room: Path, seller: Provider) -> dict[str, int]:
-    """How often an undisturbed run makes each call, in its busiest thread, which is how strace counts."""
+def reached(room: Path, seller: Provider) -> dict[str, range]:
+    """
+    The numbers of each call in an undisturbed run, in the thread that makes it most often: strace counts by thread.
+
+    From the first change of the output folder on. Before it the interpreter starts, and there is nothing to lose.
+    """
     assert STRACE is not None
     folder = workshop(room / "counted", seller.url, _SMALL)
     log = room / "calls.txt"
     command = [STRACE, "-f", "-qqq", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *COMMAND]
     environment = {**os.environ, "RUNFLOW_API_KEY": _KEY, "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True)
-    by_thread: Counter[tuple[str, str]] = Counter()
+    all_of, early_of = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    begun = False
     for line in log.read_text("utf-8", "replace").splitlines():
         thread, _, rest = line.partition(" ")
-        name = rest.strip().partition("(")[0]
+        name, _, arguments = rest.strip().partition("(")
+        begun = begun or (name == "mkdir" and arguments.startswith(f'"{folder}/out"'))
         if name in CALLS:
-            by_thread[thread, name] += 1
-    return {call: max((n for (_, name), n in by_thread.items() if name == call), default=0) for call in CALLS}
+            all_of[thread, name] += 1
+            early_of[thread, name] += not begun
+    found = {}
+    for call in CALLS:
+        most, early = max(((n, early_of[key]) for key, n in all_of.items() if key[1] == call), default=(0, 0))
+        found[call] = range(early + 1, most + 1)
+    return found
 
 
 def sweep(room: Path, points: int, random_kills: int, *, workers: int = 2) -> Tally:
@@ -272,13 +283,12 @@ def sweep(room: Path, points: int, random_kills: int, *, workers: int = 2) -> Ta
         futures = []
         if STRACE is not None and points:
             counts = reached(room, seller)
-            every = [(call, number) for call, most in counts.items() for number in range(1, most + 1)]
-            # The first calls of a kind are the interpreter starting up: nothing of ours. All are tried all the same.
+            every = [(call, number) for call, numbers in counts.items() for number in numbers]
             draw = random.Random("points")
             chosen = every if points >= len(every) else _spread(every, points, draw)
             for call, number in chosen:
-                other = draw.choice([name for name, most in counts.items() if most])
-                again = (other, draw.randint(1, counts[other]))
+                other = draw.choice([name for name, numbers in counts.items() if numbers])
+                again = (other, draw.choice(counts[other]))
                 futures.append(pool.submit(killer.at_call, call, number, again))
         futures += [
             pool.submit(killer.at_random, seed, min(5, random_kills - 5 * seed))  # type: ignore[arg-type]
@@ -290,15 +300,14 @@ def sweep(room: Path, points: int, random_kills: int, *, workers: int = 2) -> Ta
 
 
 def _spread(every: list[tuple[str, int]], points: int, draw: random.Random) -> list[tuple[str, int]]:
-    """The same number for each call, its last ones preferred: that is where the work is done."""
+    """The same number for each call."""
     by_call: dict[str, list[tuple[str, int]]] = {}
     for point in every:
         by_call.setdefault(point[0], []).append(point)
     share = max(1, points // len(by_call))
     chosen = []
     for numbers in by_call.values():
-        late = numbers[-60:]
-        chosen += draw.sample(late, min(share, len(late)))
+        chosen += draw.sample(numbers, min(share, len(numbers)))
     return chosen
 
 

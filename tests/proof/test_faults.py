@@ -21,7 +21,7 @@ def test_the_case_is_survived(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """What must hold holds during the fault, and the same command finishes when it is over."""
-    served, proxy = tampered(latency=(0.01, 0.03))
+    served, proxy = tampered(latency=(0.01, 0.03), idempotency="off")
     play(case, Scene(shop, served, proxy, cli, monkeypatch))
 
 

@@ -107,7 +107,7 @@ def test_standing_still(tmp_path: Path, seller: Provider, killer: Killer) -> Non
 def test_a_disk_that_says_no(tmp_path: Path, seller: Provider, killer: Killer) -> None:
     """Each call that changes a file fails once or for good: a sentence, exit code 9, and it goes on when it is mended."""
     counts = reached(tmp_path, seller)
-    every = [(call, number) for call in _FILE_CALLS for number in range(1, counts[call] + 1)]
+    every = [(call, number) for call in _FILE_CALLS for number in counts[call]]
     draw = random.Random("disk")
     points = draw.sample(every, min(count(40, len(every)), len(every)))
 
