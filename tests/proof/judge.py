@@ -45,6 +45,11 @@ class Judge:
         self._first_total: int | None = None
         self._starts_before = len(self._audit()["starts"])
         self._begun = self._now()
+        self._sent = 0
+
+    def sees(self, method: str, path: str) -> None:
+        """The program sends something."""
+        self._sent += method == "POST" and (path.endswith("/runs") or "/v1/run/" in path)
 
     def watches(self, spent: int, held: int) -> None:
         """The program says what it has spent and holds; within the budget it may never grow past it."""
@@ -73,7 +78,7 @@ class Judge:
         """A start has ended, by itself or by being killed (`code` is None)."""
         if code == 1:
             self._say("exit code 1: a bug")
-        if start.kind == "reconcile" and len(self._audit()["starts"]) > self._starts_before:
+        if start.kind == "reconcile" and self._sent:
             self._say("reconcile has bought")
         self._check_pace(start)
         if (self._out / ".batchedit/ledger.db").exists():

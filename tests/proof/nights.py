@@ -101,7 +101,7 @@ class Night:
 
 
 @contextlib.contextmanager
-def _mortal(life: Life) -> Iterator[None]:
+def _mortal(life: Life, judge: Judge) -> Iterator[None]:
     """Let a life end at every place where the outside world changes."""
     with contextlib.ExitStack() as stack:
         for name in _FILE_CHANGES:
@@ -130,6 +130,7 @@ def _mortal(life: Life) -> Iterator[None]:
         async def handle(self: wire.Detached, request: httpx.Request) -> httpx.Response:
             await life.pause()
             life.step()
+            judge.sees(request.method, request.url.path)
             response = await call(self, request)
             life.step()
             return response
@@ -239,7 +240,7 @@ async def _start(
         judge.watches(progress.spent, progress.held)
 
     try:
-        with _mortal(life), mock.patch.object(batch, "connect", connect):
+        with _mortal(life, judge), mock.patch.object(batch, "connect", connect):
             if start.kind == "reconcile" and (folder / "out/.batchedit/ledger.db").exists():
                 plan = outline(load_manifest(manifest), out=folder / "out")
                 summary = await batch.reconcile(plan, options, effects=effects, observer=observer, servers=servers)
