@@ -46,6 +46,8 @@ class Judge:
         self._starts_before = len(self._audit()["starts"])
         self._begun = self._now()
         self._sent = 0
+        # Without a ledger there is nothing to reconcile, and the night has a run instead.
+        self._reconciles = start.kind == "reconcile" and (self._out / ".batchedit/ledger.db").exists()
 
     def sees(self, method: str, path: str) -> None:
         """The program sends something."""
@@ -78,7 +80,7 @@ class Judge:
         """A start has ended, by itself or by being killed (`code` is None)."""
         if code == 1:
             self._say("exit code 1: a bug")
-        if start.kind == "reconcile" and self._sent:
+        if self._reconciles and self._sent:
             self._say("reconcile has bought")
         self._check_pace(start)
         if (self._out / ".batchedit/ledger.db").exists():
