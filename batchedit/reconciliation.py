@@ -48,7 +48,7 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
         else:
             await settle(context, row, work.attempt)
         return
-    if sighting.run_id is not None:
+    if sighting.run_id is not None and not (sighting.has_failed and now < work.until):
         doubt = MicroUSD(sighting.surplus_unpriced * row.quote.high)
         news = await context.journal.do(
             context.ledger.found,

@@ -321,7 +321,7 @@ def records(*runs: tuple[str, str, str | None]) -> Answer:
         ([("a", "running", None)], Sighting(run_id="a")),
         ([("a", "running", None), ("b", "succeeded", "0.1")], Sighting(run_id="b", surplus_runs=1, surplus_unpriced=1)),
         ([("a", "failed", None), ("b", "queued", None)], Sighting(run_id="b")),
-        ([("a", "failed", None)], Sighting(run_id="a")),
+        ([("a", "failed", None)], Sighting(run_id="a", has_failed=True)),
         ([("old", "succeeded", "0.1")], Sighting(run_id=None)),
     ],
 )

@@ -116,6 +116,7 @@ class Sighting:
         run_id: The run to adopt, None if there is none.
         surplus_runs: Further runs of the reference that are or may be billed.
         surplus: What they cost as far as reported, in micro-dollars.
+        has_failed: The run ended without pictures; another one may not be listed yet.
         surplus_unpriced: How many of them have no reported cost, or go on.
     """
 
@@ -123,6 +124,7 @@ class Sighting:
     surplus_runs: int = 0
     surplus: MicroUSD = ZERO
     surplus_unpriced: int = 0
+    has_failed: bool = False
 
 
 class Provider(Protocol):

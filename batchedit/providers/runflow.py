@@ -389,6 +389,7 @@ def _sighting(runs: list[RunRecord], client_ref: str, ignore: frozenset[str]) ->
     surplus = [run for run in ranked[1:] if not run.failed or run.cost]
     return Sighting(
         run_id=ranked[0].id,
+        has_failed=ranked[0].failed,
         surplus_runs=len(surplus),
         surplus=MicroUSD(sum(run.cost or 0 for run in surplus)),
         surplus_unpriced=sum(run.cost is None or not (run.succeeded or run.failed or run.cost) for run in surplus),
