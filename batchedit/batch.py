@@ -26,6 +26,7 @@ from batchedit.context import Context, Observer, StopReason
 from batchedit.effects import Effects
 from batchedit.errors import ExitCode, LedgerError, StorageError
 from batchedit.hooks import ReadHooks
+from batchedit.learning import Learner
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger, has_begun
@@ -48,6 +49,7 @@ from batchedit.wire import Wire
 T = TypeVar("T")
 
 _BATCH = 500
+_LIMIT_OPTIONS = ("in_flight", "requests_per_minute", "learn_rate", "max_failures")
 _SHOWN = 5
 
 
@@ -61,6 +63,8 @@ class RunOptions:
             plan's high estimate, so that every run has a limit.
         in_flight: Overrides the manifest's limit.
         requests_per_minute: Likewise.
+        learn_rate: Likewise.
+        max_failures: Likewise.
         on_unknown: Overrides the manifest's choice for outcomes that asking does not settle.
         grace_seconds: After a signal, how long what is in flight may go on.
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
@@ -69,6 +73,8 @@ class RunOptions:
     budget: MicroUSD | None = None
     in_flight: int | None = None
     requests_per_minute: int | None = None
+    learn_rate: bool | None = None
+    max_failures: int | None = None
     on_unknown: str | None = None
     grace_seconds: float = 60.0
     handle_signals: bool = False
@@ -276,7 +282,7 @@ class _Run:
             ledger=self.ledger,
             journal=journal,
             outputs=self.outputs,
-            pacer=Pacer.from_limits(limits.requests_per_minute, limits.images_per_minute),
+            pacer=_pacer(limits),
             budget=self.budget,
             breaker=Breaker(max_failures=limits.max_failures),
             limits=limits,
@@ -389,17 +395,26 @@ def exit_code(
     return ExitCode.DONE
 
 
+def _pacer(limits: Limits) -> Pacer:
+    ceiling = limits.requests_per_minute
+    return Pacer(
+        requests=ceiling,
+        images=limits.images_per_minute,
+        calls=limits.calls_per_minute,
+        learner=Learner(ceiling=ceiling) if limits.learn_rate else None,
+    )
+
+
 def _limits(plan: Plan, options: RunOptions, connected: Connected) -> Limits:
     """The manifest's limits, the provider's where the manifest says nothing, the options over both."""
     given = plan.manifest.limits_given
     limits = replace(
         plan.manifest.limits, **{name: value for name, value in connected.limits.items() if name not in given}
     )
-    if options.in_flight is not None:
-        limits = replace(limits, in_flight=options.in_flight)
-    if options.requests_per_minute is not None:
-        limits = replace(limits, requests_per_minute=options.requests_per_minute)
-    return limits
+    if options.learn_rate is not None:
+        limits = replace(limits, requests_per_minute=None)
+    chosen = {name: getattr(options, name) for name in _LIMIT_OPTIONS}
+    return replace(limits, **{name: value for name, value in chosen.items() if value is not None})
 
 
 def _wanted(entries: Iterable[Entry]) -> Iterator[tuple[TaskRow, Request, Quote]]:

@@ -83,6 +83,7 @@ class Progress:
     Attributes:
         total: Requests that this run set out to finish.
         in_flight: Being sent, followed or fetched now.
+        ahead: Being prepared, or waiting for their turn to be sent.
         spent: By this run and those that it continues.
         held: Reserved or at risk.
         notes: Things said once per run, such as a price that differs from the list.
@@ -95,12 +96,42 @@ class Progress:
     suspect: int = 0
     lost: int = 0
     in_flight: int = 0
+    ahead: int = 0
     spent: int = 0
     held: int = 0
     notes: list[str] = field(default_factory=list)
 
 
 Observer = Callable[[Progress], None]
+
+
+class Seat:
+    """
+    Where one piece of work counts: among what is being prepared, then among what is in flight, then nowhere.
+
+    Args:
+        is_ahead: True for work that begins with preparations.
+    """
+
+    def __init__(self, progress: Progress, *, is_ahead: bool) -> None:
+        self._progress, self._is_ahead = progress, is_ahead
+        self._move(+1)
+
+    def take_off(self) -> None:
+        """From now on it is in flight."""
+        self._move(-1)
+        self._is_ahead = False
+        self._move(+1)
+
+    def leave(self) -> None:
+        """It is over."""
+        self._move(-1)
+
+    def _move(self, by: int) -> None:
+        if self._is_ahead:
+            self._progress.ahead += by
+        else:
+            self._progress.in_flight += by
 
 
 class Unsent:
@@ -138,6 +169,7 @@ class Context:
         stop: Why nothing new is sent any more; None while the run goes on.
         stop_message: The same as a sentence with what to do.
         bugs: Requests that met an error which nobody expected.
+        version: Counts the changes that `change` waits for.
     """
 
     provider: Provider
@@ -161,8 +193,11 @@ class Context:
     stop: StopReason | None = None
     stop_message: str = ""
     bugs: int = 0
+    version: int = 0
     _unsent: set[anyio.CancelScope] = field(default_factory=set)
     _changed: anyio.Event = field(default_factory=anyio.Event)
+    _next_purchase: anyio.Lock = field(default_factory=anyio.Lock)
+    _next_read: anyio.Lock = field(default_factory=anyio.Lock)
 
     def halt(self, reason: StopReason, message: str) -> None:
         """Let nothing new be sent, and call back what has not been sent yet. The first reason stands."""
@@ -185,13 +220,33 @@ class Context:
         """A stretch in which nothing has been sent for a request, so that a stop may end it at once."""
         return Unsent(self._unsent, already=self.stopped())
 
-    async def turn(self, images: int) -> None:
-        """Wait until a purchase of so many pictures may start."""
-        while True:
-            at = self.pacer.reserve(anyio.current_time(), images=images)
-            await anyio.sleep_until(at)
-            if self.pacer.paused_until <= anyio.current_time():
-                return
+    async def turn(self, seat: Seat, images: int) -> None:
+        """Wait, first come first served, until a purchase of so many pictures may start, and take a place in flight."""
+        async with self._next_purchase:
+            while True:
+                if self.progress.in_flight >= self.limits.in_flight:
+                    await self.change(None, self.version)
+                elif not await self._wait_for_pace(images):
+                    break
+            self.pacer.take(anyio.current_time(), images=images)
+            seat.take_off()
+
+    async def read_turn(self) -> None:
+        """Wait until a call that buys nothing may start."""
+        async with self._next_read:
+            while await self._wait_for_pace(0):
+                pass
+            self.pacer.take(anyio.current_time(), images=0)
+
+    async def _wait_for_pace(self, images: int) -> bool:
+        """Wait until the pacer may allow it; False at once if it does so now."""
+        now = anyio.current_time()
+        at = self.pacer.ready_at(now, images=images)
+        if at <= now:
+            return False
+        # What has changed meanwhile is looked at anew: somebody else may have been refused.
+        await anyio.sleep_until(at)
+        return True
 
     def proof_time(self, sent: float) -> float:
         """
@@ -213,8 +268,10 @@ class Context:
             self.progress.notes.append(note)
 
     def wake(self) -> None:
-        """Something has changed that the feeder may be waiting for."""
+        """Something has changed that somebody may be waiting for."""
+        self.version += 1
         self._changed.set()
+        self._changed = anyio.Event()
         if self.observer is not None:
             self.progress.spent, self.progress.held = self.budget.spent, self.budget.held
             try:
@@ -224,9 +281,9 @@ class Context:
                 self.observer = None
                 self.note_once(f"the progress display failed and was switched off ({type(error).__name__}: {error})")
 
-    async def change(self, until: float | None) -> None:
-        """Wait for a change, or for the clock time `until`."""
+    async def change(self, until: float | None, seen: int) -> None:
+        """Wait for a change after version `seen`, or for the clock time `until`."""
         timeout = None if until is None else max(0.0, until - anyio.current_time())
-        with anyio.move_on_after(timeout):
-            await self._changed.wait()
-        self._changed = anyio.Event()
+        if self.version == seen:
+            with anyio.move_on_after(timeout):
+                await self._changed.wait()

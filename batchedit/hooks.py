@@ -8,8 +8,8 @@ import anyio
 
 from batchedit.context import Context
 from batchedit.ledger.records import Attempt
-from batchedit.providers.answers import shorten
-from batchedit.providers.base import Accepted, Answered
+from batchedit.providers.answers import exhausted, retry_after, shorten
+from batchedit.providers.base import Accepted, Answer, Answered, Send
 
 
 class ReadHooks:
@@ -19,13 +19,23 @@ class ReadHooks:
         self._context = context
 
     async def before_read(self) -> None:
-        """Reads obey the cool-down; the limits count purchases."""
-        await anyio.sleep_until(self._context.pacer.paused_until)
+        """Reads obey the cool-down, and the limit on calls of any kind."""
+        await self._context.read_turn()
 
-    async def throttled(self, seconds: float | None) -> None:
-        """Let everybody pause for as long as the server wishes, or for the policy's time."""
-        wait = self._context.policy.throttled_seconds if seconds is None else seconds
-        self._context.pacer.pause(anyio.current_time() + wait)
+    def answered_to(self, send: Send, sent: float, answer: Answer) -> None:
+        """Let everybody pause after a 429, or when the server says that nothing is left."""
+        context, now = self._context, anyio.current_time()
+        pacer = context.pacer
+        if send.client != "api":
+            return  # the storage has limits of its own
+        if answer.status == 429:
+            jitter = context.effects.draw("cool-down", number=pacer.cooldown.refused).random()
+            pacer.refuse(sent, now, buys=send.buys, wish=retry_after(answer.headers), jitter=jitter)
+            return
+        pacer.cooldown.passed(sent)
+        wait = exhausted(answer.headers)
+        if wait is not None:
+            pacer.exhausted(now, wait)
 
     async def accepted(self, step: Accepted) -> None:
         """Known already."""

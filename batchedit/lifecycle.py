@@ -102,14 +102,14 @@ class RetryPolicy:
         tries: Most attempts of one request, whatever their outcome.
         first_seconds: Wait before the first retry; doubled for each further one.
         longest_seconds: The doubling stops here.
-        throttled_seconds: Wait after a 429 that names no time of its own.
+        throttled_seconds: Wait of the request itself after a 429 that names no time; the pacer makes all of them wait.
     """
 
     attempts: int = 5
     tries: int = 100
     first_seconds: float = 2.0
     longest_seconds: float = 120.0
-    throttled_seconds: float = 15.0
+    throttled_seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

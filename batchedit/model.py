@@ -291,8 +291,10 @@ class Limits:
 
     Attributes:
         in_flight: Most requests sent and not finished at any moment.
-        requests_per_minute: None means no limit of ours.
-        images_per_minute: None means no limit of ours.
+        requests_per_minute: Most edits started per minute; None means no limit of ours.
+        images_per_minute: Most pictures bought per minute; None means no limit of ours.
+        calls_per_minute: Most calls of any kind per minute, polls and uploads included; None means no limit of ours.
+        learn_rate: Find the provider's own limit, below `requests_per_minute` if that is given.
         attempts: Most attempts for one request; throttled ones do not count.
         request_timeout_seconds: For one HTTP call of the asynchronous form.
         run_deadline_seconds: How long to poll one run before leaving it to the next start; never a failure.
@@ -301,9 +303,11 @@ class Limits:
         max_failures: Stop after this many failed requests in one run; None means never.
     """
 
-    in_flight: int = 16
+    in_flight: int = 64
     requests_per_minute: int | None = None
     images_per_minute: int | None = None
+    calls_per_minute: int | None = None
+    learn_rate: bool = True
     attempts: int = 5
     request_timeout_seconds: float = 60.0
     run_deadline_seconds: float = 1800.0

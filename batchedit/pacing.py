@@ -1,89 +1,211 @@
 """
-When the next request may start: several rate limits at once, one shared cool-down, no clock of its own.
+When the next call may start: several rate limits at once, one shared cool-down, no clock of its own.
 
-Each limit is a GCRA (generic cell rate algorithm, ITU-T I.371): it remembers one number, the earliest moment at
-which the next unit conforms. The tolerance is zero: starts are evenly spaced and a quiet time earns no burst. A request
-of several units starts as soon as its first one conforms, so that a window may hold that many units more.
+Each limit is a GCRA (generic cell rate algorithm, ITU-T I.371) with no tolerance: starts are evenly spaced and a quiet
+time earns no burst. A request of several units would still let a window hold a few units too many, so that a limit
+also remembers what it let pass in the last window.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
+from batchedit.learning import Learner
+
 WINDOW_SECONDS = 60.0
+MARGIN_SECONDS = 0.1
+"""
+Added to the window: calls that leave on time arrive a little early or late, and the provider counts arrivals.
+"""
 
 
 @dataclass(slots=True)
 class Rate:
     """
-    One limit of `per_minute` units, spaced evenly.
+    One limit of `per_minute` units: evenly spaced, and never more of them in any 60 seconds.
+
+    A request of more units than the limit starts when nothing else is in its window.
 
     Attributes:
         per_minute: Units per 60 seconds.
-        free_at: Clock time in seconds at which the next unit conforms.
     """
 
     per_minute: float
-    free_at: float = 0.0
+    _free_at: float = field(default=float("-inf"), repr=False)
+    _passed: deque[tuple[float, int]] = field(default_factory=deque, repr=False)
+    _units: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         if self.per_minute <= 0:
             raise ValueError("a rate must be above zero")
 
-    def ready_at(self, now: float) -> float:
-        """The earliest time at which a start conforms, not before `now`."""
-        return max(now, self.free_at)
+    def ready_at(self, now: float, weight: int) -> float:
+        """The earliest clock time in seconds, not before `now`, at which a start of `weight` units conforms."""
+        at, units = max(now, self._free_at), self._units
+        for start, passed in self._passed:
+            leaves = start + _SPAN
+            if leaves > at:
+                if units + weight <= self.per_minute:
+                    break
+                at = leaves
+            units -= passed
+        return at
 
     def take(self, at: float, weight: int) -> None:
-        """Record a start of `weight` units at time `at`."""
-        self.free_at = max(at, self.free_at) + weight * WINDOW_SECONDS / self.per_minute
+        """Record a start of `weight` units at clock time `at`, which is never before that of an earlier one."""
+        while self._passed and self._passed[0][0] + _SPAN <= at:
+            self._units -= self._passed.popleft()[1]
+        self._passed.append((at, weight))
+        self._units += weight
+        self._free_at = max(at, self._free_at) + weight * _SPAN / self.per_minute
+
+
+_SPAN = WINDOW_SECONDS + MARGIN_SECONDS
+
+
+class Pacer:
+    """
+    The rate limits and the cool-down that all workers share.
+
+    Args:
+        requests: Most purchases per minute; None for no limit.
+        images: Most pictures bought per minute.
+        calls: Most calls of any kind per minute: purchases, reads and uploads.
+        learner: Finds the limit that nobody has named; None to obey 429s by pausing only.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests: float | None = None,
+        images: float | None = None,
+        calls: float | None = None,
+        learner: Learner | None = None,
+    ) -> None:
+        self._requests, self._images, self._calls = (
+            Rate(per_minute) if per_minute else None for per_minute in (requests, images, calls)
+        )
+        self.learner = learner
+        self.cooldown = Cooldown()
+
+    def ready_at(self, now: float, *, images: int) -> float:
+        """
+        The earliest clock time, not before `now`, at which a call may start.
+
+        Args:
+            images: Pictures that it buys; 0 for a read or an upload.
+        """
+        at = self.cooldown.ready_at(now, buys=images > 0)
+        if self.learner is not None and images:
+            at = self.learner.ready_at(at)
+        rates = [(rate, weight) for rate, weight in self._rates(images) if rate is not None]
+        while True:
+            before = at
+            for rate, weight in rates:
+                at = rate.ready_at(at, weight)
+            if at == before:
+                return at
+
+    def take(self, at: float, *, images: int) -> None:
+        """Record that a call starts at clock time `at`."""
+        if images:
+            self.cooldown.take(at)
+            if self.learner is not None:
+                self.learner.take(at)
+        for rate, weight in self._rates(images):
+            if rate is not None:
+                rate.take(at, weight)
+
+    def refuse(self, sent: float, now: float, *, buys: bool, wish: float | None, jitter: float) -> bool:
+        """
+        A 429 was seen: everybody pauses, and the rate of purchases shrinks if it was one of them.
+
+        Args, Returns: as for `Cooldown.refuse`.
+        """
+        fresh = self.cooldown.refuse(sent, now, wish=wish, jitter=jitter)
+        if self.learner is not None and buys:
+            self.learner.refuse(sent, now, in_a_row=self.cooldown.in_a_row if fresh else 0, wish=wish)
+        return fresh
+
+    def exhausted(self, now: float, seconds: float) -> None:
+        """The server says that it takes nothing more for so many seconds."""
+        self.cooldown.until = max(self.cooldown.until, now + seconds)
+        if self.learner is not None:
+            self.learner.fill(now)
+
+    def _rates(self, images: int) -> tuple[tuple[Rate | None, int], ...]:
+        if not images:
+            return ((self._calls, 1),)
+        return ((self._requests, 1), (self._images, images), (self._calls, 1))
 
 
 @dataclass(slots=True)
-class Pacer:
+class Cooldown:
     """
-    Rate limits and the cool-down that all workers share.
+    The pause after a 429, shared by all workers, and the ramp after the pause.
 
     Attributes:
-        requests: Limit on requests, None without one.
-        images: Limit on pictures bought, None without one.
-        paused_until: No start before this clock time; set by a 429.
-        throttled: How many 429s were seen.
+        until: Nothing starts before this clock time.
+        refused: How many 429s were seen.
+        in_a_row: So many rounds of them since the last call that was let through.
     """
 
-    requests: Rate | None = None
-    images: Rate | None = None
-    paused_until: float = 0.0
-    throttled: int = 0
-    _last_start: float = field(default=float("-inf"), repr=False)
+    until: float = float("-inf")
+    refused: int = 0
+    in_a_row: int = 0
+    _gap: float = field(default=0.0, repr=False)
+    _last: float = field(default=float("-inf"), repr=False)
 
-    @classmethod
-    def from_limits(cls, requests_per_minute: float | None, images_per_minute: float | None) -> Pacer:
-        """A pacer with the given limits; None means none."""
-        return cls(
-            requests=Rate(requests_per_minute) if requests_per_minute else None,
-            images=Rate(images_per_minute) if images_per_minute else None,
-        )
+    def ready_at(self, now: float, *, buys: bool) -> float:
+        """The earliest clock time, not before `now`, at which a call may start; purchases come back one by one."""
+        at = max(now, self.until)
+        return max(at, self._last + self._gap) if buys and self._gap else at
 
-    def reserve(self, now: float, *, images: int) -> float:
+    def take(self, at: float) -> None:
+        """Record that a purchase starts at clock time `at`."""
+        if self._gap:
+            if self._last >= self.until:
+                self._gap *= _GAP_SHRINKS
+            if self._gap < _SMALLEST_GAP_SECONDS:
+                self._gap = 0.0
+        self._last = at
+
+    def refuse(self, sent: float, now: float, *, wish: float | None, jitter: float) -> bool:
         """
-        Book the next start and return the clock time at which it may happen.
+        A 429 was seen: nothing starts for as long as the server wishes, or for longer each time if it says nothing.
 
         Args:
-            now: Clock time in seconds.
-            images: Pictures that the request buys; 0 for a read, which counts as a request only.
-        """
-        rates = [(rate, weight) for rate, weight in ((self.requests, 1), (self.images, images)) if rate and weight]
-        at = max([now, self.paused_until, *(rate.ready_at(now) for rate, _ in rates)])
-        for rate, weight in rates:
-            rate.take(at, weight)
-        self._last_start = max(self._last_start, at)
-        return at
+            sent: Clock time at which the refused call was sent.
+            now: Clock time.
+            wish: What the server asked for, in seconds; None if it named nothing.
+            jitter: From 0 to 1, drawn; lengthens the pause by up to a quarter, so that clients do not come back in
+                step.
 
-    def pause(self, until: float) -> None:
-        """Let nothing start before `until`; an earlier end never shortens a longer pause."""
-        self.throttled += 1
-        self.paused_until = max(self.paused_until, until)
-        for rate in (self.requests, self.images):
-            if rate is not None:
-                rate.free_at = max(rate.free_at, self.paused_until)
+        Returns:
+            True if this begins a new round: the call was sent after the last pause.
+        """
+        self.refused += 1
+        fresh = sent >= self.until
+        if fresh:
+            self.in_a_row += 1
+        doubled = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self.in_a_row - 1, 30), _LONGEST_PAUSE_SECONDS)
+        # Zero or a time that has passed is no wish: the server has just refused, and at once would be a storm.
+        seconds = doubled if wish is None or wish <= 0 else wish
+        self.until = max(self.until, now + seconds + jitter * max(_FIRST_PAUSE_SECONDS, seconds / 4))
+        self._gap = min(_LARGEST_GAP_SECONDS, (self.until - now) / 4)
+        return fresh
+
+    def passed(self, sent: float) -> None:
+        """A call that was sent at clock time `sent` was let through."""
+        if sent >= self.until:
+            self.in_a_row = 0
+
+
+# Where the server names no time: the provider's own sample doubles from 1 s to 32 s (provider-api, section 12).
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 32.0
+# After a pause the second start waits for so long, each further one for less.
+_LARGEST_GAP_SECONDS = 1.0
+_GAP_SHRINKS = 0.7
+_SMALLEST_GAP_SECONDS = 0.005

@@ -6,8 +6,9 @@ The async heart: takes what is due, hands it out, and stops when told. What to d
     agenda (due again)-+     |              prepare, buy, follow, fetch, place
                              +-- budget, breaker, stop: nothing new starts
 
-Whatever waits (for a retry, for the provider's list) waits in the agenda and holds no slot. The first stop ends the
-feeding and calls back whatever has not been sent; what is in flight goes on until it is done or the grace is over.
+Whatever waits (for a retry, for the provider's list) waits in the agenda, and what is prepared waits for its turn; only
+what has been sent is in flight. The first stop ends the feeding and calls back whatever has not been sent; what is in
+flight goes on until it is done or the grace is over.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections import deque
 import anyio
 import anyio.abc
 
-from batchedit.context import Buy, Context, Follow, Look, Settle, StopReason, Work
+from batchedit.context import Buy, Context, Follow, Look, Seat, Settle, StopReason, Work
 from batchedit.effects import unix
 from batchedit.errors import LedgerError, StorageError
 from batchedit.ledger.records import Attempt, RequestRow
@@ -57,6 +58,7 @@ class Pool:
         self._grace = grace_seconds
         self._handle_signals = handle_signals
         self._ready: deque[Buy] = deque()
+        self._free: deque[Follow | Look | Settle] = deque()
         self._last_position = 0
         self._exhausted = not context.buying
         self._resumed: set[str] = set()
@@ -127,20 +129,18 @@ class Pool:
 
     async def _feed(self, workers: anyio.abc.TaskGroup) -> None:
         context = self._context
+        progress = context.progress
         while context.stop is None:
-            if context.progress.in_flight >= context.limits.in_flight:
-                await context.change(None)
-                continue
+            seen = context.version
             try:
                 work = await self._choose()
             except StorageError as error:
                 context.halt(StopReason.STORAGE, str(error))
                 return
             if work is not None:
-                context.progress.in_flight += 1
-                workers.start_soon(self._handle, work)
-            elif context.progress.in_flight or len(context.agenda):
-                await context.change(context.agenda.next_at())
+                workers.start_soon(self._handle, work, Seat(progress, is_ahead=isinstance(work, Buy)))
+            elif progress.in_flight or progress.ahead or len(context.agenda):
+                await context.change(context.agenda.next_at(), seen)
             elif self._ready:
                 context.halt(StopReason.BUDGET, self._budget_message())
             else:
@@ -159,13 +159,19 @@ class Pool:
     async def _choose(self) -> Work | None:
         """What to start now: whatever costs nothing first, then the next purchase that the budget allows."""
         context = self._context
+        progress, most = context.progress, context.limits.in_flight
         while (due := context.agenda.pop_due(anyio.current_time())) is not None:
-            if not isinstance(due, Buy):
-                return due
-            self._ready.append(due)
+            if isinstance(due, Buy):
+                self._ready.append(due)
+            else:
+                self._free.append(due)
+        if self._free and progress.in_flight < most:
+            return self._free.popleft()
+        if progress.ahead >= most:
+            return None
         if not self._ready and not self._exhausted:
             await self._load_page()
-        if self._ready and not context.outputs.has_room(context.progress.in_flight + 1):
+        if self._ready and not context.outputs.has_room(progress.in_flight + progress.ahead + 1):
             # Money is not spent on pictures for which there may be no place.
             context.halt(StopReason.STORAGE, f"the disk of {context.outputs.root} is almost full; nothing more is sent")
             return None
@@ -190,13 +196,13 @@ class Pool:
             else:
                 self._ready.append(work)
 
-    async def _handle(self, work: Work) -> None:
+    async def _handle(self, work: Work, seat: Seat) -> None:
         context = self._context
         try:
             row = await context.journal.do(context.ledger.request, work.key)
             match work:
                 case Buy():
-                    await buy(context, self._sources, row)
+                    await buy(context, self._sources, row, seat)
                 case Follow():
                     await follow(context, self._sources, row, work)
                 case Look():
@@ -212,7 +218,7 @@ class Pool:
         except Exception as error:  # a bug must not end a night: this one request is left where it is safe
             await self._survive(work, error)
         finally:
-            context.progress.in_flight -= 1
+            seat.leave()
             context.wake()
 
     async def _survive(self, work: Work, error: Exception) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import anyio
 
-from batchedit.context import Buy, Context, Follow, Look, Settle, StopReason, Work
+from batchedit.context import Buy, Context, Follow, Look, Seat, Settle, StopReason, Work
 from batchedit.delivery import bring_home, lose
 from batchedit.effects import iso
 from batchedit.errors import Halted, NotSent, OutputGone, ProviderError, RunFailed, RunMissing, Stumbled
@@ -38,7 +38,7 @@ from batchedit.sources import Sources
 from batchedit.wire import drive
 
 
-async def buy(context: Context, sources: Sources, row: RequestRow) -> None:
+async def buy(context: Context, sources: Sources, row: RequestRow, seat: Seat) -> None:
     """
     Send one pending request, whose worst price the feeder has reserved in the budget.
 
@@ -48,7 +48,7 @@ async def buy(context: Context, sources: Sources, row: RequestRow) -> None:
     prepared: tuple[Send, int] | None = None
     with context.unsent():
         try:
-            prepared = await _prepare(context, sources, row)
+            prepared = await _prepare(context, sources, row, seat)
         except ProviderError as problem:
             context.budget.release(reserved)
             await _not_begun(context, row, problem)
@@ -131,10 +131,10 @@ async def stumble(context: Context, work: Work, error: Exception) -> None:
     context.check_breaker()
 
 
-async def _prepare(context: Context, sources: Sources, row: RequestRow) -> tuple[Send, int]:
+async def _prepare(context: Context, sources: Sources, row: RequestRow, seat: Seat) -> tuple[Send, int]:
     """Upload what is needed, wait for a turn, and make the exact bytes."""
     images, mask = await sources.prepare(row.request)
-    await context.turn(row.request.params.samples)
+    await context.turn(seat, row.request.params.samples)
     generation = row.generation
     order = Order(request=row.request, client_ref=row.client_ref, generation=generation, images=images, mask=mask)
     send = context.provider.order(order)

@@ -25,7 +25,7 @@ import anyio.abc
 import httpx
 
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen, UsageError
-from batchedit.providers.answers import retry_after, shorten
+from batchedit.providers.answers import shorten
 from batchedit.providers.base import Accepted, Answer, Answered, Flow, Send, Wait
 
 T = TypeVar("T")
@@ -90,8 +90,13 @@ class Hooks(Protocol):
         """Wait for a turn to send something that buys nothing."""
         ...
 
-    async def throttled(self, seconds: float | None) -> None:
-        """A 429 was seen, with the server's wish in seconds if it named one."""
+    def answered_to(self, send: Send, sent: float, answer: Answer) -> None:
+        """
+        A call was answered, be it with a refusal: what that says about the pace.
+
+        Args:
+            sent: Clock time at which the call was sent.
+        """
         ...
 
     async def accepted(self, step: Accepted) -> None:
@@ -246,13 +251,13 @@ async def drive(wire: Wire, flow: Flow[T], hooks: Hooks, *, idempotency_key: str
             case Send():
                 if not step.buys:
                     await hooks.before_read()
+                sent = anyio.current_time()
                 try:
                     answer = await wire.send(step, idempotency_key=idempotency_key if step.buys else None)
                 except ProviderError as error:
                     problem = error
                 else:
-                    if answer.status == 429:
-                        await hooks.throttled(retry_after(answer.headers))
+                    hooks.answered_to(step, sent, answer)
 
 
 class FreeList(httpx.AsyncBaseTransport):

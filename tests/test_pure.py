@@ -1,4 +1,4 @@
-"""Pacer, breaker, agenda, keys and redaction."""
+"""Breaker, agenda, keys and redaction."""
 
 from __future__ import annotations
 
@@ -14,63 +14,7 @@ from batchedit.breaker import Breaker
 from batchedit.errors import NotSent, Throttled, Unseen
 from batchedit.keys import client_ref, from_spec, idempotency_key, make_request, to_spec, url_identity
 from batchedit.model import LocalImage, Params, Request, SourceImage, UrlImage, size_problem
-from batchedit.pacing import Pacer
 from batchedit.redaction import redact, unsigned_url
-
-# -- pacer ---------------------------------------------------------------------------------------------------
-
-
-@given(
-    rate=st.integers(1, 600),
-    arrivals=st.lists(st.floats(0, 30), min_size=1, max_size=80),
-    weights=st.lists(st.integers(1, 4), min_size=80, max_size=80),
-)
-def test_no_window_holds_more_than_the_limit(rate: int, arrivals: list[float], weights: list[int]) -> None:
-    """Whatever the arrivals, pictures started in any 60 seconds stay within the limit (one request over at most)."""
-    pacer = Pacer.from_limits(None, rate)
-    now, starts = 0.0, []
-    for gap, weight in zip(arrivals, weights, strict=False):
-        now += gap
-        starts.append((pacer.reserve(now, images=weight), weight))
-    for at, _ in starts:
-        inside = sum(weight for start, weight in starts if at <= start < at + 60 - 1e-6)
-        assert inside <= rate + 4
-
-
-def test_starts_are_spaced_evenly() -> None:
-    """60 a minute is one a second, from the first on: no burst."""
-    pacer = Pacer.from_limits(60, None)
-    assert [round(pacer.reserve(0.0, images=1), 6) for _ in range(4)] == [0, 1, 2, 3]
-
-
-def test_a_quiet_time_earns_no_burst() -> None:
-    """After an hour without work the spacing is the same."""
-    pacer = Pacer.from_limits(60, None)
-    pacer.reserve(0.0, images=1)
-    assert [pacer.reserve(3600.0, images=1) for _ in range(3)] == [3600, 3601, 3602]
-
-
-def test_two_limits_hold_at_once() -> None:
-    """The tighter of requests and pictures decides, request by request."""
-    pacer = Pacer.from_limits(60, 60)
-    assert [pacer.reserve(0.0, images=4) for _ in range(3)] == [0, 4, 8]
-
-
-def test_a_pause_holds_everybody_and_is_never_shortened() -> None:
-    """One 429 is one shared cool-down; a later, shorter wish changes nothing."""
-    pacer = Pacer.from_limits(None, None)
-    pacer.pause(100.0)
-    pacer.pause(50.0)
-    assert pacer.reserve(10.0, images=1) == 100.0
-    assert pacer.throttled == 2
-
-
-def test_after_a_pause_the_spacing_goes_on() -> None:
-    """Those who waited do not start all at once."""
-    pacer = Pacer.from_limits(60, None)
-    pacer.pause(100.0)
-    assert [pacer.reserve(10.0, images=1) for _ in range(3)] == [100, 101, 102]
-
 
 # -- breaker and agenda --------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from batchedit.cli.options import DEBUG, JSON, manifest_options, plan_from, survey_from
+from batchedit.cli.options import DEBUG, JSON, Pace, manifest_options, plan_from, survey_from
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, ManifestError, UsageError
 from batchedit.model import ON_UNKNOWN
@@ -83,18 +83,21 @@ def plan(as_json: bool, use_exit_code: bool, **flags: Any) -> int:
 @manifest_options
 @JSON
 @click.option("--budget", metavar="DOLLARS", help="Never let spent and at risk pass this amount.")
-@click.option("--rate", type=click.IntRange(min=1), metavar="N", help="Most edits started per minute.")
+@click.option("--rate", type=Pace(), metavar="N|auto|none",
+              help="Most edits started per minute; auto finds the provider's limit, none has no limit.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most edits in flight.")
 @click.option("--grace", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
               help="After Ctrl-C, how long what is in flight may go on.")  # fmt: skip
+@click.option("--max-fail", type=click.IntRange(min=1), metavar="N", help="Stop after so many failed edits.")
 @click.option("--on-unknown", type=click.Choice(ON_UNKNOWN),
               help="What becomes of outcomes that the provider cannot tell: stay held (the default), be sent again once"
               " (may be bought twice), or count as spent and lost.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
 @click.option("--no-input", is_flag=True, help="Never ask.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | None, grace: float,
-        on_unknown: str | None, yes: bool, no_input: bool, quiet: bool, **flags: Any) -> int:  # fmt: skip
+def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: int | None, grace: float,
+        max_fail: int | None, on_unknown: str | None, yes: bool, no_input: bool, quiet: bool,
+        **flags: Any) -> int:  # fmt: skip
     """
     Do what MANIFEST asks for, or go on with it.
 
@@ -124,7 +127,9 @@ def run(as_json: bool, budget: str | None, rate: int | None, concurrency: int | 
             RunOptions(
                 budget=limit,
                 in_flight=concurrency,
-                requests_per_minute=rate,
+                requests_per_minute=rate if isinstance(rate, int) else None,
+                learn_rate={"auto": True, "none": False}.get(str(rate)),
+                max_failures=max_fail,
                 on_unknown=on_unknown,
                 grace_seconds=grace,
                 handle_signals=True,

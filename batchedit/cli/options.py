@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -37,6 +37,21 @@ _PLANNING = (
     click.option("--rehearse", is_flag=True, help="Use the built-in provider: no key, no network, no real money."),
     click.option("--changed", is_flag=True, help="Buy tasks again whose content has changed since."),
 )
+
+
+class Pace(click.ParamType[Any]):
+    """Edits per minute as a whole number, or one of the words `auto` and `none`."""
+
+    name = "pace"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or the word."""
+        if value in ("auto", "none") or isinstance(value, int):
+            return cast("int | str", value)
+        if value.isascii() and value.isdigit() and int(value) > 0:
+            return int(value)
+        return self.fail(f"{value!r} is not a number above 0, auto or none", param, ctx)
+
 
 DEBUG = click.option("--debug", is_flag=True, help="Show where an error comes from.")
 JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")

@@ -17,6 +17,7 @@ from batchedit.money import MicroUSD, parse_usd
 LIMITS: dict[str, tuple[str, type[int] | type[float]]] = {
     "rpm": ("requests_per_minute", int),
     "ipm": ("images_per_minute", int),
+    "calls": ("calls_per_minute", int),
     "concurrency": ("in_flight", int),
     "attempts": ("attempts", int),
     "timeout": ("request_timeout_seconds", float),
@@ -26,6 +27,9 @@ LIMITS: dict[str, tuple[str, type[int] | type[float]]] = {
     "max_fail": ("max_failures", int),
 }
 """Key in the manifest -> field of `Limits`, and what kind of number it is."""
+
+RATE_WORDS = {"auto": True, "none": False}
+"""What `rpm` may be besides a number, and whether the provider's own limit is then learnt."""
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
@@ -92,11 +96,16 @@ def _origin_problem(url: str) -> str:
 
 def read_limits(node: Node, reading: Reading) -> tuple[Limits, frozenset[str]]:
     """The limits, and which fields of them are given."""
-    limits, given = Limits(), set()
+    limits = Limits()
+    given: set[str] = set()
     for key, (_, child) in reading.mapping(node, "limits", tuple(LIMITS)).items():
         name, kind = LIMITS[key]
         text = reading.text(child, f"limits.{key}") if child.value is not None else ""
         if text is None:
+            continue
+        if key == "rpm" and text in RATE_WORDS:
+            limits = replace(limits, learn_rate=RATE_WORDS[text])
+            given.add("learn_rate")
             continue
         value = _number(text, kind)
         if value is None or (value == 0 and key != "list_lag"):
@@ -105,7 +114,7 @@ def read_limits(node: Node, reading: Reading) -> tuple[Limits, frozenset[str]]:
                 if kind is int and value is None and _number(text, float)
                 else "a positive number"
             )
-            message = f"{shortened(text)!r} is not {what}"
+            message = f"{shortened(text)!r} is not {what}" + (", auto or none" if key == "rpm" else "")
             reading.wrong(child.place, "bad-limit", message, field=f"limits.{key}", value=text)
         else:
             limits = replace(limits, **{name: value})

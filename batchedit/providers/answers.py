@@ -246,14 +246,32 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         seconds = float(value)
     except ValueError:
         try:
-            until = parsedate_to_datetime(value)
-            now = parsedate_to_datetime(headers.get("date", ""))
-            seconds = (until - now).total_seconds()
+            seconds = (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
         except (ValueError, TypeError):
             return None
     if not seconds >= 0:
         return 0.0
-    return min(seconds, 3600.0)
+    return min(seconds, _LONGEST_WAIT_SECONDS)
+
+
+def exhausted(headers: Mapping[str, str]) -> float | None:
+    """
+    Seconds for which the server takes nothing more, by `X-RateLimit-Remaining` and `-Reset`; None if it does not say.
+
+    The reset is a Unix time (provider-api, section 12), read against the server's own `Date`.
+    """
+    try:
+        if float(headers["x-ratelimit-remaining"]) > 0:
+            return None
+        reset = float(headers["x-ratelimit-reset"])
+        seconds = reset - parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return None
+    return min(seconds, _LONGEST_WAIT_SECONDS) if seconds > 0 else None
+
+
+_LONGEST_WAIT_SECONDS = 3600.0
+"""No server is obeyed for longer than this at a time."""
 
 
 def shorten(text: str) -> str:

@@ -16,7 +16,7 @@ from batchedit.wire import Endpoint, Key
 ORIGIN = "https://rehearsal.invalid"
 """A name that can never be reached by accident (RFC 2606): everything is answered in process."""
 
-_LIMITS = {"request_timeout_seconds": 8.0, "list_lag_seconds": 0.0, "in_flight": 8}
+_LIMITS = {"request_timeout_seconds": 8.0, "list_lag_seconds": 0.0, "in_flight": 8, "learn_rate": False}
 """The emulator dies with the run, so nothing can be accepted long after an answer was lost."""
 
 

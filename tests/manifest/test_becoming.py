@@ -200,3 +200,14 @@ def test_importing_loads_neither_yaml_nor_jinja() -> None:
 
     code = "import sys, batchedit.manifest; sys.exit(bool({'yaml', 'jinja2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("word", "learns"), [("auto", True), ("none", False)])
+def test_the_pace_may_be_a_word(folder: Folder, word: str, learns: bool) -> None:
+    """`rpm: auto` finds the provider's limit, `rpm: none` asks for none."""
+    folder.write("rows.csv", "image\na.png\n")
+    folder.write(
+        "m.yaml", f"version: 1\nlimits: {{rpm: {word}}}\nsources: [{{csv: rows.csv}}]\ndefaults: {{prompt: x}}\n"
+    )
+    limits = load_manifest("m.yaml").limits
+    assert (limits.requests_per_minute, limits.learn_rate) == (None, learns)

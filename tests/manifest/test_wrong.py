@@ -274,7 +274,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         V + "limits: {rmp: 3}\n" + ITEM,
         [
             (
-                "m.yaml:2:10: \"rmp\": limits has no key 'rmp'. Known are: rpm, ipm, concurrency,"
+                "m.yaml:2:10: \"rmp\": limits has no key 'rmp'. Known are: rpm, ipm, calls, concurrency,"
                 " attempts, timeout, deadline, poll, list_lag, max_fail"
             ),
         ],
@@ -282,7 +282,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
     "limit text": (
         V + "limits: {rpm: fast}\n" + ITEM,
         [
-            "m.yaml:2:15: \"limits.rpm\": 'fast' is not a positive number",
+            "m.yaml:2:15: \"limits.rpm\": 'fast' is not a positive number, auto or none",
         ],
     ),
     "limit zero": (
@@ -312,7 +312,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
     "limit empty": (
         V + "limits: {rpm: }\n" + ITEM,
         [
-            "m.yaml:2:15: \"limits.rpm\": '' is not a positive number",
+            "m.yaml:2:15: \"limits.rpm\": '' is not a positive number, auto or none",
         ],
     ),
     "budget text": (
@@ -1223,7 +1223,7 @@ def test_everything_is_listed_at_once(folder: Folder) -> None:
         't.csv:2: "mask": ROOT/m.png does not exist',
         't.defaults.yaml:2:1: "budgt": the manifest has no key \'budgt\'. Did you mean "budget"?',
         't.defaults.yaml:3:1: "items": the rows are in the table beside it',
-        "t.defaults.yaml:4:15: \"limits.rpm\": 'x' is not a positive number",
+        "t.defaults.yaml:4:15: \"limits.rpm\": 'x' is not a positive number, auto or none",
         't.defaults.yaml:5:20: "prompt": the template uses {{ nam }}, which is no column or variable here. Known are:'
         " edit, ext, id, image, line, mask, quality, row, size, source, stem, variant (3 rows, first shown)",
         *(

@@ -112,9 +112,9 @@ MUTANTS = (
     Mutant(
         "the wall clock decides about limits",
         (
-            ("batchedit/context.py", "reserve(anyio.current_time(), images=images)", "reserve(self.effects.wall(), images=images)"),
+            ("batchedit/context.py", "now = anyio.current_time()\n        at = self.pacer", "now = self.effects.wall()\n        at = self.pacer"),
             ("batchedit/context.py", "await anyio.sleep_until(at)", "await anyio.sleep(at - self.effects.wall())"),
-            ("batchedit/context.py", "self.pacer.paused_until <= anyio.current_time()", "self.pacer.paused_until <= self.effects.wall()"),
+            ("batchedit/context.py", "self.pacer.take(anyio.current_time(), images=images)", "self.pacer.take(self.effects.wall(), images=images)"),
         ),
         ("nights:300",),
     ),
