@@ -26,6 +26,7 @@ from batchedit.context import Context, Observer, StopReason
 from batchedit.effects import Effects
 from batchedit.errors import ExitCode, LedgerError, StorageError
 from batchedit.hooks import ReadHooks
+from batchedit.latency import Latencies
 from batchedit.learning import Learner
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.lock import LedgerLock
@@ -40,6 +41,7 @@ from batchedit.outputs import Outputs
 from batchedit.pacing import Pacer
 from batchedit.plan import BUYING, Verdict
 from batchedit.planner import Entry, Plan, walk
+from batchedit.polling import Board
 from batchedit.pool import Pool
 from batchedit.providers.registry import Connected, Setup, connect
 from batchedit.redelivery import redeliver
@@ -279,6 +281,10 @@ class _Run:
         context = Context(
             provider=connected.provider,
             wire=wire,
+            board=Board(
+                Latencies(limits.poll_seconds, effects.draw("polling")),
+                can_list=connected.provider.can_reconcile,
+            ),
             ledger=self.ledger,
             journal=journal,
             outputs=self.outputs,

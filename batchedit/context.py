@@ -21,6 +21,7 @@ from batchedit.model import Limits
 from batchedit.money import MicroUSD
 from batchedit.outputs import Outputs
 from batchedit.pacing import Pacer
+from batchedit.polling import Board
 from batchedit.providers.base import Provider
 from batchedit.wire import Wire
 
@@ -174,6 +175,7 @@ class Context:
 
     provider: Provider
     wire: Wire
+    board: Board
     ledger: LedgerWriter
     journal: Journal
     outputs: Outputs

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import anyio
 
 from batchedit.context import Context
 from batchedit.ledger.records import Attempt
+from batchedit.polling import Watcher
 from batchedit.providers.answers import exhausted, retry_after, shorten
-from batchedit.providers.base import Accepted, Answer, Answered, Send
+from batchedit.providers.base import Accepted, Answer, Answered, Ended, Listing, Send, Watch
+from batchedit.wire import drive
 
 
 class ReadHooks:
@@ -17,6 +20,7 @@ class ReadHooks:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._watcher: Watcher | None = None
 
     async def before_read(self) -> None:
         """Reads obey the cool-down, and the limit on calls of any kind."""
@@ -36,6 +40,21 @@ class ReadHooks:
         wait = exhausted(answer.headers)
         if wait is not None:
             pacer.exhausted(now, wait)
+
+    async def watch(self, step: Watch) -> bytes | None:
+        """Wait until a look at the run is worthwhile; at a run that was accepted earlier, at once."""
+        if self._watcher is None:
+            now = anyio.current_time()
+            self._watcher = Watcher(step.run_id, since=now, inline=step.inline, exact=False, due=now)
+        return await self._context.board.wait(self._watcher, self._read_list)
+
+    def ended(self, step: Ended) -> None:
+        """Learn how long runs take."""
+        if self._watcher is not None:
+            self._context.board.ended(self._watcher, step.seconds)
+
+    async def _read_list(self, count: int) -> Mapping[str, Listing]:
+        return await drive(self._context.wire, self._context.provider.newest(count), self)
 
     async def accepted(self, step: Accepted) -> None:
         """Known already."""
@@ -68,6 +87,7 @@ class AttemptHooks(ReadHooks):
             answer=shorten(step.answer.decode("utf-8", "replace")),
         )
         self.attempt = replace(self.attempt, provider_run_id=step.run_id)
+        self._watcher = Watcher(step.run_id, since=anyio.current_time(), inline=step.inline)
         self._seen()
 
     async def answered(self, step: Answered) -> None:

@@ -26,7 +26,7 @@ import httpx
 
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen, UsageError
 from batchedit.providers.answers import shorten
-from batchedit.providers.base import Accepted, Answer, Answered, Flow, Send, Wait
+from batchedit.providers.base import Accepted, Answer, Answered, Ended, Flow, Send, Wait, Watch
 
 T = TypeVar("T")
 
@@ -97,6 +97,14 @@ class Hooks(Protocol):
         Args:
             sent: Clock time at which the call was sent.
         """
+        ...
+
+    async def watch(self, step: Watch) -> bytes | None:
+        """Wait until a look at the run is worthwhile; the answer of a read that was made for several, or None."""
+        ...
+
+    def ended(self, step: Ended) -> None:
+        """A run is over."""
         ...
 
     async def accepted(self, step: Accepted) -> None:
@@ -244,6 +252,11 @@ async def drive(wire: Wire, flow: Flow[T], hooks: Hooks, *, idempotency_key: str
         match step:
             case Wait(seconds):
                 await anyio.sleep(seconds)
+            case Watch():
+                body = await hooks.watch(step)
+                answer = None if body is None else Answer(status=200, headers={}, body=body)
+            case Ended():
+                hooks.ended(step)
             case Accepted():
                 await hooks.accepted(step)
             case Answered():

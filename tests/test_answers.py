@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-from itertools import islice
 
 import pytest
 
@@ -24,8 +22,8 @@ from batchedit.errors import (
 from batchedit.keys import make_request
 from batchedit.model import Params, ProviderSettings, Reply, SourceImage, UrlImage
 from batchedit.providers.answers import find_outputs, read_run, refusal, retry_after, run_failure, run_reply, sync_reply
-from batchedit.providers.base import Accepted, Answer, Answered, Flow, Order, Send, Sighting, Wait
-from batchedit.providers.runflow import Cadence, Runflow
+from batchedit.providers.base import Accepted, Answer, Answered, Ended, Flow, Order, Send, Sighting, Wait, Watch
+from batchedit.providers.runflow import Runflow
 
 URL = "https://storage.test/x.png?X-Amz-Signature=abc"
 
@@ -190,7 +188,7 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 
 
 def provider(**settings: str) -> Runflow:
-    return Runflow(ProviderSettings(name="runflow", **settings), random.Random("0"))
+    return Runflow(ProviderSettings(name="runflow", **settings))
 
 
 def order(images: tuple[str, ...] = ("runflow://assets/1",), *, inline: bool = False) -> Order:
@@ -254,7 +252,7 @@ def test_a_purchase_step_by_step() -> None:
         answer(200, done),
     )
     kinds = [type(step).__name__ for step in steps]
-    assert kinds == ["Send", "Accepted", "Wait", "Send", "Wait", "Send", "Wait", "Send", "Wait", "Send", "Answered"]
+    assert " ".join(kinds) == ("Send Accepted Watch Send Watch Send Wait Watch Send Wait Watch Send Ended Answered")
     assert isinstance(reply, Reply)
     assert reply.run_id == "r"
 
@@ -304,6 +302,7 @@ def test_inline_pictures_that_were_shown_before_are_gone() -> None:
 def test_a_throttled_poll_waits_as_long_as_the_server_wishes() -> None:
     """And is not a failure of the run."""
     flow = provider().follow("r", inline=False)
+    assert flow.send(None) == Watch("r", inline=False)
     flow.send(None)
     step = flow.send(answer(429, FLAT, retry_after="11"))
     assert step == Wait(11.0)
@@ -377,12 +376,36 @@ def test_a_look_without_an_answer_is_no_answer(trouble: Answer | Exception) -> N
         play(provider().find("ref", ignore=frozenset()), trouble)
 
 
-def test_the_cadence_starts_eagerly_and_slows_down() -> None:
-    """Two seconds for the first twenty, then up to ten, never in step."""
-    waits = list(islice(Cadence(2.0, 20.0, 10.0, random.Random("0")), 40))
-    assert all(1.8 <= wait <= 2.2 for wait in waits[:9])
-    assert all(9.0 <= wait <= 11.0 for wait in waits[-10:])
-    assert len(set(waits)) == 40
+def test_one_page_of_the_list_answers_for_many() -> None:
+    """What has ended comes with its pictures; what has ended without showing any is to be read; the rest goes on."""
+    items = [
+        {"id": "a", "status_code": "succeeded", "output": {"outputs": [{"url": URL}]}},
+        {"id": "b", "status_code": "succeeded", "output": None},
+        {"id": "c", "status_code": "failed", "failure_code": "X"},
+        {"id": "d", "status_code": "running"},
+    ]
+    (step,), found = play(provider().newest(50), answer(200, {"items": items, "next": "more"}))
+    assert isinstance(step, Send)
+    assert "limit=50" in step.url
+    assert isinstance(found, dict)
+    assert {run: (seen.ended, seen.answer is not None) for run, seen in found.items()} == {
+        "a": (True, True), "b": (True, False), "c": (True, True), "d": (False, False),
+    }  # fmt: skip
+
+
+def test_a_list_without_what_was_asked_for_is_no_answer() -> None:
+    """Then each run is read by itself."""
+    with pytest.raises(ProviderError):
+        play(provider().newest(50), answer(422, FLAT))
+
+
+def test_a_record_from_the_list_is_as_good_as_a_read() -> None:
+    """No further call is made for it."""
+    flow = provider().follow("r", inline=False)
+    assert flow.send(None) == Watch("r", inline=False)
+    record = {"id": "r", "status_code": "succeeded", "output": {"outputs": [{"url": URL}]}, "created_at": "2026-11-24T"
+              "00:00:00Z", "completed_at": "2026-11-24T00:01:30+00:00"}  # fmt: skip
+    assert flow.send(answer(200, record)) == Ended(90.0)
 
 
 @pytest.mark.parametrize("model", ["", "a//b", "../x", "a/./b"])

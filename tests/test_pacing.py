@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from batchedit.learning import Learner
 from batchedit.pacing import Pacer
-from batchedit.providers.answers import exhausted, retry_after
+from batchedit.providers.answers import exhausted
 
 # -- limits --------------------------------------------------------------------------------------------------
 
@@ -165,26 +165,6 @@ def test_a_wish_for_no_time_is_not_obeyed(wish: float) -> None:
     pacer = Pacer()
     refuse(pacer, 0.0, wish)
     assert pacer.cooldown.until >= 1
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"retry-after": "7"}, 7.0),
-        ({"retry-after": "0"}, 0.0),
-        ({"retry-after": "-3"}, 0.0),
-        ({"retry-after": "nan"}, 0.0),
-        ({"retry-after": "1e9"}, 3600.0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "Tue, 24 Nov 2026 10:00:30 GMT", "date": "Tue, 24 Nov 2026 10:00:00 GMT"}, 30.0),
-        ({"retry-after": "Tue, 24 Nov 2026 10:00:00 GMT", "date": "Tue, 24 Nov 2026 10:00:30 GMT"}, 0.0),
-        ({"retry-after": "Tue, 24 Nov 2026 10:00:30 GMT"}, None),
-    ],
-)
-def test_what_retry_after_may_say(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds or a date, absent, zero, past, huge, or nonsense."""
-    assert retry_after(headers) == seconds
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -95,6 +96,22 @@ def read_run(data: object) -> RunRecord | None:
         failure_message=_text(data, "failure_message", "failure_reason") or _text(nested, "message"),
         data=data,
     )
+
+
+def run_seconds(run: RunRecord) -> float | None:
+    """Seconds from a run's creation to its end by the provider's own clock; None if the record does not say."""
+    try:
+        begin, end = (
+            datetime.fromisoformat(_text(run.data, *names))
+            for names in (("created_at",), ("completed_at", "finished_at"))
+        )
+        seconds = (end - begin).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return seconds if 0 <= seconds <= _LONGEST_RUN_SECONDS else None
+
+
+_LONGEST_RUN_SECONDS = 86_400.0
 
 
 def run_failure(run: RunRecord) -> RunFailed:

@@ -51,11 +51,32 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """
+    Let time pass until a look at this run is worthwhile.
+
+    What is sent back is the answer of a read that was made for several runs together, or None: then the flow reads
+    for itself. `inline` says that the run's pictures come in the answer to a read, once.
+    """
+
+    run_id: str
+    inline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over, so many seconds after it was made; None if the provider does not say."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider has the request under this run id."""
+    """The provider has the request under this run id; `inline` as for `Watch`."""
 
     run_id: str
     answer: bytes
+    inline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +96,7 @@ class Answer:
     body: bytes
 
 
-Step = Send | Wait | Accepted | Answered
+Step = Send | Wait | Watch | Ended | Accepted | Answered
 Flow = Generator[Step, Answer | None, T]
 
 
@@ -108,6 +129,20 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """
+    A run in the provider's list.
+
+    Attributes:
+        ended: It is over.
+        answer: What a read of it would have answered; None if the list shows less.
+    """
+
+    ended: bool
+    answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """
     What the provider's list says about a reference.
@@ -137,7 +172,7 @@ class Provider(Protocol):
         model: The provider's model id.
         scope: Where uploads stay valid: origin and organisation.
         settings: What the manifest says.
-        can_reconcile: True if a lost answer can be found by our reference.
+        can_reconcile: True if a lost answer can be found by our reference, in the provider's list of runs.
         image_form: How local images are handed over now; a flow may change it after an `InputFormRefused`.
     """
 
@@ -165,6 +200,10 @@ class Provider(Protocol):
             inline: Its pictures come in the answer itself, once.
             sign: Ask for freshly signed URLs of a run that has ended.
         """
+        ...
+
+    def newest(self, count: int) -> Flow[Mapping[str, Listing]]:
+        """One page of the provider's list: the newest runs, by run id."""
         ...
 
     def read(self, answer: bytes) -> Reply:

@@ -16,7 +16,14 @@ from batchedit.wire import Endpoint, Key
 ORIGIN = "https://rehearsal.invalid"
 """A name that can never be reached by accident (RFC 2606): everything is answered in process."""
 
-_LIMITS = {"request_timeout_seconds": 8.0, "list_lag_seconds": 0.0, "in_flight": 8, "learn_rate": False}
+_POLL_SECONDS = 0.1
+_LIMITS = {
+    "request_timeout_seconds": 8.0,
+    "list_lag_seconds": 0.0,
+    "in_flight": 8,
+    "learn_rate": False,
+    "poll_seconds": _POLL_SECONDS,
+}
 """The emulator dies with the run, so nothing can be accepted long after an answer was lost."""
 
 
@@ -37,7 +44,7 @@ def create(setup: Setup) -> Connected:
         offload=setup.effects.offload,
     )
     return Connected(
-        provider=Rehearsal(settings, setup.effects.draw("provider"), poll_seconds=0.1),
+        provider=Rehearsal(settings, poll_seconds=_POLL_SECONDS),
         endpoint=Endpoint(base_url=ORIGIN, key=Key("rf_live_rehearsal"), app=emulator.app, timeout_seconds=60.0),
         world="rehearsal",
         limits=_LIMITS,

@@ -8,8 +8,7 @@ their certainty: provider-api; what it calls uncertain is tolerated here or a se
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -34,9 +33,23 @@ from batchedit.providers.answers import (
     refusal,
     run_failure,
     run_reply,
+    run_seconds,
     sync_reply,
 )
-from batchedit.providers.base import Accepted, Answer, Answered, Flow, Order, Send, Sighting, Upload, Wait
+from batchedit.providers.base import (
+    Accepted,
+    Answer,
+    Answered,
+    Ended,
+    Flow,
+    Listing,
+    Order,
+    Send,
+    Sighting,
+    Upload,
+    Wait,
+    Watch,
+)
 from batchedit.providers.registry import Connected, Setup
 from batchedit.wire import Endpoint, Key
 
@@ -48,31 +61,11 @@ SYNC_TIMEOUT_SECONDS = 900.0
 UPLOAD_LIMIT_BYTES = 52_428_800
 _MISSING_LOOKS = 8
 _LIST_FIELDS = "id,status_code,client_ref,cost,created_at"
+_WATCHED_FIELDS = (
+    "id,status_code,client_ref,cost,created_at,completed_at,output,failure_code,failure_message,failure_stage_code"
+)
 _SCAN_PAGES = 10
-
-
-class Cadence:
-    """
-    How long to wait before each look at a run.
-
-    Args:
-        first: Seconds before each look at the start.
-        eager: Seconds for which the first interval stays.
-        longest: The interval grows up to this.
-        draw: Spreads the looks, so that many runs are not polled in step.
-    """
-
-    def __init__(self, first: float, eager: float, longest: float, draw: random.Random) -> None:
-        self._first, self._eager, self._longest, self._draw = first, eager, longest, draw
-
-    def __iter__(self) -> Iterator[float]:
-        waited, interval = 0.0, self._first
-        while True:
-            wait = interval * self._draw.uniform(0.9, 1.1)
-            yield wait
-            waited += wait
-            if waited >= self._eager:
-                interval = min(interval * 1.3, self._longest)
+_LONGEST_TROUBLE_SECONDS = 10.0
 
 
 class Runflow:
@@ -81,9 +74,7 @@ class Runflow:
 
     Args:
         settings: As in the manifest.
-        draw: Gives the randomness of one run's polling, by run id.
-        poll_seconds: Before the first look at a run; ten times that long this interval stays, then it grows to
-            five times itself. 2 s gives the cadence that provider-api, section 6 suggests.
+        poll_seconds: Between looks at a run that is not to be seen.
     """
 
     name = "runflow"
@@ -92,7 +83,6 @@ class Runflow:
     def __init__(
         self,
         settings: ProviderSettings,
-        draw: random.Random,
         *,
         poll_seconds: float = 2.0,
     ) -> None:
@@ -102,7 +92,6 @@ class Runflow:
         self.scope = f"{self.base_url} {settings.organization or ''}".strip()
         self.can_reconcile = settings.api == "runs"
         self.image_form = settings.images_as
-        self._seed = draw.random()
         self._poll_seconds = poll_seconds
 
     # -- buying ----------------------------------------------------------------------------------------------
@@ -154,32 +143,55 @@ class Runflow:
                 code="UNREADABLE",
                 http_status=answer.status,
             )
-        yield Accepted(run.id, answer.body)
-        yield Wait(self._poll_seconds)
+        yield Accepted(run.id, answer.body, inline)
         return (yield from self.follow(run.id, inline=inline))
 
     def follow(self, run_id: str, *, inline: bool, sign: bool = False) -> Flow[Reply]:
         """Poll until the run ends. Never gives up by itself: how long to look is the pool's decision."""
         # `add_signature` is used by the provider's own tools and in no document (provider-api, section 6).
         url = f"/v1/runs/{quote(run_id, safe='')}" + ("?add_signature=true" if sign else "")
-        missing = 0
-        first = self._poll_seconds
-        for wait in Cadence(first, 10 * first, 5 * first, random.Random(f"{self._seed}/{run_id}")):
-            run, problem = yield from self._look(url)
+        missing = troubles = 0
+        at_once = sign
+        while True:
+            listed = None if at_once else (yield Watch(run_id, inline))
+            at_once = False
+            if (
+                listed is None or sign
+            ):  # a record from the list may have other URLs than a read that asks for signed ones
+                run, problem = yield from self._look(url)
+            else:
+                run, problem = read_run(read_json(listed.body)), None
             if run is not None and run.succeeded:
+                yield Ended(run_seconds(run))
                 answer = json.dumps(run.data).encode()
                 yield Answered(answer, repeatable=not inline)
                 return self.read(answer) if inline else run_reply(run)
             if run is not None and run.failed:
+                yield Ended(run_seconds(run))
                 raise run_failure(run)
             if isinstance(problem, Rejected) and problem.http_status == 404:
                 missing += 1
                 if missing >= _MISSING_LOOKS:
                     raise RunMissing(f"the provider does not know run {run_id}", code="RUN_NOT_FOUND", http_status=404)
-            elif problem is not None and not isinstance(problem, (Throttled, Unseen, NotSent)):
-                raise problem
-            yield Wait(wait)
-        raise AssertionError("a cadence has no end")
+                yield Wait(self._poll_seconds)
+            elif problem is not None:
+                if not isinstance(problem, (Throttled, Unseen, NotSent)):
+                    raise problem
+                wish = problem.retry_after if isinstance(problem, Throttled) else None
+                yield Wait(wish or min(self._poll_seconds * 2.0**troubles, _LONGEST_TROUBLE_SECONDS))
+                troubles = min(troubles + 1, 10)
+            else:
+                troubles = 0
+
+    def newest(self, count: int) -> Flow[Mapping[str, Listing]]:
+        """
+        The newest runs, with their pictures where they have ended: `output` can be projected (provider-api, section 7).
+
+        A run that has ended without anything to show is to be read.
+        """
+        answer = yield from _send(self._list(limit=count, sort_by="created_at:desc", fields=_WATCHED_FIELDS))
+        runs, _ = _page(answer)
+        return {run.id: _listing(run) for run in runs}
 
     def read(self, answer: bytes) -> Reply:
         """Understand a stored answer of either form."""
@@ -224,9 +236,15 @@ class Runflow:
         return sighting
 
     def _list(
-        self, *, limit: int, q: str | None = None, sort_by: str = "created_at:asc", pq: str | None = None
+        self,
+        *,
+        limit: int,
+        q: str | None = None,
+        sort_by: str = "created_at:asc",
+        pq: str | None = None,
+        fields: str = _LIST_FIELDS,
     ) -> Send:
-        query = {"q": q, "fields": _LIST_FIELDS, "sort_by": sort_by, "limit": str(limit), "pq": pq}
+        query = {"q": q, "fields": fields, "sort_by": sort_by, "limit": str(limit), "pq": pq}
         return Send(method="GET", url="/v1/runs?" + urlencode({k: v for k, v in query.items() if v is not None}))
 
     # -- pictures going up -----------------------------------------------------------------------------------
@@ -310,11 +328,10 @@ class Runflow:
         except (NotSent, Unseen) as trouble:
             return None, trouble
         if not 200 <= answer.status < 300:
-            problem = refusal(answer, buys=False)
-            if isinstance(problem, Throttled):
-                yield Wait(15.0 if problem.retry_after is None else problem.retry_after)
-            return None, problem
-        return read_run(read_json(answer.body)), None
+            return None, refusal(answer, buys=False)
+        run = read_run(read_json(answer.body))
+        unreadable = Unseen("a run record that cannot be read", code="UNREADABLE", http_status=answer.status)
+        return run, unreadable if run is None else None
 
     def _read_json(self, send: Send) -> Flow[dict[str, Any]]:
         answer = yield from _send(send)
@@ -339,7 +356,7 @@ def create(setup: Setup) -> Connected:
             f"the provider runflow needs a key, and {KEY_VARIABLE} is not set",
             hint=f"export {KEY_VARIABLE}=..., or rehearse for free with --rehearse",
         )
-    provider = Runflow(setup.settings, setup.effects.draw("provider"), poll_seconds=setup.limits.poll_seconds)
+    provider = Runflow(setup.settings, poll_seconds=setup.limits.poll_seconds)
     endpoint = Endpoint(
         base_url=provider.base_url,
         key=Key(key),
@@ -377,6 +394,13 @@ def _page(answer: Answer) -> tuple[list[RunRecord], str | None]:
         raise Unseen("the cursor of the provider's list of runs cannot be read", code="UNREADABLE")
     query = cursor.partition("?")[2].partition("#")[0]
     return runs, dict(parse_qsl(query)).get("pq", cursor)
+
+
+def _listing(run: RunRecord) -> Listing:
+    if run.failed:
+        return Listing(ended=True, answer=json.dumps(run.data).encode())
+    has_pictures = run.succeeded and run.data.get("output") is not None
+    return Listing(ended=run.succeeded, answer=json.dumps(run.data).encode() if has_pictures else None)
 
 
 def _sighting(runs: list[RunRecord], client_ref: str, ignore: frozenset[str]) -> Sighting:

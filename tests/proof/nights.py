@@ -225,7 +225,7 @@ async def _start(
     manifest = _manifest(weather, start, folder)
 
     def connect(setup: Setup) -> Connected:
-        provider = Runflow(setup.settings, setup.effects.draw("provider"), poll_seconds=setup.limits.poll_seconds)
+        provider = Runflow(setup.settings, poll_seconds=setup.limits.poll_seconds)
         endpoint = Endpoint(
             base_url=ORIGIN, key=Key("rf_live_simulated"), app=emulator.app, timeout_seconds=weather.limits["timeout"]
         )

@@ -65,7 +65,7 @@ async def _play(scene: Scene, folder: Path, seed: str) -> list[str]:
     emulator = Emulator(state_dir=folder / "books", clock=wall, offload=_inline)
 
     def connect(setup: Setup) -> Connected:
-        provider = Runflow(setup.settings, setup.effects.draw("provider"), poll_seconds=setup.limits.poll_seconds)
+        provider = Runflow(setup.settings, poll_seconds=setup.limits.poll_seconds)
         endpoint = Endpoint(base_url=scene.url, key=Key(KEY), app=emulator.app, timeout_seconds=20)
         return Connected(provider=provider, endpoint=endpoint, world="real")
 
