@@ -277,7 +277,7 @@ class _Run:
     async def execute(self, wire: Wire, observer: Observer | None) -> RunSummary:
         """Deliver what is paid already, then run the pool, then say how it went."""
         connected, effects, limits = self.connected, self.effects, self.limits
-        journal = Journal(self.ledger, effects.offload)
+        journal = Journal(self.ledger, effects.commit)
         context = Context(
             provider=connected.provider,
             wire=wire,

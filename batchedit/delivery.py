@@ -59,7 +59,7 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
     try:
         outputs = [
             output
-            for task in await context.journal.do(context.ledger.tasks_of, row.key)
+            for task in await context.journal.ask(context.ledger.tasks_of, row.key)
             for output in await place_task(context, task, raws)
         ]
     except (InTheWay, RawDamaged) as problem:

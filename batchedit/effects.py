@@ -13,7 +13,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
 
 T = TypeVar("T")
 
@@ -31,6 +34,29 @@ async def in_thread(work: Callable[[], T], /) -> T:
     import anyio.to_thread
 
     return await anyio.to_thread.run_sync(work)
+
+
+class FewThreads:
+    """
+    Runs blocking functions in a few threads, the others wait: a crowd of threads fights over the interpreter.
+
+    Args:
+        most: At the same time.
+    """
+
+    def __init__(self, most: int = 4) -> None:
+        self._most = most
+        self._limiters: dict[object, CapacityLimiter] = {}
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        """The function's result; a cancelled caller still waits for it."""
+        import anyio.lowlevel
+        import anyio.to_thread
+
+        loop = anyio.lowlevel.current_token()  # a limiter belongs to one event loop
+        if loop not in self._limiters:
+            self._limiters = {loop: anyio.CapacityLimiter(self._most)}
+        return await anyio.to_thread.run_sync(work, limiter=self._limiters[loop])
 
 
 async def inline(work: Callable[[], T], /) -> T:
@@ -52,12 +78,14 @@ class Effects:
 
     Attributes:
         wall: Unix time in seconds; for stamps and for the age of things between runs, never for pacing.
-        offload: For disk work and decoding.
+        offload: For files and decoding.
+        commit: For waiting until the ledger is on the disk, which nothing else must hold up.
         seed: Decides every random draw of the run.
     """
 
     wall: Callable[[], float] = _wall_time
-    offload: Offload = in_thread
+    offload: Offload = field(default_factory=FewThreads)
+    commit: Offload = in_thread
     seed: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def draw(self, role: str, key: str = "", number: int = 0) -> random.Random:

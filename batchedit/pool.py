@@ -181,7 +181,7 @@ class Pool:
 
     async def _load_page(self) -> None:
         context = self._context
-        page = await context.journal.do(context.ledger.pending_after, self._last_position, _PAGE)
+        page = await context.journal.ask(context.ledger.pending_after, self._last_position, _PAGE)
         self._exhausted = len(page) < _PAGE
         wall, now = context.effects.wall(), anyio.current_time()
         for position, row in page:
@@ -199,7 +199,7 @@ class Pool:
     async def _handle(self, work: Work, seat: Seat) -> None:
         context = self._context
         try:
-            row = await context.journal.do(context.ledger.request, work.key)
+            row = await context.journal.ask(context.ledger.request, work.key)
             match work:
                 case Buy():
                     await buy(context, self._sources, row, seat)

@@ -116,8 +116,8 @@ async def stumble(context: Context, work: Work, error: Exception) -> None:
     """
     context.bugs += 1
     note = Note(message=shorten(f"a bug in batchedit: {type(error).__name__}: {error}"), code="BUG")
-    row = await context.journal.do(context.ledger.request, work.key)
-    attempt = await context.journal.do(context.ledger.open_attempt, work.key)
+    row = await context.journal.ask(context.ledger.request, work.key)
+    attempt = await context.journal.ask(context.ledger.open_attempt, work.key)
     context.note_once(f"{row.buyer_slot}: {note.message}; the ledger is consistent, please report it")
     if attempt is None:
         if row.state is State.PENDING:
@@ -138,7 +138,7 @@ async def _prepare(context: Context, sources: Sources, row: RequestRow, seat: Se
     generation = row.generation
     order = Order(request=row.request, client_ref=row.client_ref, generation=generation, images=images, mask=mask)
     send = context.provider.order(order)
-    refused = await context.journal.do(context.ledger.refused_body, row.key, generation)
+    refused = await context.journal.ask(context.ledger.refused_body, row.key, generation)
     if refused is not None and refused != hashlib.sha256(send.body or b"").hexdigest():
         # Other bytes (a freshly signed URL) under the same idempotency key would be a conflict, and what was refused
         # needs no protection. Where nobody saw the outcome the key stays: if it was bought after all, a conflict is
@@ -262,7 +262,7 @@ async def _retry(
 
 async def queue_again(context: Context, row: RequestRow, at: float) -> None:
     """To be bought at clock time `at`, if this run's manifest wants it: nobody agreed to anything else."""
-    if context.buying and await context.journal.do(context.ledger.is_wanted, row.key):
+    if context.buying and await context.journal.ask(context.ledger.is_wanted, row.key):
         context.agenda.add(at, Buy(row.key, row.quote.high))
 
 

@@ -35,7 +35,7 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
     bought, so it may be sent again, with the same bytes and the same idempotency key. Otherwise: ask again later.
     """
     now = anyio.current_time()
-    ignore = await context.journal.do(context.ledger.closed_run_ids, row.key)
+    ignore = await context.journal.ask(context.ledger.closed_run_ids, row.key)
     try:
         sighting = await drive(context.wire, context.provider.find(row.client_ref, ignore=ignore), ReadHooks(context))
     except Halted as problem:
@@ -87,7 +87,7 @@ async def settle(context: Context, row: RequestRow, attempt: Attempt) -> None:
         return
     match context.on_unknown:
         case "resend":
-            if not context.buying or not await context.journal.do(context.ledger.is_wanted, row.key):
+            if not context.buying or not await context.journal.ask(context.ledger.is_wanted, row.key):
                 return
             if await context.journal.do(context.ledger.was_resent, row.key):
                 context.note_once("some outcomes are unknown again after they were sent a second time; they are held")

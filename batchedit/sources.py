@@ -156,7 +156,7 @@ class Sources:
         assert digest is not None, "a local picture is identified by its content"
         # The lock keeps two tasks from uploading one content at the same time.
         async with self._locks.setdefault(digest, anyio.Lock()):
-            known = await self._journal.do(self._ledger.asset, self._provider.scope, digest)
+            known = await self._journal.ask(self._ledger.asset, self._provider.scope, digest)
             if known is not None:
                 return known
             upload = await self._offload(lambda: read_upload(image, path))

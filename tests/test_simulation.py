@@ -33,7 +33,7 @@ def pinned_scheduler() -> Iterator[None]:
 def night(out: Path, seed: str, options: RunOptions = DEFAULT) -> tuple[RunSummary, float, list[tuple[str, ...]]]:
     """One run of `many/*.png` on a clock that jumps; how it ended, how long it took, and the ledger's history."""
     SCHEDULER._r.seed(seed)
-    effects = Effects(wall=lambda: EPOCH + anyio.current_time(), offload=inline, seed=seed)
+    effects = Effects(wall=lambda: EPOCH + anyio.current_time(), offload=inline, commit=inline, seed=seed)
     plan = make_plan(load_manifest("night.yaml"), out=out)
 
     async def main() -> tuple[RunSummary, float]:

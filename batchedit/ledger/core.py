@@ -62,24 +62,64 @@ class LedgerCore:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """
-        One durable step; a savepoint when already inside one, so that several steps can share a commit.
+        One durable change; a part of the one that is under way where there is one.
 
         Raises:
             StorageError: if the disk does not take it. Nothing may be bought after that.
         """
-        nested = self._connection.in_transaction
+        if self._connection.in_transaction:
+            yield
+            return
+        self.begin()
         try:
-            if nested:
-                with self._db.atomic():
-                    yield
-            else:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    self._connection.rollback()  # does nothing if the error has ended the transaction
-                    raise
+            with self._storage():
+                yield
+        except BaseException:
+            self.rollback()
+            raise
+        self.commit()
+
+    def begin(self) -> None:
+        """Begin a change that `commit` makes durable. Raises StorageError if the ledger cannot be written."""
+        with self._storage():
+            self._connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make what has been done since `begin` durable. Raises StorageError if the disk does not take it."""
+        try:
+            with self._storage():
+                self._connection.execute("COMMIT")
+        except StorageError:
+            self.rollback()
+            raise
+
+    def rollback(self) -> None:
+        """Undo what has been done since `begin`; nothing if an error has ended it already."""
+        self._connection.rollback()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """
+        One of several steps that share a commit: one that fails is undone by itself.
+
+        Raises:
+            StorageError: if the disk does not take it.
+        """
+        with self._storage():
+            self._connection.execute("SAVEPOINT step")
+            try:
+                yield
+            except BaseException:
+                if self._connection.in_transaction:  # an error of the disk ends all of it
+                    self._connection.execute("ROLLBACK TO step")
+                    self._connection.execute("RELEASE step")
+                raise
+            self._connection.execute("RELEASE step")
+
+    @contextmanager
+    def _storage(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:

@@ -221,7 +221,7 @@ async def _start(
         later = anyio.current_time() - begun > 60
         return EPOCH + anyio.current_time() + start.clock[later]
 
-    effects = Effects(wall=wall, offload=_offload(life), seed=f"{weather.seed}/{number}")
+    effects = Effects(wall=wall, offload=_offload(life), commit=_offload(life), seed=f"{weather.seed}/{number}")
     manifest = _manifest(weather, start, folder)
 
     def connect(setup: Setup) -> Connected:

@@ -72,7 +72,7 @@ async def _play(scene: Scene, folder: Path, seed: str) -> list[str]:
     try:
         with mock.patch.object(batch, "connect", connect):
             plan = make_plan(load_manifest(scene.folder / "night.yaml"), out=folder / "out")
-            summary = await run_plan(plan, effects=Effects(wall=wall, offload=_inline, seed=seed))
+            summary = await run_plan(plan, effects=Effects(wall=wall, offload=_inline, commit=_inline, seed=seed))
         audit = emulator.audit()
     except BatchEditError as error:
         return [f"it was refused: {error}"]
