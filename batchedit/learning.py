@@ -15,6 +15,8 @@ import math
 from collections import deque
 
 _WINDOW_SECONDS = 60.0
+SLACK_SECONDS = 0.05
+"""A start that comes late by so much does not move those that follow: every timer is a little late."""
 _START_PER_MINUTE = 60.0
 _SLOWEST_PER_MINUTE = 6.0
 _DOUBLING_SECONDS = 10.0
@@ -53,7 +55,7 @@ class Learner:
         self._confidence = confidence
         self._doubts = 0
         self._age = 0.0
-        self._last = float("-inf")
+        self._last = self._free_at = float("-inf")
         self._starts: deque[float] = deque()
         self._refused: deque[float] = deque()
 
@@ -82,7 +84,7 @@ class Learner:
 
     def ready_at(self, now: float) -> float:
         """The earliest clock time in seconds, not before `now`, for the next start."""
-        return max(now, self._last + _WINDOW_SECONDS / self.per_minute)
+        return max(now, self._free_at)
 
     def take(self, at: float) -> None:
         """Record a start at clock time `at`."""
@@ -90,6 +92,7 @@ class Learner:
             # What is longer than two turns was not spent sending.
             self._age += min(at - self._last, 2 * _WINDOW_SECONDS / self.per_minute)
         self._last = at
+        self._free_at = max(at - SLACK_SECONDS, self._free_at) + _WINDOW_SECONDS / self.per_minute
         self._starts.append(at)
         self._forget(at)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from batchedit.learning import Learner
+from batchedit.learning import SLACK_SECONDS, Learner
 
 WINDOW_SECONDS = 60.0
 MARGIN_SECONDS = 0.1
@@ -58,7 +58,7 @@ class Rate:
             self._units -= self._passed.popleft()[1]
         self._passed.append((at, weight))
         self._units += weight
-        self._free_at = max(at, self._free_at) + weight * _SPAN / self.per_minute
+        self._free_at = max(at - SLACK_SECONDS, self._free_at) + weight * _SPAN / self.per_minute
 
 
 _SPAN = WINDOW_SECONDS + MARGIN_SECONDS
@@ -193,7 +193,7 @@ class Cooldown:
         # Zero or a time that has passed is no wish: the server has just refused, and at once would be a storm.
         seconds = doubled if wish is None or wish <= 0 else wish
         self.until = max(self.until, now + seconds + jitter * max(_FIRST_PAUSE_SECONDS, seconds / 4))
-        self._gap = min(_LARGEST_GAP_SECONDS, (self.until - now) / 4)
+        self._gap = min(_LARGEST_GAP_SECONDS, (self.until - now) / 8)
         return fresh
 
     def passed(self, sent: float) -> None:
@@ -202,8 +202,9 @@ class Cooldown:
             self.in_a_row = 0
 
 
-# Where the server names no time: the provider's own sample doubles from 1 s to 32 s (provider-api, section 12).
-_FIRST_PAUSE_SECONDS = 1.0
+# Where the server names no time, everybody pauses briefly, and for longer only if it goes on: the request itself waits
+# for a second or more, and the provider's own sample doubles up to 32 s (provider-api, section 12).
+_FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 32.0
 # After a pause the second start waits for so long, each further one for less.
 _LARGEST_GAP_SECONDS = 1.0

@@ -79,7 +79,7 @@ class Board:
         self._latencies = latencies
         self._can_list = can_list
         self._failures = 0
-        self._watched: dict[str, Watcher] = {}
+        self._watched: dict[Watcher, None] = {}  # a set that keeps the order, so that a simulation can be repeated
         self._reading: anyio.Event | None = None
 
     async def wait(self, watcher: Watcher, read: ReadList) -> bytes | None:
@@ -95,7 +95,7 @@ class Board:
         if watcher.due is None:
             self._plan(watcher)
         watcher.forget()
-        self._watched[watcher.run_id] = watcher
+        self._watched[watcher] = None
         try:
             while not watcher.told.is_set():
                 assert watcher.due is not None
@@ -107,7 +107,7 @@ class Board:
                 elif not self._is_worthwhile(watcher) or not await self._look_together(watcher, read):
                     break
         finally:
-            del self._watched[watcher.run_id]
+            del self._watched[watcher]
         watcher.looks += 1
         watcher.listed, watcher.due = 0, None
         return watcher.answer
@@ -139,7 +139,7 @@ class Board:
         if not self._can_list or watcher.listed >= _LISTED_LOOKS:
             return False
         soon = anyio.current_time() + self._latencies.horizon()
-        due = sum(1 for other in self._watched.values() if other.due is not None and other.due <= soon)
+        due = sum(1 for other in self._watched if other.due is not None and other.due <= soon)
         return due >= _WORTHWHILE
 
     async def _look_together(self, watcher: Watcher, read: ReadList) -> bool:
@@ -158,7 +158,7 @@ class Board:
             reading.set()
         self._failures = 0
         soon = anyio.current_time() + self._latencies.horizon()
-        for other in self._watched.values():
+        for other in self._watched:
             listing = listed.get(other.run_id)
             if listing is None:
                 continue

@@ -252,7 +252,7 @@ WRONG_YAML = [
     ("version: 1\nbudget: {run: lots}\n", ITEM, "m.yaml:2:15: \"budget.run\": 'lots' is not an amount in dollars"),
     ("version: 1\nbudget: {run: -3}\n", ITEM, "m.yaml:2:15: \"budget.run\": '-3' is not an amount in dollars of 0 or"
      " more"),
-    ("version: 1\nlimits: {rpm: fast}\n", ITEM, "m.yaml:2:15: \"limits.rpm\": 'fast' is not a positive number"),
+    ("version: 1\nlimits: {rpm: fast}\n", ITEM, "m.yaml:2:15: \"limits.rpm\": 'fast' is not a positive number, auto or none"),
     ("version: 1\nlimits: {concurrency: 0}\n", ITEM, "m.yaml:2:23: \"limits.concurrency\": '0' is not a positive number"),
     ("version: 1\nedits: {'a b': {}}\n", ITEM, "m.yaml:2:9: 'a b' is no name for an edit: letters, digits, dots, hyphens"
      " and underscores"),

@@ -138,17 +138,17 @@ def test_after_a_pause_the_first_ones_come_back_singly() -> None:
 
 
 def test_without_a_wish_the_pause_doubles_until_something_passes() -> None:
-    """1, 2, 4 seconds; a call that was let through starts it anew, one from before the pause does not."""
+    """A quarter of a second, a half, and so on; a call that was let through starts it anew, one from before the pause does not."""
     pacer, now, pauses = Pacer(), 0.0, []
-    for _ in range(8):
+    for _ in range(9):
         refuse(pacer, now)
         pauses.append(pacer.cooldown.until - now)
         pacer.cooldown.passed(now - 5.0)
         now = pacer.cooldown.until
-    assert pauses == [1, 2, 4, 8, 16, 32, 32, 32]
+    assert pauses == [0.25, 0.5, 1, 2, 4, 8, 16, 32, 32]
     pacer.cooldown.passed(now)
     refuse(pacer, now)
-    assert pacer.cooldown.until == now + 1
+    assert pacer.cooldown.until == now + 0.25
 
 
 def test_refusals_of_one_round_count_once() -> None:
@@ -164,7 +164,7 @@ def test_a_wish_for_no_time_is_not_obeyed(wish: float) -> None:
     """Retry-After: 0, or a date that has passed, would be a storm."""
     pacer = Pacer()
     refuse(pacer, 0.0, wish)
-    assert pacer.cooldown.until >= 1
+    assert pacer.cooldown.until >= 0.25
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,13 @@ class Store:
         rows = self._db.execute(f"SELECT data FROM runs{where} ORDER BY seq", tuple(given.values()))
         return [run_from_json(row[0]) for row in rows]
 
+    def newest_runs(self, count: int, *, created_until: float) -> list[Run]:
+        """The last runs that were created until a moment, the newest first."""
+        rows = self._db.execute(
+            "SELECT data FROM runs WHERE created_at <= ? ORDER BY seq DESC LIMIT ?", (created_until, count)
+        )
+        return [run_from_json(row[0]) for row in rows]
+
     def count_runs(self) -> int:
         """How many runs there are."""
         return self._next("runs") - 1

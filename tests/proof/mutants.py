@@ -43,9 +43,9 @@ MUTANTS = (
         "sends before the commit",
         ((
             "batchedit/ledger/core.py",
-            '                    self._connection.execute("COMMIT")\n',
-            '                    self._late = getattr(self, "_late", 0) + 1\n'
-            '                    if self._late % 2:\n                        self._connection.execute("COMMIT")\n',
+            '            with self._storage():\n                self._connection.execute("COMMIT")\n',
+            '            self._late = getattr(self, "_late", 0) + 1\n'
+            '            if self._late % 2:\n                self._connection.execute("COMMIT")\n',
         ),),
         ("nights:100",),
         quick=True,
