@@ -31,7 +31,7 @@ from batchedit.learning import Learner
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger, has_begun
-from batchedit.ledger.records import Attempt, RequestRow, RunStart, TaskRow
+from batchedit.ledger.records import Attempt, Pace, RequestRow, RunStart, TaskRow
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
 from batchedit.manifest import Findings
@@ -288,7 +288,7 @@ class _Run:
             ledger=self.ledger,
             journal=journal,
             outputs=self.outputs,
-            pacer=_pacer(limits),
+            pacer=_pacer(limits, self.ledger.pace(connected.provider.scope)),
             budget=self.budget,
             breaker=Breaker(max_failures=limits.max_failures),
             limits=limits,
@@ -323,6 +323,11 @@ class _Run:
         except StorageError as error:
             context.halt(StopReason.STORAGE, str(error))
         await pool.run(resume)
+        learner = context.pacer.learner
+        if learner is not None and learner.found is not None:
+            pace = Pace(per_minute=learner.found, confidence=learner.confidence)
+            with suppress(StorageError):  # it is a convenience; the run's own end is told all the same
+                self.ledger.record_pace(connected.provider.scope, pace)
         return self._close(context)
 
     def _close(self, context: Context) -> RunSummary:
@@ -401,13 +406,14 @@ def exit_code(
     return ExitCode.DONE
 
 
-def _pacer(limits: Limits) -> Pacer:
+def _pacer(limits: Limits, learnt: Pace | None) -> Pacer:
     ceiling = limits.requests_per_minute
+    known, confidence = (None, 0) if learnt is None else (learnt.per_minute, learnt.confidence)
     return Pacer(
         requests=ceiling,
         images=limits.images_per_minute,
         calls=limits.calls_per_minute,
-        learner=Learner(ceiling=ceiling) if limits.learn_rate else None,
+        learner=Learner(known, confidence=confidence, ceiling=ceiling) if limits.learn_rate else None,
     )
 
 

@@ -169,12 +169,14 @@ class ProviderError(BatchEditError):
     Attributes:
         code: The provider's own error code, or a short name of ours, for grouping.
         http_status: Status of the answer, None when there was none.
+        phase: How far a call got that was not answered, such as ``sending the body``; empty if it was.
     """
 
     def __init__(self, message: str, *, code: str = "", http_status: int | None = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.http_status = http_status
+        self.phase = ""
 
 
 class NotSent(ProviderError):

@@ -96,7 +96,7 @@ class Pacer:
         Args:
             images: Pictures that it buys; 0 for a read or an upload.
         """
-        at = self.cooldown.ready_at(now, buys=images > 0)
+        at = self.cooldown.ready_at(now)
         if self.learner is not None and images:
             at = self.learner.ready_at(at)
         rates = [(rate, weight) for rate, weight in self._rates(images) if rate is not None]
@@ -109,10 +109,9 @@ class Pacer:
 
     def take(self, at: float, *, images: int) -> None:
         """Record that a call starts at clock time `at`."""
-        if images:
-            self.cooldown.take(at)
-            if self.learner is not None:
-                self.learner.take(at)
+        self.cooldown.take(at)
+        if images and self.learner is not None:
+            self.learner.take(at)
         for rate, weight in self._rates(images):
             if rate is not None:
                 rate.take(at, weight)
@@ -157,13 +156,13 @@ class Cooldown:
     _gap: float = field(default=0.0, repr=False)
     _last: float = field(default=float("-inf"), repr=False)
 
-    def ready_at(self, now: float, *, buys: bool) -> float:
-        """The earliest clock time, not before `now`, at which a call may start; purchases come back one by one."""
+    def ready_at(self, now: float) -> float:
+        """The earliest clock time, not before `now`, at which a call may start; they come back one by one."""
         at = max(now, self.until)
-        return max(at, self._last + self._gap) if buys and self._gap else at
+        return max(at, self._last + self._gap) if self._gap else at
 
     def take(self, at: float) -> None:
-        """Record that a purchase starts at clock time `at`."""
+        """Record that a call starts at clock time `at`."""
         if self._gap:
             if self._last >= self.until:
                 self._gap *= _GAP_SHRINKS

@@ -331,7 +331,9 @@ def is_passing(problem: ProviderError) -> bool:
 
 
 def _note(problem: ProviderError) -> Note:
-    return Note(message=shorten(problem.message), code=problem.code, http_status=problem.http_status)
+    return Note(
+        message=shorten(problem.message), code=problem.code, http_status=problem.http_status, phase=problem.phase
+    )
 
 
 def _bill(problem: ProviderError) -> Bill:

@@ -12,10 +12,8 @@ does; everything later may have reached the provider.
 from __future__ import annotations
 
 import contextlib
-import hmac
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
@@ -24,63 +22,18 @@ import anyio
 import anyio.abc
 import httpx
 
-from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen, UsageError
+from batchedit.endpoint import ASGIApp, Endpoint, check_base, check_storage
+from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
 from batchedit.providers.answers import shorten
 from batchedit.providers.base import Accepted, Answer, Answered, Ended, Flow, Send, Wait, Watch
 
 T = TypeVar("T")
-
-ASGIApp = Callable[..., Awaitable[None]]
 
 ANSWER_LIMIT_BYTES = 128 * 1024 * 1024
 """Largest API answer: four large pictures as data URIs fit."""
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _GONE = (403, 404, 410)
-_SHORTEST_SECRET = 8
-
-
-class Key:
-    """An API key whose text shows up nowhere by accident."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The key itself, for the Authorization header."""
-        return self._text
-
-    def mask(self, body: bytes) -> bytes:
-        """The body without the key, should a server repeat it: answers are kept and shown."""
-        secret = self._text.encode()
-        return body.replace(secret, b"...") if len(secret) >= _SHORTEST_SECRET else body
-
-    def fingerprint(self, salt: str) -> str:
-        """Tells keys apart within one ledger, and is of no use anywhere else."""
-        return hmac.new(salt.encode(), self._text.encode(), "sha256").hexdigest()[:16]
-
-    def __repr__(self) -> str:
-        return "Key(...)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """
-    Where the API is and how to get there.
-
-    Attributes:
-        base_url: Origin, and a path prefix if there is one.
-        key: None for a provider that needs none.
-        organization: Sent as ``X-Organization-Id`` when given.
-        app: An ASGI application that answers in process instead of the network.
-        timeout_seconds: For one call that names no other.
-    """
-
-    base_url: str
-    key: Key | None = None
-    organization: str | None = None
-    app: ASGIApp | None = None
-    timeout_seconds: float = 60.0
 
 
 class Hooks(Protocol):
@@ -127,7 +80,7 @@ class Wire:
     """
 
     def __init__(self, endpoint: Endpoint, *, servers: anyio.abc.TaskGroup | None = None) -> None:
-        _check_base(endpoint.base_url)
+        check_base(endpoint.base_url)
         self._endpoint = endpoint
         self._servers = servers
         self._stack = contextlib.AsyncExitStack()
@@ -181,12 +134,20 @@ class Wire:
         if idempotency_key is not None:
             headers["idempotency-key"] = idempotency_key
         if send.client == "put":
-            _check_storage(send.url)
+            check_storage(send.url)
         deadline = send.timeout_seconds or self._endpoint.timeout_seconds
         timeout = httpx.Timeout(deadline, connect=15.0)
         path = urlsplit(send.url).path if send.client == "put" else send.url.partition("?")[0]
-        with translated(f"{send.method} {path}"), _deadline(deadline):
-            request = client.build_request(send.method, send.url, headers=headers, content=send.body, timeout=timeout)
+        progress = _Progress()
+        with progress.noted(), translated(f"{send.method} {path}"), _deadline(deadline):
+            request = client.build_request(
+                send.method,
+                send.url,
+                headers=headers,
+                content=send.body,
+                timeout=timeout,
+                extensions={"trace": progress.trace} if send.buys else None,
+            )
             response = await client.send(request, stream=True)
             try:
                 body = await _read_capped(response, ANSWER_LIMIT_BYTES)
@@ -206,7 +167,7 @@ class Wire:
             Unseen: if it broke off or the storage is in trouble.
             NotSent: if the storage could not be reached.
         """
-        _check_storage(url)
+        check_storage(url)
         # The client's time-out is per read: without this a storage that drips could hold a slot for ever.
         with translated("the picture's download"), _deadline(10 * self._endpoint.timeout_seconds):
             async with self._fetch.stream("GET", url) as response:
@@ -262,15 +223,62 @@ async def drive(wire: Wire, flow: Flow[T], hooks: Hooks, *, idempotency_key: str
             case Answered():
                 await hooks.answered(step)
             case Send():
-                if not step.buys:
-                    await hooks.before_read()
-                sent = anyio.current_time()
                 try:
-                    answer = await wire.send(step, idempotency_key=idempotency_key if step.buys else None)
+                    answer = await _send(wire, step, hooks, idempotency_key)
                 except ProviderError as error:
                     problem = error
-                else:
-                    hooks.answered_to(step, sent, answer)
+
+
+async def _send(wire: Wire, step: Send, hooks: Hooks, idempotency_key: str | None) -> Answer:
+    """
+    One call. A read that is throttled is made again after the pause, so that a flow of several calls gets on: one that
+    began anew each time would use up the provider's limit with its first call and never come to its last.
+    """
+    tries = 1 if step.buys or step.client != "api" else _THROTTLED_READS
+    while True:
+        if not step.buys:
+            await hooks.before_read()
+        sent = anyio.current_time()
+        answer = await wire.send(step, idempotency_key=idempotency_key if step.buys else None)
+        hooks.answered_to(step, sent, answer)
+        tries -= 1
+        if answer.status != 429 or not tries:
+            return answer
+
+
+_THROTTLED_READS = 20
+"""So often a call that buys nothing is made before its flow hears that it is throttled."""
+
+
+class _Progress:
+    """How far a call has got on the wire, told by the transport."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+
+    async def trace(self, event: str, info: Mapping[str, object]) -> None:
+        """What the HTTP library calls at each step."""
+        self._phase = _PHASES.get(event, self._phase)
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Let an error that passes say how far it got."""
+        try:
+            yield
+        except ProviderError as error:
+            error.phase = self._phase
+            raise
+
+
+# On asyncio the last steps of sending are buffered: "waiting for the answer" may be said too early, never too late.
+_PHASES = {
+    "connection.connect_tcp.started": "connecting",
+    "connection.start_tls.started": "connecting",
+    "http11.send_request_headers.started": "sending the headers",
+    "http11.send_request_body.started": "sending the body",
+    "http11.send_request_body.complete": "waiting for the answer",
+    "http11.receive_response_headers.complete": "reading the answer",
+}
 
 
 class FreeList(httpx.AsyncBaseTransport):
@@ -376,27 +384,6 @@ def translated(what: str) -> Iterator[None]:
         ) from error
     except httpx.InvalidURL as error:
         raise Rejected(f"{what}: not a usable URL ({shorten(str(error))})", code="URL") from error
-
-
-def is_loopback(url: str) -> bool:
-    """True if the URL's host is this machine."""
-    host = (urlsplit(url).hostname or "").lower()
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _check_base(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
-        raise UsageError(f"base_url {url!r} must be https (http is for this machine only)")
-
-
-def _check_storage(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise Rejected(f"the storage's address is not a URL ({error})", code="URL") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
-        raise Rejected(f"the storage's address is not https ({parts.scheme}://{parts.hostname})", code="URL")
 
 
 @contextlib.contextmanager

@@ -26,13 +26,13 @@ from batchedit import batch
 from batchedit.batch import RunOptions, RunSummary, run_plan
 from batchedit.effects import Effects, inline
 from batchedit.emulator import Emulator, Switches, pixels
+from batchedit.endpoint import Endpoint, Key
 from batchedit.manifest import load_manifest
 from batchedit.model import Limits
 from batchedit.planner import make_plan
 from batchedit.providers import rehearsal
 from batchedit.providers.registry import Connected, Setup
 from batchedit.providers.runflow import Runflow
-from batchedit.wire import Endpoint, Key
 
 EPOCH = 1_795_000_000.0
 RATE = 20

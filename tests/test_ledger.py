@@ -15,7 +15,7 @@ from batchedit.errors import LedgerError, StorageError
 from batchedit.keys import make_request
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.reader import Ledger
-from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, RunStart, TaskRow
+from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, RunStart, TaskRow
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import Event, State
 from batchedit.model import LocalImage, Params, Quote, Raw, Request, SourceImage
@@ -342,3 +342,20 @@ def test_an_unfinished_ledger_of_a_killed_process_is_cleared_away(tmp_path: Path
         (tmp_path / name).write_bytes(b"half")
     LedgerWriter(tmp_path / "ledger.db", Effects(seed="1"), world="real").close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.db", "ledger.db.lock"]
+
+
+def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
+    """One of schema 1, as the first version wrote it, opens, keeps its rows, and takes what is new."""
+    path = tmp_path / "ledger.db"
+    LedgerWriter(path, Effects(seed="1"), world="real").close()
+    with database(path) as db:
+        db.execute("DROP TABLE paces")
+        db.execute("ALTER TABLE attempts DROP COLUMN phase")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'pace'")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    with closing(LedgerWriter(path, Effects(seed="1"), world="real")) as writer:
+        assert writer.pace("somewhere") is None
+        writer.record_pace("somewhere", Pace(per_minute=583.5, confidence=2))
+        writer.record_pace("somewhere", Pace(per_minute=590.0, confidence=3))
+        assert writer.pace("somewhere") == Pace(per_minute=590.0, confidence=3)

@@ -10,9 +10,16 @@ import anyio
 import pytest
 import trio.testing
 
-from batchedit import RunOptions, load_manifest, make_plan, run_plan
+from batchedit import RunOptions, batch, load_manifest, make_plan, run_plan
 from batchedit.batch import RunSummary
 from batchedit.effects import Effects, inline
+from batchedit.emulator import Emulator, Switches
+from batchedit.endpoint import Endpoint, Key
+from batchedit.lifecycle import State
+from batchedit.model import ProviderSettings
+from batchedit.providers.registry import Connected
+from batchedit.providers.rehearsal import ORIGIN
+from batchedit.providers.runflow import Runflow
 from tests.conftest import Shop, database, draw_picture
 
 EPOCH = 1_800_000_000.0
@@ -81,3 +88,26 @@ def test_the_spending_does_not_depend_on_the_concurrency(many: Shop, pinned_sche
     options = [RunOptions(in_flight=number, requests_per_minute=6000) for number in (1, 5, COUNT)]
     bills = {night(many.root / str(option.in_flight), "1", option)[0].spent for option in options}
     assert bills == {COUNT * 9_000}
+
+
+def test_the_limit_that_was_found_is_kept_for_the_next_run(
+    many: Shop, pinned_scheduler: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider lets eight calls a minute pass and says so to nobody: all is done, and the ledger knows it."""
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    effects = Effects(wall=lambda: EPOCH + anyio.current_time(), offload=inline, commit=inline, seed="1")
+    emulator = Emulator(switches=Switches(rate_limit_per_minute=8), seed="1", clock=effects.wall, offload=inline)
+    provider = Runflow(ProviderSettings(), poll_seconds=30.0)
+    endpoint = Endpoint(base_url=ORIGIN, key=Key("rf_live_x"), app=emulator.app)
+    connected = Connected(provider=provider, endpoint=endpoint, world="rehearsal")
+    monkeypatch.setattr(batch, "connect", lambda _: connected)
+    many.write(
+        "auto.yaml", "version: 1\nlimits: {rpm: auto}\ndefaults: {prompt: grayscale}\nsources: [{glob: many/*.png}]\n"
+    )
+    plan = make_plan(load_manifest("auto.yaml"), out=many.root / "out")
+    summary = anyio.run(lambda: run_plan(plan, effects=effects), backend="trio", backend_options={"clock": clock})
+    assert (summary.exit_code, summary.states[State.DONE]) == (0, COUNT)
+    with database(many.root / "out" / ".batchedit" / "ledger.db") as db:
+        [(scope, per_minute)] = db.execute("SELECT scope, per_minute FROM paces").fetchall()
+    assert scope == provider.scope
+    assert 1 <= per_minute <= 8

@@ -171,9 +171,10 @@ class LedgerCore:
         bill = bill or Bill()
         self._connection.execute(
             "UPDATE attempts SET outcome = ?, ended_at = ?, http_status = coalesce(?, http_status), code = ?,"
-            " message = ?, cost_microusd = ?, cost_basis = ?, doubt_microusd = ? WHERE id = ?",
+            " message = ?, cost_microusd = ?, cost_basis = ?, doubt_microusd = ?, phase = CASE ? WHEN '' THEN phase"
+            " ELSE ? END WHERE id = ?",
             (outcome, self._effects.stamp(), note.http_status, note.code, note.message, bill.cost, bill.basis,
-             bill.doubt, attempt.id),
+             bill.doubt, note.phase, note.phase, attempt.id),
         )  # fmt: skip
 
     def _one(self, sql: str, *parameters: object) -> sqlite3.Row:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from batchedit.ledger.core import LedgerCore
-from batchedit.ledger.records import Attempt, OutputRow, RequestRow, TaskRow, read_raw
+from batchedit.ledger.records import Attempt, OutputRow, Pace, RequestRow, TaskRow, read_raw
 from batchedit.lifecycle import State
 from batchedit.model import Raw
 from batchedit.money import MicroUSD
@@ -122,6 +122,11 @@ class LedgerReads(LedgerCore):
         """The provider's asset that holds this content, None if it was never uploaded."""
         row = self._one_or_none("SELECT asset_id FROM uploads WHERE scope = ? AND sha256 = ?", scope, sha256)
         return None if row is None else str(row["asset_id"])
+
+    def pace(self, scope: str) -> Pace | None:
+        """The provider's rate limit as an earlier run has found it, None if none has."""
+        row = self._one_or_none("SELECT per_minute, confidence FROM paces WHERE scope = ?", scope)
+        return None if row is None else Pace(per_minute=row["per_minute"], confidence=row["confidence"])
 
     def at_risk(self) -> MicroUSD:
         """What may still be billed for anything in this ledger, whichever run it was."""

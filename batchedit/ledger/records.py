@@ -129,11 +129,26 @@ class Surplus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What is kept of an answer that brought no picture. `message` is redacted before it gets here."""
+    """
+    What is kept of an answer that brought no picture, or of a call that got none.
+
+    Attributes:
+        message: Redacted before it gets here.
+        phase: How far a call got that was not answered; empty if it was.
+    """
 
     message: str = ""
     code: str = ""
     http_status: int | None = None
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """A provider's rate limit in edits per minute as it was learnt, and how often it was found again."""
+
+    per_minute: float
+    confidence: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

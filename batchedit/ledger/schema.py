@@ -5,6 +5,8 @@ The ledger's tables and how an older ledger becomes a current one.
                         requests 1--n raws               the pictures that were sold, by content
                         tasks    1--n outputs            the files that were delivered
 
+                        paces                            the provider's rate limits, as far as they were found
+
 Amounts are whole micro-dollars, times ISO 8601 in UTC. The words for states are those of `lifecycle.State`; a test
 compares them. Each migration runs in one transaction together with the note that it was applied.
 """
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x62617465
 """Written into the file's header ("bate"), so that another program's database is recognised as such."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
 
 _INITIAL = """
@@ -166,6 +168,18 @@ CREATE TABLE events (
 """
 
 
+_PACE = """
+ALTER TABLE attempts ADD COLUMN phase TEXT NOT NULL DEFAULT '';  -- how far the call got that was not answered
+
+CREATE TABLE paces (
+  scope TEXT PRIMARY KEY,                  -- the provider's origin and organisation
+  per_minute REAL NOT NULL CHECK (per_minute > 0),
+  confidence INTEGER NOT NULL CHECK (confidence >= 0),
+  learnt_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
     from sqlite_utils import Migrations
@@ -175,6 +189,11 @@ def apply_migrations(db: Database) -> None:
     @migrations()
     def initial(db: Database) -> None:
         for statement in _statements(_INITIAL):
+            db.execute(statement)
+
+    @migrations()
+    def pace(db: Database) -> None:
+        for statement in _statements(_PACE):
             db.execute(statement)
 
     migrations.apply(db)

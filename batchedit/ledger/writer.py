@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from batchedit.errors import LedgerError, NothingSelected
 from batchedit.keys import client_ref, idempotency_key, to_spec
 from batchedit.ledger.choices import LedgerChoices
-from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, RunStart, Surplus, TaskRow
+from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, RunStart, Surplus, TaskRow
 from batchedit.lifecycle import Event, State
 from batchedit.model import Quote, Raw, Request
 from batchedit.money import MicroUSD
@@ -251,8 +251,8 @@ class LedgerWriter(LedgerChoices):
         with self.transaction():
             self._move(attempt.key, state, event, reason=note.message, code=note.code)
             self._connection.execute(
-                "UPDATE attempts SET http_status = ?, code = ?, message = ? WHERE id = ?",
-                (note.http_status, note.code, note.message, attempt.id),
+                "UPDATE attempts SET http_status = ?, code = ?, message = ?, phase = ? WHERE id = ?",
+                (note.http_status, note.code, note.message, note.phase, attempt.id),
             )
 
     def found(
@@ -359,6 +359,16 @@ class LedgerWriter(LedgerChoices):
                 " ON CONFLICT (scope, sha256) DO UPDATE SET asset_id = excluded.asset_id,"
                 " uploaded_at = excluded.uploaded_at",
                 (scope, sha256, asset_id, self._effects.stamp()),
+            )
+
+    def record_pace(self, scope: str, pace: Pace) -> None:
+        """Note the rate limit of a provider, for the next run."""
+        with self.transaction():
+            self._connection.execute(
+                "INSERT INTO paces (scope, per_minute, confidence, learnt_at) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (scope) DO UPDATE SET per_minute = excluded.per_minute,"
+                " confidence = excluded.confidence, learnt_at = excluded.learnt_at",
+                (scope, pace.per_minute, pace.confidence, self._effects.stamp()),
             )
 
     def forget_upload(self, scope: str, sha256: str) -> None:

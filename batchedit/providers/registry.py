@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from batchedit.effects import Effects
+from batchedit.endpoint import Endpoint
 from batchedit.errors import UsageError
 from batchedit.model import Limits, ProviderSettings
 from batchedit.providers.base import Provider
-from batchedit.wire import Endpoint
 
 GROUP = "batchedit.providers"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from batchedit.emulator import Emulator
+from batchedit.endpoint import Endpoint, Key
 from batchedit.providers.registry import Connected, Setup
 from batchedit.providers.runflow import Runflow
-from batchedit.wire import Endpoint, Key
 
 ORIGIN = "https://rehearsal.invalid"
 """A name that can never be reached by accident (RFC 2606): everything is answered in process."""

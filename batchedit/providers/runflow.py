@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from batchedit.endpoint import Endpoint, Key
 from batchedit.errors import (
     InputFormRefused,
     NotSent,
@@ -51,7 +52,6 @@ from batchedit.providers.base import (
     Watch,
 )
 from batchedit.providers.registry import Connected, Setup
-from batchedit.wire import Endpoint, Key
 
 BASE_URL = "https://api.runflow.io"
 KEY_VARIABLE = "RUNFLOW_API_KEY"

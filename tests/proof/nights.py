@@ -40,6 +40,7 @@ from batchedit.context import Progress
 from batchedit.effects import Effects
 from batchedit.emulator import Emulator, Faults, pixels
 from batchedit.emulator.canvas import Picture
+from batchedit.endpoint import Endpoint, Key
 from batchedit.errors import BatchEditError, NothingSelected
 from batchedit.ledger.core import LedgerCore
 from batchedit.ledger.writer import LedgerWriter
@@ -47,7 +48,6 @@ from batchedit.money import MicroUSD
 from batchedit.planner import outline
 from batchedit.providers.registry import Connected, Setup
 from batchedit.providers.runflow import Runflow
-from batchedit.wire import Endpoint, Key
 from tests.proof.judge import Judge
 from tests.proof.weather import PICTURES, Start, Weather, forecast
 

@@ -21,10 +21,10 @@ import trio.testing
 from batchedit import batch, load_manifest, make_plan, run_plan
 from batchedit.effects import Effects
 from batchedit.emulator import Emulator, pixels
+from batchedit.endpoint import Endpoint, Key
 from batchedit.errors import BatchEditError
 from batchedit.providers.registry import Connected, Setup
 from batchedit.providers.runflow import Runflow
-from batchedit.wire import Endpoint, Key
 from tests.conftest import KEY
 from tests.proof.autopsy import LEDGER, STATE, Cut, examine
 from tests.proof.images import Image

@@ -1,0 +1,167 @@
+"""What may be said of a call that was not answered, against a server that fails on purpose over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import anyio
+import pytest
+
+from batchedit.endpoint import Endpoint
+from batchedit.errors import NotSent, ProviderError, Unseen
+from batchedit.providers.base import Answer, Send
+from batchedit.wire import Wire
+
+BODY = b'{"input":"' + b"x" * 2_000_000 + b'"}'
+PURCHASE = Send(method="POST", url="/v1/runs", body=BODY, buys=True, timeout_seconds=1.5)
+GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+class Server:
+    """Takes connections one after the other; what it does with each is the test's. Counts requests read whole."""
+
+    def __init__(self, *acts: Callable[[Server, socket.socket], None]) -> None:
+        self._acts = acts
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.executed = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        for act in self._acts:
+            with contextlib.suppress(OSError):
+                connection, _ = self._listener.accept()
+                with connection:
+                    act(self, connection)
+
+    def read(self, connection: socket.socket, limit: int | None = None) -> None:
+        """Read one request, or only the first bytes of it."""
+        data = b""
+        while b"\r\n\r\n" not in data or len(data) < data.index(b"\r\n\r\n") + 4 + len(BODY):
+            data += connection.recv(65536)
+            if limit is not None and len(data) >= limit:
+                return
+        self.executed += 1
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def resets_during_the_upload(server: Server, connection: socket.socket) -> None:
+    server.read(connection, limit=100_000)
+    reset(connection)
+
+
+def closes_after_reading(server: Server, connection: socket.socket) -> None:
+    server.read(connection)
+
+
+def resets_after_reading(server: Server, connection: socket.socket) -> None:
+    server.read(connection)
+    reset(connection)
+
+
+def never_answers(server: Server, connection: socket.socket) -> None:
+    server.read(connection)
+    connection.settimeout(5)
+    connection.recv(1)
+
+
+def cuts_the_answer(server: Server, connection: socket.socket) -> None:
+    server.read(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
+
+
+def answers_and_then_closes_under_the_next(server: Server, connection: socket.socket) -> None:
+    server.read(connection)
+    connection.sendall(GOOD)
+    server.read(connection)
+
+
+def answers(server: Server, connection: socket.socket) -> None:
+    server.read(connection)
+    connection.sendall(GOOD)
+
+
+def send(origin: str, times: int = 1, backend: str = "asyncio") -> Answer | ProviderError:
+    """The answer to the last of so many purchases on one wire, or what went wrong."""
+
+    async def main() -> Answer | ProviderError:
+        async with Wire(Endpoint(base_url=origin)) as wire:
+            for _ in range(times - 1):
+                await wire.send(PURCHASE, idempotency_key="k")
+                await anyio.sleep(0.2)  # until the connection's end has arrived, if it has ended
+            try:
+                return await wire.send(PURCHASE, idempotency_key="k")
+            except ProviderError as problem:
+                return problem
+
+    return anyio.run(main, backend=backend)
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[..., Server]]:
+    made: list[Server] = []
+
+    def make(*acts: Callable[[Server, socket.socket], None]) -> Server:
+        made.append(Server(*acts))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__")  # what httpx leaves behind where trio cuts an upload
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("act", "times", "executed", "phase"),
+    [
+        (resets_during_the_upload, 1, 0, None),
+        (closes_after_reading, 1, 1, "waiting for the answer"),
+        (resets_after_reading, 1, 1, "waiting for the answer"),
+        (never_answers, 1, 1, "waiting for the answer"),
+        (cuts_the_answer, 1, 1, "reading the answer"),
+        (answers_and_then_closes_under_the_next, 2, 2, "waiting for the answer"),
+    ],
+)
+def test_what_was_executed_is_never_reported_as_not_sent(
+    server: Callable[..., Server],
+    act: Callable[[Server, socket.socket], None],
+    times: int,
+    executed: int,
+    phase: str | None,
+    backend: str,
+) -> None:
+    """Once a server may have read a purchase it may have been billed: only "unknown" is true then."""
+    one = server(act)
+    problem = send(one.origin, times, backend)
+    assert isinstance(problem, Unseen)
+    assert one.executed == executed
+    assert problem.phase == phase if phase is not None else problem.phase.startswith(("sending", "waiting"))
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_only_a_connection_that_never_was_is_not_sent(backend: str) -> None:
+    """Refused: nothing can have been bought."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    problem = send(origin, backend=backend)
+    assert isinstance(problem, NotSent)
+    assert problem.phase == "connecting"
+
+
+def test_a_connection_that_was_closed_while_idle_is_replaced(server: Callable[..., Server]) -> None:
+    """The next purchase goes over a new one and is sent once."""
+    one = server(answers, answers)
+    assert isinstance(send(one.origin, 2), Answer)
+    assert one.executed == 2
