@@ -41,12 +41,20 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "sends before the commit",
-        ((
-            "batchedit/ledger/core.py",
-            '            with self._storage():\n                self._connection.execute("COMMIT")\n',
-            '            self._late = getattr(self, "_late", 0) + 1\n'
-            '            if self._late % 2:\n                self._connection.execute("COMMIT")\n',
-        ),),
+        (
+            (
+                "batchedit/ledger/core.py",
+                '            self._connection.execute("BEGIN IMMEDIATE")\n',
+                '            if not self._connection.in_transaction:\n'
+                '                self._connection.execute("BEGIN IMMEDIATE")\n',
+            ),
+            (
+                "batchedit/ledger/core.py",
+                '            with self._storage():\n                self._connection.execute("COMMIT")\n',
+                '            self._late = getattr(self, "_late", 0) + 1\n'
+                '            if self._late % 2:\n                self._connection.execute("COMMIT")\n',
+            ),
+        ),
         ("nights:100",),
         quick=True,
     ),
