@@ -25,6 +25,7 @@ from batchedit.budget import Budget
 from batchedit.context import Context, Observer, StopReason
 from batchedit.effects import Effects
 from batchedit.errors import ExitCode, LedgerError, StorageError
+from batchedit.filing import Filing
 from batchedit.hooks import ReadHooks
 from batchedit.latency import Latencies
 from batchedit.learning import Learner
@@ -47,6 +48,7 @@ from batchedit.providers.registry import Connected, Setup, connect
 from batchedit.redelivery import redeliver
 from batchedit.sources import Sources
 from batchedit.wire import Wire
+from batchedit.workers import Workers
 
 T = TypeVar("T")
 
@@ -141,12 +143,12 @@ async def run_plan(
         UsageError: if the provider is not known or lacks its key. Nothing was sent.
         ManifestError: if the manifest or its pictures have changed for the worse since it was planned.
     """
-    effects = effects or Effects()
+    effects = effects or Effects.real()
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
         await effects.offload(run.record)
-        async with Wire(run.connected.endpoint, servers=servers) as wire:
-            return await run.execute(wire, observer)
+        async with Wire(run.connected.endpoint, servers=servers) as wire, run.workers as workers:
+            return await run.execute(wire, workers, observer)
 
 
 async def reconcile(
@@ -174,12 +176,12 @@ async def reconcile(
     """
     if not has_begun(plan.workspace.ledger):
         raise LedgerError(f"there is no ledger at {plan.workspace.ledger}")
-    effects = effects or Effects()
+    effects = effects or Effects.real()
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
         await effects.offload(run.rejoin)
-        async with Wire(run.connected.endpoint, servers=servers) as wire:
-            return await run.execute(wire, observer)
+        async with Wire(run.connected.endpoint, servers=servers) as wire, run.workers as workers:
+            return await run.execute(wire, workers, observer)
 
 
 def run_plan_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: Observer | None = None) -> RunSummary:
@@ -226,10 +228,10 @@ class _Run:
         )
         stack.callback(self.connected.close)
         self.limits = _limits(plan, options, self.connected)
-        self.outputs = Outputs(workspace.root, workspace.state, effects.offload)
         self.ledger = LedgerWriter(workspace.ledger, effects, world=plan.world)
         stack.callback(self.ledger.close)
-        self.outputs.open()
+        Filing(workspace.root, workspace.state).open()
+        self.workers = Workers(workspace.root, workspace.state, effects.workers)
         self.held_back = self.undelivered = 0
         self.run_id = 0
         self.buying = True
@@ -274,9 +276,9 @@ class _Run:
         self.spent_before = spent
         self.budget = Budget(limit=MicroUSD(spent + held), spent=spent, held=held)
 
-    async def execute(self, wire: Wire, observer: Observer | None) -> RunSummary:
+    async def execute(self, wire: Wire, workers: Workers, observer: Observer | None) -> RunSummary:
         """Deliver what is paid already, then run the pool, then say how it went."""
-        connected, effects, limits = self.connected, self.effects, self.limits
+        connected, effects, limits, workspace = self.connected, self.effects, self.limits, self.plan.workspace
         journal = Journal(self.ledger, effects.commit)
         context = Context(
             provider=connected.provider,
@@ -287,7 +289,7 @@ class _Run:
             ),
             ledger=self.ledger,
             journal=journal,
-            outputs=self.outputs,
+            outputs=Outputs(workspace.root, workspace.state, effects.offload, workers if effects.workers else None),
             pacer=_pacer(limits, self.ledger.pace(connected.provider.scope)),
             budget=self.budget,
             breaker=Breaker(max_failures=limits.max_failures),

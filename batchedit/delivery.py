@@ -15,12 +15,12 @@ import anyio
 
 from batchedit.context import Context, Follow
 from batchedit.errors import NotSent, OutputGone, ProviderError, Unseen
+from batchedit.filing import InTheWay, RawDamaged
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, TaskRow
 from batchedit.lifecycle import Event, State, backoff
 from batchedit.model import OutputLocation, Raw, Reply, explicit_size
 from batchedit.money import ZERO, MicroUSD, format_usd
-from batchedit.outputs import InTheWay, RawDamaged
 from batchedit.paths import collision_key
 from batchedit.pictures import BadPicture
 from batchedit.wire import drive
@@ -170,11 +170,11 @@ async def _fetch(
 
 async def _fetch_once(context: Context, location: OutputLocation, number: int) -> Raw:
     if location.url.startswith("data:"):
-        temporary = await context.outputs.receive(_single(decode_data_uri(location.url)))
+        received = await context.outputs.receive(_single(decode_data_uri(location.url)))
     else:
         async with context.wire.fetch(location.url) as chunks:
-            temporary = await context.outputs.receive(chunks)
-    return await context.outputs.keep(temporary, number)
+            received = await context.outputs.receive(chunks)
+    return await context.outputs.keep(received, number)
 
 
 async def _fresh(context: Context, row: RequestRow, run_id: str, old: OutputLocation, number: int) -> OutputLocation:

@@ -4,6 +4,9 @@ Every change that this package makes to files of its own, in few primitives: the
 A name shows either nothing or the complete file. Bytes go to a random temporary name, are synced, and get their
 final name in one step; then the folder is synced. A sync that failed is never tried again: the second one may
 succeed although the data is gone.
+
+A change that is a generator stops before each sync. Several of them can go through their stages together, and the first
+sync of a stage then does most of the work for all: that is what makes hundreds of durable files a second possible.
 """
 
 from __future__ import annotations
@@ -13,13 +16,44 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from batchedit.errors import StorageError
 
+T = TypeVar("T")
+Stages = Generator[None, None, T]
+"""A change to files that stops before each sync, so that others catch up. Nothing is durable before its end."""
+
 _CHUNK = 1024 * 1024
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES)
+
+
+def alone(stages: Stages[T]) -> T:
+    """Carry out one change."""
+    while True:
+        try:
+            next(stages)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+def together(changes: Sequence[Stages[T]]) -> list[T | Exception]:
+    """Carry out several changes, each stage for all of them before the next: what each returned or raised."""
+    results: dict[int, T | Exception] = {}
+    while len(results) < len(changes):
+        for number, stages in enumerate(changes):
+            if number in results:
+                continue
+            try:
+                next(stages)
+            except StopIteration as stop:
+                results[number] = stop.value
+            except Exception as error:
+                results[number] = error
+    return [results[number] for number in range(len(changes))]
 
 
 @contextlib.contextmanager
@@ -90,15 +124,16 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def replace(source: Path, target: Path) -> None:
-    """Give a complete file its name, in place of whatever has it. Durable when this returns."""
+def replace(source: Path, target: Path) -> Stages[None]:
+    """Give a complete file its name, in place of whatever has it."""
     os.replace(source, target)
+    yield
     sync_folder(target.parent)
 
 
-def publish(source: Path, target: Path) -> None:
+def publish(source: Path, target: Path) -> Stages[None]:
     """
-    Give a complete file its name unless there is a file of that name. Durable when this returns.
+    Give a complete file its name unless there is a file of that name.
 
     Raises:
         FileExistsError: if there is one; `source` is removed.
@@ -114,12 +149,13 @@ def publish(source: Path, target: Path) -> None:
             os.replace(source, target)
     finally:
         source.unlink(missing_ok=True)
+    yield
     sync_folder(target.parent)
 
 
-def copy(source: Path, target: Path) -> str:
+def copy(source: Path, target: Path) -> Stages[str]:
     """
-    Copy a file to a new name, synced, and return the SHA-256 of what was written.
+    Copy a file to a new name and return the SHA-256 of what was written.
 
     A copy and not a second link: whoever edits one of the two in place must not change the other. File systems
     that can share the blocks until then do so.
@@ -134,8 +170,8 @@ def copy(source: Path, target: Path) -> str:
                 new.truncate(0)
                 while chunk := old.read(_CHUNK):
                     new.write(chunk)
-                new.flush()
-            os.fsync(new.fileno())
+    yield
+    sync_file(target)
     return digest(target)
 
 
@@ -144,7 +180,7 @@ def write_private(folder: Path, name: str, data: bytes) -> None:
     temporary = temporary_in(folder)
     append(temporary, data)
     sync_file(temporary)
-    replace(temporary, folder / name)
+    alone(replace(temporary, folder / name))
 
 
 def digest(path: Path) -> str:

@@ -7,6 +7,7 @@ whole night can be simulated and repeated from its seed.
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
 T = TypeVar("T")
+
+_MOST_WORKERS = 4
 
 
 class Offload(Protocol):
@@ -79,14 +82,21 @@ class Effects:
     Attributes:
         wall: Unix time in seconds; for stamps and for the age of things between runs, never for pacing.
         offload: For files and decoding.
+        workers: Processes for decoding and keeping pictures; 0 does that by `offload`.
         commit: For waiting until the ledger is on the disk, which nothing else must hold up.
         seed: Decides every random draw of the run.
     """
 
     wall: Callable[[], float] = _wall_time
     offload: Offload = field(default_factory=FewThreads)
+    workers: int = 0
     commit: Offload = in_thread
     seed: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @classmethod
+    def real(cls) -> Effects:
+        """Those of a run that nobody has made any for: a process for each processor."""
+        return cls(workers=min(os.cpu_count() or 1, _MOST_WORKERS))
 
     def draw(self, role: str, key: str = "", number: int = 0) -> random.Random:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from dataclasses import dataclass
@@ -37,9 +38,12 @@ def sniff(head: bytes) -> str | None:
     return None
 
 
-def decode(path: Path) -> PictureFacts:
+def decode(source: Path | bytes) -> PictureFacts:
     """
     Decode a picture completely.
+
+    Args:
+        source: Its file or its bytes.
 
     Raises:
         BadPicture: if it is cut short, altered, of another kind, or too large to decode.
@@ -47,12 +51,16 @@ def decode(path: Path) -> PictureFacts:
     """
     from PIL import Image, UnidentifiedImageError
 
+    def opened() -> Image.Image:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        return Image.open(file, formats=("PNG", "JPEG", "WEBP"))
+
     try:
         # verify() checks PNG checksums and ends the object; load() decodes. Each finds what the other misses.
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+        with opened() as image:
             _refuse_large(image.width, image.height)
             image.verify()
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+        with opened() as image:
             image.load()
             return PictureFacts(format=(image.format or "").lower(), width=image.width, height=image.height)
     except UnidentifiedImageError:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchedit.errors import LedgerError, NothingSelected, Place, Problem
+from batchedit.filing import Filing
 from batchedit.keys import make_request, to_spec, url_identity
 from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.ledger.records import Standing, TaskRow
 from batchedit.manifest import Findings, Manifest
 from batchedit.model import ImageRef, LocalImage, ProviderSettings, Quote, Request, SourceImage, Task, UrlImage
-from batchedit.outputs import Outputs
 from batchedit.paths import collision_key
 from batchedit.plan import PlanFigures, Verdict, judge, what_changed
 from batchedit.pricing import PriceList, shipped_prices
@@ -239,7 +239,7 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
     seller = "runflow" if plan.rehearsal else plan.settings.name
     seen: set[str] = set()
     names = _Names()
-    outputs = Outputs(plan.workspace.root, plan.workspace.state)
+    outputs = Filing(plan.workspace.root, plan.workspace.state)
     for task in plan.manifest.tasks(findings):
         request = _request(plan, task, findings, reader)
         if request is None or not _paths_are_free(task, request, names, outputs, reader, findings):
@@ -319,7 +319,7 @@ def _source(plan: Plan, task: Task, field: str, ref: ImageRef, findings: Finding
 
 
 def _paths_are_free(
-    task: Task, request: Request, names: _Names, outputs: Outputs, reader: Ledger | None, findings: Findings
+    task: Task, request: Request, names: _Names, outputs: Filing, reader: Ledger | None, findings: Findings
 ) -> bool:
     """No two tasks may deliver to one name, and no name may be taken by a file that is not ours."""
     names.slots.add(task.slot)
@@ -357,7 +357,7 @@ def _output_problem(task: Task, code: str, path: str, message: str, hint: str) -
 
 
 def _verdict(
-    plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Outputs, seen: set[str]
+    plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Filing, seen: set[str]
 ) -> Verdict:
     standing = reader.standing(request.key) if reader is not None else None
     return judge(
@@ -386,7 +386,7 @@ def _bought_otherwise(task: Task, request: Request, reader: Ledger | None) -> st
     return None if deliberate else old
 
 
-def _is_delivered(task: Task, request: Request, reader: Ledger, outputs: Outputs) -> bool:
+def _is_delivered(task: Task, request: Request, reader: Ledger, outputs: Filing) -> bool:
     rows = reader.outputs_of(task.slot)
     expected = list(task.outputs)[: reader.pictures_of(request.key)]
     return (

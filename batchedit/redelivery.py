@@ -14,9 +14,9 @@ import anyio
 from batchedit.context import Context
 from batchedit.delivery import fetch_raws, place_task
 from batchedit.errors import OutputGone, ProviderError, Unseen
+from batchedit.filing import InTheWay, RawDamaged
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.records import OutputRow, TaskRow
-from batchedit.outputs import InTheWay, RawDamaged
 from batchedit.pictures import BadPicture
 from batchedit.wire import drive
 
@@ -51,7 +51,7 @@ async def redeliver(context: Context) -> Redelivery:
         # A request that was kept although pictures were missing has fewer than it was to have.
         expected = list(task.paths)[: len(ledger.raws_of(task.key))]
         right = [row.planned for row in rows] == expected and all(row.key == task.key for row in rows)
-        if not right or any(outputs.missing(row.path) for row in rows):
+        if not right or any(outputs.files.missing(row.path) for row in rows):
             moves.append((task, rows))
     # Rows before files: two tasks may swap their names.
     for task, rows in moves:
@@ -76,7 +76,7 @@ async def redeliver(context: Context) -> Redelivery:
     for _, rows in moves:
         for row in rows:
             if row.path not in placed and not ledger.owns(row.path):
-                outputs.remove(row.path, row.sha256)
+                outputs.files.remove(row.path, row.sha256)
     return done
 
 

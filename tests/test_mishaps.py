@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from batchedit import outputs, pictures
+from batchedit import effects, filing, pictures
 from batchedit.emulator import Faults
 from batchedit.providers.runflow import Runflow
 from tests.conftest import KEY, Result, Served, Shop, command, database, draw_picture, insist
@@ -48,16 +48,17 @@ def test_a_bug_in_one_request_lets_the_others_finish(
     """It is noted with its name, exit code 1; after the fix the same command brings the paid picture home."""
     served = serve()
     served.manifest(shop)
-    broken: list[Path] = []
+    broken: list[bool] = []
 
-    def decode(path: Path) -> pictures.PictureFacts:
+    def decode(source: Path | bytes) -> pictures.PictureFacts:
         if not broken:
-            broken.append(path)
+            broken.append(True)
             raise KeyError("surprise")
-        return pictures.decode(path)
+        return pictures.decode(source)
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "decode", decode)
+        patch.setattr(effects.Effects, "real", classmethod(lambda cls: cls()))  # in this process, where the bug is
+        patch.setattr(filing, "decode", decode)
         result = cli(*NIGHT)
     assert result.code == 1
     assert result.json()["states"]["done"] == 2
@@ -417,7 +418,7 @@ def test_a_file_in_the_way_of_a_new_name_keeps_the_old_one(
     (folder / "0123_1.png").write_bytes(b"mine")
     # Between plan and run somebody makes a file: as `run` sees it when it comes later.
     with monkeypatch.context() as patch:
-        patch.setattr(outputs.Outputs, "blocked", lambda *_: False)
+        patch.setattr(filing.Filing, "blocked", lambda *_: False)
         result = cli("run", "jobs.csv", "--out", "out", "--json")
     assert result.code == 3
     assert result.json()["undelivered"] == 1

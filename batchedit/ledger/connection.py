@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchedit.disk import replace, storage, sync_file, sync_folder, temporary_in
+from batchedit.disk import alone, replace, storage, sync_file, sync_folder, temporary_in
 from batchedit.errors import LedgerError, StorageError
 from batchedit.ledger.filesystem import network_type
 from batchedit.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations
@@ -66,7 +66,7 @@ def _make(path: Path, identity: Mapping[str, str]) -> None:
         except sqlite3.Error as error:
             raise _ledger_error(error, path) from error
         sync_file(temporary)
-        replace(temporary, path)
+        alone(replace(temporary, path))
 
 
 def _open(path: Path, shown: Path, identity: Mapping[str, str], *, check: bool) -> Database:

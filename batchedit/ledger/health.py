@@ -141,7 +141,7 @@ def backup(path: Path, target: Path) -> int:
                 raise _damaged(path, error) from error
         with disk.storage("write", target):
             disk.sync_file(temporary)
-            disk.publish(temporary, target)
+            disk.alone(disk.publish(temporary, target))
             return target.stat().st_size
     except FileExistsError:
         raise StorageError(f"{target} exists; a backup never replaces a file") from None

@@ -66,14 +66,14 @@ MUTANTS = (
     Mutant(
         "a new name is not made durable",
         (
-            ("batchedit/disk.py", "    os.replace(source, target)\n    sync_folder(target.parent)\n", "    os.replace(source, target)\n"),
+            ("batchedit/disk.py", "    os.replace(source, target)\n    yield\n    sync_folder(target.parent)\n", "    os.replace(source, target)\n    yield\n"),
             ("batchedit/ledger/connection.py", "    sync_folder(path.parent)\n", ""),
         ),
         ("tests/proof/test_images.py",),
     ),
     Mutant(
         "a file gets its name before its bytes are durable",
-        (("batchedit/outputs.py", "            disk.sync_file(temporary)\n", ""),),
+        (("batchedit/filing.py", "            disk.sync_file(temporary)\n", ""),),
         ("tests/proof/test_images.py",),
     ),
     Mutant(
@@ -88,7 +88,7 @@ MUTANTS = (
     ),
     Mutant(
         "a file that is there counts as durable",
-        (("batchedit/outputs.py", "                disk.sync_folder(target.parent)\n", ""),),
+        (("batchedit/filing.py", "                disk.sync_folder(target.parent)\n", ""),),
         ("tests/proof/test_images.py -k after_a_kill",),
     ),
     Mutant(
@@ -162,7 +162,7 @@ MUTANTS = (
     ),
     Mutant(
         "done before the files are placed",
-        (("batchedit/outputs.py", "        await self._offload(lambda: self._place(raw, self.root / path))\n", ""),),
+        (("batchedit/outputs.py", "            await self._offload(lambda: disk.alone(self.files.place(raw, path)))\n", "            pass\n"),),
         ("nights:40",),
         quick=True,
     ),
@@ -185,12 +185,12 @@ MUTANTS = (
     ),
     Mutant(
         "a kept picture is delivered without a look",
-        (("batchedit/outputs.py", "        if sha256 != raw.sha256:\n", "        if False:\n"),),
+        (("batchedit/filing.py", "        if sha256 != raw.sha256:\n", "        if False:\n"),),
         ("tests/test_mishaps.py -k damaged_raw",),
     ),
     Mutant(
         "files of others are overwritten",
-        (("batchedit/outputs.py", "            if there and not self._replaceable(target):\n", "            if False:\n"),),
+        (("batchedit/filing.py", "            if there and not self._replaceable(target):\n", "            if False:\n"),),
         ("tests/test_mishaps.py -k in_the_way",),
     ),
     Mutant(

@@ -1,0 +1,239 @@
+"""
+The work on files: raws kept by content, delivered files placed by name, answers that cannot be asked for again.
+
+    <out>/<path from the template>          the delivered file
+    <out>/.batchedit/raw/ab/SHA256.ext      the same bytes by content, which nobody else touches
+    <out>/.batchedit/answers/SHA256         answers that cannot be asked for again, until their pictures are safe
+
+All of it blocks. What is made durable comes in stages, so that several files can share the waiting for the disk. Who
+calls it and where is in `outputs`; how files are written so that a crash leaves nothing torn is
+in `disk`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path, PurePosixPath
+
+from batchedit import disk
+from batchedit.disk import Stages, storage
+from batchedit.errors import StorageError
+from batchedit.model import EXTENSIONS, Raw
+from batchedit.pictures import BadPicture, PictureFacts, decode
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_LITTER = ".batchedit-"
+"""Begins the temporary names that may be left in the tree itself, where it lies on another disk than the raws."""
+
+
+class InTheWay(Exception):
+    """A file that the ledger does not know has the name that a picture should get."""
+
+
+class RawDamaged(Exception):
+    """A kept picture is gone, or its bytes are not those that were kept. The provider may still have it."""
+
+
+class Filing:
+    """
+    The files of one output folder.
+
+    Args:
+        root: The output folder.
+        state: The folder ``.batchedit`` that belongs to it.
+    """
+
+    def __init__(self, root: Path, state: Path) -> None:
+        self.root, self.state = root, state
+        self._swept: set[Path] = set()
+        self._durable: set[Path] = set()
+
+    def open(self) -> None:
+        """
+        Make the folders and clear what an earlier process left half-written. Call it while holding the ledger.
+
+        Raises:
+            StorageError: if the disk refuses it.
+        """
+        with storage("make", self.state):
+            for folder in (self.root, self.state / "raw", self.state / "answers"):
+                disk.make_folders(folder)
+            for kind in ("raw", "answers"):
+                for stale in self.state.glob(f"{kind}/*.part"):
+                    stale.unlink(missing_ok=True)
+
+    def temporary(self) -> Path:
+        """A name for a download."""
+        return disk.temporary_in(self.state / "raw")
+
+    def raw_path(self, raw: Raw) -> Path:
+        """Where a kept picture lies."""
+        return self.state / "raw" / raw.name
+
+    def append(self, path: Path, data: bytes) -> None:
+        """Add to a download. Raises StorageError if the disk does not take it."""
+        with storage("write", path):
+            disk.append(path, data)
+
+    def keep_bytes(self, data: bytes, number: int) -> Stages[Raw]:
+        """As `keep`, for a download that is in memory."""
+        facts = decode(data)
+        temporary = self.temporary()
+        self.append(temporary, data)
+        return (yield from self._shelve(temporary, number, facts, hashlib.sha256(data).hexdigest(), len(data)))
+
+    def keep(self, temporary: Path, number: int) -> Stages[Raw]:
+        """
+        Decode a received file completely and give it its place among the raws.
+
+        Raises:
+            BadPicture: if it is no complete picture; the file is removed.
+            StorageError: if the disk does not take it.
+        """
+        try:
+            facts = decode(temporary)
+        except BadPicture:
+            temporary.unlink(missing_ok=True)
+            raise
+        except OSError as error:
+            raise StorageError(f"cannot read {temporary}: {error.strerror}") from error
+        with storage("keep", temporary):
+            sha256, size = disk.digest(temporary), temporary.stat().st_size
+        return (yield from self._shelve(temporary, number, facts, sha256, size))
+
+    def keep_answer(self, body: bytes) -> str:
+        """Store an answer that cannot be asked for again; durable when its digest is returned."""
+        name = hashlib.sha256(body).hexdigest()
+        with storage("keep", self.state / "answers" / name):
+            disk.write_private(self.state / "answers", name, body)
+        return name
+
+    def read_answer(self, digest: str) -> bytes:
+        """A stored answer. Raises StorageError if it is gone."""
+        path = self.state / "answers" / digest
+        with storage("read", path):
+            return path.read_bytes()
+
+    def drop_answer(self, digest: str) -> None:
+        """Remove a stored answer whose pictures are safe."""
+        (self.state / "answers" / digest).unlink(missing_ok=True)
+
+    def place(self, raw: Raw, path: str) -> Stages[None]:
+        """
+        Give a kept picture its name in the tree.
+
+        Raises:
+            InTheWay: if a file that is not ours has the name.
+            RawDamaged: if the kept picture is not what it was.
+            StorageError: if the disk does not take it.
+        """
+        target = self.root / path
+        with storage("place", target):
+            self._make_folders(target.parent)
+            there = os.path.lexists(target)
+            if there and (target.is_symlink() or not target.is_file()):
+                raise InTheWay(f"{target} exists and is not a file of this ledger")
+            if there and disk.digest(target) == raw.sha256:
+                # Whoever placed it may have been killed before its name was durable.
+                disk.sync_folder(target.parent)
+                return
+            if there and not self._replaceable(target):
+                raise InTheWay(f"{target} exists and is not a file of this ledger")
+            copied = yield from self._copy(raw, target.parent)
+            if there:
+                yield from disk.replace(copied, target)
+                return
+            try:
+                yield from disk.publish(copied, target)
+            except FileExistsError:
+                raise InTheWay(f"{target} has just been made by somebody else") from None
+
+    def missing(self, path: str) -> bool:
+        """True if a delivered file is not there any more."""
+        return not (self.root / path).is_file()
+
+    def remove(self, path: str, sha256: str) -> None:
+        """Remove a delivered file that the ledger has disowned, if it still has the bytes that we put there."""
+        full = self.root / path
+        with storage("remove", full):
+            if full.is_file() and disk.digest(full) == sha256:
+                full.unlink()
+
+    def blocked(self, path: str) -> bool:
+        """True if a file that is not ours has this name."""
+        full = self.root / path
+        if not os.path.lexists(full):
+            return False
+        return not full.is_file() or full.is_symlink() or not self._replaceable(full)
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _shelve(self, temporary: Path, number: int, facts: PictureFacts, sha256: str, size: int) -> Stages[Raw]:
+        """Give a complete file its name among the raws."""
+        raw = Raw(
+            number=number, sha256=sha256, format=facts.format, width=facts.width, height=facts.height, size_bytes=size
+        )
+        target = self.raw_path(raw)
+        with storage("keep", target):
+            self._make_folders(target.parent)
+            yield
+            disk.sync_file(temporary)
+            # The same content is the same file; replacing it changes nothing.
+            yield from disk.replace(temporary, target)
+        return raw
+
+    def _make_folders(self, folder: Path) -> None:
+        """Make folders durable, once per process each: one sync for a thousand pictures is enough."""
+        if folder not in self._durable or not folder.is_dir():
+            disk.make_folders(folder)
+            self._durable.add(folder)
+
+    def _copy(self, raw: Raw, folder: Path) -> Stages[Path]:
+        """A verified copy of a raw on the disk of `folder`, under a temporary name."""
+        source = self.raw_path(raw)
+        if self._other_disk(folder):
+            self._sweep(folder)
+            temporary = disk.temporary_in(folder, _LITTER)
+        else:
+            temporary = disk.temporary_in(self.state / "raw")
+        try:
+            sha256 = yield from disk.copy(source, temporary)
+        except FileNotFoundError:
+            temporary.unlink(missing_ok=True)
+            raise RawDamaged(f"the kept picture {source} is gone") from None
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if sha256 != raw.sha256:
+            temporary.unlink(missing_ok=True)
+            raise RawDamaged(f"the kept picture {source} has been changed")
+        return temporary
+
+    def _other_disk(self, folder: Path) -> bool:
+        return folder.stat().st_dev != (self.state / "raw").stat().st_dev
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what a crash left in a folder of the tree, once per process: whoever places files holds the lock."""
+        if folder not in self._swept:
+            self._swept.add(folder)
+            for stale in folder.glob(f"{_LITTER}*.part"):
+                stale.unlink(missing_ok=True)
+
+    def _replaceable(self, path: Path) -> bool:
+        # An empty file is what a crash leaves where there are no hard links; any other must be a content that is
+        # kept anyway, so that nothing is lost. A file that a crash left unlisted is recognised in the same way.
+        if path.stat().st_size == 0:
+            return True
+        sha256 = disk.digest(path)
+        return any((self.state / "raw" / sha256[:2]).glob(f"{sha256}.*"))
+
+
+def with_extension(path: str, picture_format: str) -> str:
+    """The path with the extension of the format that came, if it names another one."""
+    pure = PurePosixPath(path)
+    wanted = "." + EXTENSIONS[picture_format]
+    suffix = pure.suffix.lower()
+    if suffix == wanted or (suffix == ".jpeg" and wanted == ".jpg"):
+        return path
+    return str(pure.with_suffix(wanted)) if suffix in _SUFFIXES else path + wanted

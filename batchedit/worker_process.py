@@ -1,0 +1,75 @@
+"""
+What a worker process does: read a message of jobs, do them, answer; until its input ends.
+
+A message is a length of four bytes, a JSON list of jobs, then their bytes in that order; the answer is a length and a
+JSON list of results. The other side is `workers`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import struct
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from batchedit import disk
+from batchedit.errors import StorageError
+from batchedit.filing import Filing, InTheWay, RawDamaged
+from batchedit.model import Raw
+from batchedit.pictures import BadPicture
+
+HEAD = struct.Struct(">I")
+LENGTH = HEAD.size
+_PARENT_DEATH = 1
+
+
+def main() -> None:
+    """Serve the process that started this one, over standard input and output."""
+    # Whatever prints must not get into the answers.
+    channel = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    _die_with_parent()
+    serve(Filing(Path(sys.argv[2]), Path(sys.argv[3])), sys.stdin.buffer, channel)
+
+
+def serve(files: Filing, source: BinaryIO, target: BinaryIO) -> None:
+    """Do jobs until the input ends."""
+    while head := source.read(LENGTH):
+        jobs = json.loads(source.read(HEAD.unpack(head)[0]))
+        changes = [_change(files, job, source.read(job["size"])) for job in jobs]
+        answer = json.dumps([_result(outcome) for outcome in disk.together(changes)]).encode()
+        target.write(HEAD.pack(len(answer)) + answer)
+        target.flush()
+
+
+def _change(files: Filing, job: dict[str, Any], data: bytes) -> disk.Stages[Raw | None]:
+    match job["do"]:
+        case "keep_bytes":
+            return files.keep_bytes(data, job["number"])
+        case "keep":
+            return files.keep(Path(job["path"]), job["number"])
+        case _:
+            return files.place(Raw(**job["raw"]), job["path"])
+
+
+def _result(outcome: Raw | Exception | None) -> dict[str, Any]:
+    match outcome:
+        case Raw():
+            return {"result": asdict(outcome)}
+        case BadPicture() | InTheWay() | RawDamaged() | StorageError():
+            return {"error": type(outcome).__name__, "message": str(outcome)}
+        case Exception():  # the other side makes a bug of it, which ends one request
+            return {"error": "bug", "message": f"{type(outcome).__name__}: {outcome}"}
+        case None:
+            return {"result": None}
+
+
+def _die_with_parent() -> None:
+    """Linux: when the run is killed, this ends too, and does not write behind the back of the next one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)

@@ -1,0 +1,191 @@
+"""Worker processes: pictures are kept whatever happens to the process that does it."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from PIL import Image
+
+from batchedit import workers
+from batchedit.errors import StorageError
+from batchedit.filing import Filing, InTheWay
+from batchedit.pictures import BadPicture
+from batchedit.workers import Workers
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts processes in /proc"),
+]
+
+_POISON = b"the decoder crashes here"
+_CRASHES = (
+    "import os; from batchedit import filing; whole = filing.decode;"
+    f" filing.decode = lambda source: os.abort() if {_POISON!r} in source else whole(source); "
+)
+
+
+def png(number: int, comment: bytes = b"") -> bytes:
+    """A picture of its own."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (number % 256, number // 256, 7)).save(buffer, "png")
+    return buffer.getvalue() + comment
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Filing:
+    filing = Filing(tmp_path / "out", tmp_path / "out" / ".batchedit")
+    filing.open()
+    return filing
+
+
+@asynccontextmanager
+async def running(files: Filing, count: int = 2) -> AsyncIterator[Workers]:
+    with anyio.fail_after(60):
+        async with Workers(files.root, files.state, count) as pool:
+            yield pool
+
+
+def children(parent: int) -> list[int]:
+    """The processes that this one has started and that run still."""
+    tasks = Path(f"/proc/{parent}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+async def test_many_pictures_are_kept_and_placed(files: Filing) -> None:
+    """Each comes back as what it is, and lies where it should with the bytes it came with."""
+    found: dict[int, str] = {}
+
+    async def bring(pool: Workers, number: int) -> None:
+        raw = await pool.keep(png(number), 1)
+        await pool.place(raw, f"{number % 7}/{number}.png")
+        found[number] = raw.sha256
+
+    async with running(files) as pool, anyio.create_task_group() as group:
+        for number in range(100):
+            group.start_soon(bring, pool, number)
+    assert len(set(found.values())) == 100
+    for number in range(100):
+        assert (files.root / f"{number % 7}/{number}.png").read_bytes() == png(number)
+    assert not list(files.state.glob("raw/*.part"))
+
+
+async def test_errors_come_back_as_what_they_are(files: Filing) -> None:
+    """What a job raises in the other process is raised here."""
+    (files.root / "mine.png").write_bytes(b"mine")
+    big = files.temporary()
+    big.write_bytes(png(1)[:-20])
+    async with running(files) as pool:
+        with pytest.raises(BadPicture, match="not a PNG"):
+            await pool.keep(b"<html>", 1)
+        with pytest.raises(BadPicture):
+            await pool.keep(big, 1)
+        raw = await pool.keep(png(2), 1)
+        with pytest.raises(InTheWay, match=r"mine\.png"):
+            await pool.place(raw, "mine.png")
+        (files.root / "blocked").write_bytes(b"a file where a folder should be")
+        with pytest.raises((InTheWay, StorageError), match="blocked"):
+            await pool.place(raw, "blocked/a.png")
+        await pool.place(raw, "fine.png")
+    assert not big.exists()
+    assert (files.root / "mine.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_decoder_that_crashes_marks_its_own_picture_only(
+    files: Filing, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Whatever was handed over with it is done all the same."""
+    monkeypatch.setattr(
+        workers, "_PROGRAM", workers._PROGRAM.replace("from batchedit.w", _CRASHES + "from batchedit.w")
+    )
+    outcomes: dict[int, str] = {}
+
+    async def bring(pool: Workers, number: int) -> None:
+        try:
+            outcomes[number] = (await pool.keep(png(number, _POISON if number in (3, 9) else b""), 1)).format
+        except BadPicture as problem:
+            outcomes[number] = str(problem)
+
+    async with running(files, count) as pool, anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(bring, pool, number)
+    assert {number for number, outcome in outcomes.items() if outcome == "png"} == set(range(20)) - {3, 9}
+    assert "crashes" in outcomes[3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_killed_worker_is_replaced(files: Filing, number: signal.Signals) -> None:
+    """Killed from outside, again and again, while it works: every picture is kept."""
+    raws: list[str] = []
+
+    async def bring(pool: Workers, picture: int) -> None:
+        raws.append((await pool.keep(png(picture), 1)).sha256)
+
+    async with running(files, 1) as pool:
+        for trial in range(3):
+            await bring(pool, 1000 + trial)
+            async with anyio.create_task_group() as group:
+                for picture in range(5):
+                    group.start_soon(bring, pool, 10 * trial + picture)
+                for child in children(os.getpid()):
+                    os.kill(child, number)
+    assert len(set(raws)) == 18
+
+
+async def test_nothing_is_left_running(files: Filing) -> None:
+    """The processes end with the run."""
+    async with running(files) as pool:
+        await pool.keep(png(1), 1)
+        assert children(os.getpid())
+    assert not children(os.getpid())
+
+
+async def test_a_process_that_cannot_be_started_is_an_error_of_storage(
+    files: Filing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody who waits is told, and nobody waits for ever."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    async with running(files) as pool:
+        for _ in range(2):
+            with pytest.raises(StorageError, match="cannot start"):
+                await pool.keep(png(1), 1)
+
+
+def test_a_killed_run_takes_its_workers_along(tmp_path: Path) -> None:
+    """SIGKILL of the parent: no process goes on writing behind the back of the next run."""
+    script = (
+        "import anyio, sys; from pathlib import Path; from batchedit.filing import Filing;"
+        "from batchedit.workers import Workers\n"
+        f"root = Path({str(tmp_path)!r}); files = Filing(root, root / '.batchedit'); files.open()\n"
+        "async def main():\n"
+        "    async with Workers(files.root, files.state, 1) as pool:\n"
+        f"        await pool.keep({png(5)!r}, 1)\n"
+        "        print('kept', flush=True)\n"
+        "        await anyio.sleep(60)\n"
+        "anyio.run(main)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "kept"
+        (child,) = children(process.pid)
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{child}").exists() and "zombie" not in Path(f"/proc/{child}/status").read_text():
+        assert time.monotonic() < deadline, "the worker still runs"
+        time.sleep(0.01)
