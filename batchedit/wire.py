@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ import anyio
 import anyio.abc
 import httpx
 
+from batchedit.connections import Connections
 from batchedit.endpoint import ASGIApp, Endpoint, check_base, check_storage
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
 from batchedit.providers.answers import shorten
@@ -34,6 +35,9 @@ ANSWER_LIMIT_BYTES = 128 * 1024 * 1024
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _GONE = (403, 404, 410)
+_CONNECT_SECONDS = 15.0
+_MOST_REDIRECTS = 5
+_HEADERS = {"user-agent": "batchedit", "accept": "*/*"}
 
 
 class Hooks(Protocol):
@@ -91,25 +95,12 @@ class Wire:
         endpoint = self._endpoint
         if endpoint.app is not None and self._servers is None:
             self._servers = await self._stack.enter_async_context(_until_closed())
-        # A list of connections for each client, so that the API's and the storage's do not push each other out.
-        api, put, fetch = (self._transport() for _ in range(3))
-        headers = {"user-agent": "batchedit"}
-        api_headers = dict(headers)
+        self._api, self._put, self._fetch = (self._transport() for _ in range(3))
+        self._api_headers = {**_HEADERS, "accept-encoding": "gzip, deflate"}
         if endpoint.key is not None:
-            api_headers["authorization"] = f"Bearer {endpoint.key.reveal()}"
+            self._api_headers["authorization"] = f"Bearer {endpoint.key.reveal()}"
         if endpoint.organization:
-            api_headers["x-organization-id"] = endpoint.organization
-        timeout = httpx.Timeout(endpoint.timeout_seconds, connect=15.0)
-        self._api = httpx.AsyncClient(base_url=endpoint.base_url, headers=api_headers, transport=api, timeout=timeout)
-        self._put = httpx.AsyncClient(headers=headers, transport=put, timeout=timeout)
-        self._fetch = httpx.AsyncClient(
-            # Pictures do not shrink by compression, and an encoded answer could unfold without limit.
-            headers={**headers, "accept-encoding": "identity"},
-            transport=fetch,
-            timeout=timeout,
-            follow_redirects=True,
-            max_redirects=5,
-        )
+            self._api_headers["x-organization-id"] = endpoint.organization
         return self
 
     async def __aexit__(
@@ -117,8 +108,8 @@ class Wire:
     ) -> None:
         """Close the clients."""
         with anyio.CancelScope(shield=True):
-            for client in (self._api, self._put, self._fetch):
-                await client.aclose()
+            for transport in (self._api, self._put, self._fetch):
+                await transport.aclose()
         await self._stack.__aexit__(kind, error, trace)
 
     async def send(self, send: Send, *, idempotency_key: str | None = None) -> Answer:
@@ -129,26 +120,23 @@ class Wire:
             NotSent: if surely no byte was sent.
             Unseen: if no complete answer came.
         """
-        client = self._api if send.client == "api" else self._put
-        headers = dict(send.headers)
-        if idempotency_key is not None:
-            headers["idempotency-key"] = idempotency_key
         if send.client == "put":
             check_storage(send.url)
+            transport, headers, url, path = self._put, _HEADERS, send.url, urlsplit(send.url).path
+        else:
+            transport, headers, path = self._api, self._api_headers, send.url.partition("?")[0]
+            url = self._endpoint.base_url.rstrip("/") + send.url
+        headers = {**headers, **send.headers}
+        if idempotency_key is not None:
+            headers["idempotency-key"] = idempotency_key
         deadline = send.timeout_seconds or self._endpoint.timeout_seconds
-        timeout = httpx.Timeout(deadline, connect=15.0)
-        path = urlsplit(send.url).path if send.client == "put" else send.url.partition("?")[0]
         progress = _Progress()
         with progress.noted(), translated(f"{send.method} {path}"), _deadline(deadline):
-            request = client.build_request(
-                send.method,
-                send.url,
-                headers=headers,
-                content=send.body,
-                timeout=timeout,
-                extensions={"trace": progress.trace} if send.buys else None,
-            )
-            response = await client.send(request, stream=True)
+            extensions: dict[str, object] = {"timeout": _timeouts(deadline)}
+            if send.buys:
+                extensions["trace"] = progress.trace
+            request = httpx.Request(send.method, url, headers=headers, content=send.body, extensions=extensions)
+            response = await transport.handle_async_request(request)
             try:
                 body = await _read_capped(response, ANSWER_LIMIT_BYTES)
             finally:
@@ -167,10 +155,11 @@ class Wire:
             Unseen: if it broke off or the storage is in trouble.
             NotSent: if the storage could not be reached.
         """
-        check_storage(url)
-        # The client's time-out is per read: without this a storage that drips could hold a slot for ever.
-        with translated("the picture's download"), _deadline(10 * self._endpoint.timeout_seconds):
-            async with self._fetch.stream("GET", url) as response:
+        patience = self._endpoint.timeout_seconds
+        # The transport's time-out is per read: without this a storage that drips could hold a slot for ever.
+        with translated("the picture's download"), _deadline(10 * patience):
+            response = await self._get(url)
+            try:
                 if response.status_code in _GONE:
                     raise OutputGone(
                         f"the storage refuses the picture (HTTP {response.status_code})",
@@ -184,12 +173,29 @@ class Wire:
                         http_status=response.status_code,
                     )
                 yield response.aiter_bytes()
+            finally:
+                await response.aclose()
+
+    async def _get(self, url: str) -> httpx.Response:
+        """The answer to a GET, after a few redirects, each checked like the first address."""
+        extensions = {"timeout": _timeouts(self._endpoint.timeout_seconds)}
+        for _ in range(_MOST_REDIRECTS + 1):
+            check_storage(url)
+            # Pictures do not shrink by compression, and an encoded answer could unfold without limit.
+            headers = {**_HEADERS, "accept-encoding": "identity"}
+            request = httpx.Request("GET", url, headers=headers, extensions=extensions)
+            response = await self._fetch.handle_async_request(request)
+            if not response.has_redirect_location:
+                return response
+            url = str(request.url.join(response.headers["location"]))
+            await response.aclose()
+        raise httpx.TooManyRedirects(f"more than {_MOST_REDIRECTS} redirects")
 
     def _transport(self) -> httpx.AsyncBaseTransport:
         if self._endpoint.app is None:
             if self._context is None:
                 self._context = httpx.create_ssl_context()
-            return FreeList(self._context)
+            return Connections(self._context)
         assert self._servers is not None
         return Detached(self._endpoint.app, self._servers)
 
@@ -281,60 +287,6 @@ _PHASES = {
 }
 
 
-class FreeList(httpx.AsyncBaseTransport):
-    """
-    One connection per request in flight, kept for the next one, last used first.
-
-    httpx's own pool looks at every connection twice per request, which is quadratic in what is in flight.
-    """
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        self._free: list[httpx.AsyncHTTPTransport] = []
-        self._all: list[httpx.AsyncHTTPTransport] = []
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send on a free connection; it is free again when the answer's stream is closed."""
-        transport = self._free.pop() if self._free else self._make()
-        try:
-            response = await transport.handle_async_request(request)
-        except BaseException:
-            self._free.append(transport)
-            raise
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _Returning(response.stream, lambda: self._free.append(transport))
-        return response
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        for transport in self._all:
-            await transport.aclose()
-
-    def _make(self) -> httpx.AsyncHTTPTransport:
-        single = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
-        transport = httpx.AsyncHTTPTransport(verify=self._context, limits=single, trust_env=False)
-        self._all.append(transport)
-        return transport
-
-
-class _Returning(httpx.AsyncByteStream):
-    def __init__(self, inner: httpx.AsyncByteStream, give_back: Callable[[], None]) -> None:
-        self._inner, self._give_back = inner, give_back
-        self._returned = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._inner:
-            yield chunk
-
-    async def aclose(self) -> None:
-        try:
-            await self._inner.aclose()
-        finally:
-            if not self._returned:
-                self._returned = True
-                self._give_back()
-
-
 class Detached(httpx.AsyncBaseTransport):
     """
     Answers from an ASGI application that runs in a task group of its own.
@@ -400,6 +352,10 @@ async def _until_closed() -> AsyncIterator[anyio.abc.TaskGroup]:
         group.cancel_scope.cancel()
 
 
+def _timeouts(seconds: float) -> dict[str, float]:
+    return {"connect": min(_CONNECT_SECONDS, seconds), "read": seconds, "write": seconds, "pool": seconds}
+
+
 async def _read_capped(response: httpx.Response, limit: int) -> bytes:
     chunks, size = [], 0
     async for chunk in response.aiter_bytes():
@@ -411,4 +367,4 @@ async def _read_capped(response: httpx.Response, limit: int) -> bytes:
 
 
 def _headers(response: httpx.Response) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
+    return dict(response.headers.items())

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from batchedit.endpoint import Endpoint
-from batchedit.errors import NotSent, ProviderError, Unseen
+from batchedit.errors import NotSent, ProviderError, Rejected, Unseen
 from batchedit.providers.base import Answer, Send
 from batchedit.wire import Wire
 
@@ -165,3 +165,89 @@ def test_a_connection_that_was_closed_while_idle_is_replaced(server: Callable[..
     one = server(answers, answers)
     assert isinstance(send(one.origin, 2), Answer)
     assert one.executed == 2
+
+
+def answers_all(server: Server, connection: socket.socket) -> None:
+    for _ in range(5):
+        server.read(connection)
+        connection.sendall(GOOD)
+
+
+def test_a_connection_is_used_again(server: Callable[..., Server]) -> None:
+    """There is no second one to be had from this server."""
+    one = server(answers_all)
+    assert isinstance(send(one.origin, 5), Answer)
+    assert one.executed == 5
+
+
+def test_calls_at_the_same_time_have_a_connection_each(server: Callable[..., Server]) -> None:
+    """None waits for another; what was cut off is not used again."""
+    one = server(never_answers, answers, answers)
+
+    async def main() -> list[object]:
+        outcomes: list[object] = []
+        async with Wire(Endpoint(base_url=one.origin)) as wire:
+
+            async def call() -> None:
+                try:
+                    outcomes.append((await wire.send(PURCHASE, idempotency_key="k")).status)
+                except ProviderError as problem:
+                    outcomes.append(type(problem))
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(call)
+                await anyio.sleep(0.1)
+            await call()
+        return outcomes
+
+    assert anyio.run(main) == [Unseen, 200]
+
+
+def moved(location: str) -> Callable[[Server, socket.socket], None]:
+    """A server that sends everybody elsewhere, and closes."""
+
+    def act(server: Server, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(f"HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n".encode())
+
+    return act
+
+
+def gives(server: Server, connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\npicture")
+
+
+def fetch(url: str) -> bytes | ProviderError:
+    async def main() -> bytes | ProviderError:
+        async with Wire(Endpoint(base_url="http://127.0.0.1:9")) as wire:
+            try:
+                async with wire.fetch(url) as chunks:
+                    return b"".join([chunk async for chunk in chunks])
+            except ProviderError as problem:
+                return problem
+
+    return anyio.run(main)
+
+
+def test_a_download_follows_a_few_redirects(server: Callable[..., Server]) -> None:
+    """Also relative ones."""
+    one = server(moved("/b?x=1"), moved("c"), gives)
+    assert fetch(f"{one.origin}/a") == b"picture"
+
+
+def test_a_download_does_not_go_round_for_ever(server: Callable[..., Server]) -> None:
+    """Six redirects are one too many."""
+    one = server(*[moved("/again")] * 6, gives)
+    problem = fetch(f"{one.origin}/a")
+    assert isinstance(problem, Unseen)
+    assert "redirects" in str(problem)
+
+
+def test_a_redirect_to_where_pictures_may_not_come_from_is_refused(server: Callable[..., Server]) -> None:
+    """Each address on the way is checked like the first."""
+    for location in ("http://storage.example/a", "ftp://127.0.0.1/a", "file:///etc/passwd"):
+        one = server(moved(location))
+        problem = fetch(f"{one.origin}/a")
+        assert isinstance(problem, Rejected), location
+        assert "https" in str(problem)
