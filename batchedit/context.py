@@ -14,7 +14,7 @@ from batchedit.breaker import Breaker
 from batchedit.budget import Budget
 from batchedit.effects import Effects
 from batchedit.ledger.journal import Journal
-from batchedit.ledger.records import Attempt
+from batchedit.ledger.records import Attempt, RequestRow
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy
 from batchedit.model import Limits
@@ -40,10 +40,11 @@ class StopReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Buy:
-    """Send a pending request. `price` is the worst one, to be reserved first."""
+    """Send a pending request. `price` is the worst one, to be reserved first. `row` spares a look if it is fresh."""
 
     key: str
     price: MicroUSD
+    row: RequestRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,11 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
         reply: Where the pictures are and what they cost.
         trips: How often fetching was put off in this run.
     """
-    if row.state is not State.FETCHING:
-        await context.journal.do(context.ledger.reply, attempt)
+    # Nothing that follows depends on its being durable already: an accepted run is looked at again at no cost.
+    if row.state is State.FETCHING:
+        tasks = context.journal.hand_in(context.ledger.tasks_of, attempt.key)
+    else:
+        tasks = context.journal.hand_in(context.ledger.reply, attempt)
     bill = bill_for(context, row, reply)
     raws: list[Raw] = []
     try:
@@ -57,11 +60,7 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
         await _set_aside(context, attempt, Event.ODD, raws, bill, Note(message=oddity, code="ODD"))
         return
     try:
-        outputs = [
-            output
-            for task in await context.journal.ask(context.ledger.tasks_of, row.key)
-            for output in await place_task(context, task, raws)
-        ]
+        outputs = [output for task in await tasks.result() for output in await place_task(context, task, raws)]
     except (InTheWay, RawDamaged) as problem:
         code, advice = ("IN_THE_WAY", "move it away and") if isinstance(problem, InTheWay) else ("RAW_DAMAGED", "just")
         note = Note(message=f"{problem}; {advice} run again, which costs nothing", code=code)

@@ -99,7 +99,8 @@ class AttemptHooks(ReadHooks):
         context = self._context
         if step.repeatable:
             text = shorten(step.answer.decode("utf-8", "replace"))
-            await context.journal.do(context.ledger.keep_answer, self.attempt, answer=text, answer_file=None)
+            # It can be read again under the run id, which is durable: nobody needs to wait for this.
+            context.journal.hand_in(context.ledger.keep_answer, self.attempt, answer=text, answer_file=None)
         else:
             digest = await context.outputs.keep_answer(step.answer)
             await context.journal.do(context.ledger.keep_answer, self.attempt, answer=None, answer_file=digest)

@@ -188,7 +188,7 @@ class Pool:
             self._last_position = position
             if row.key in self._resumed:
                 continue  # it has just become pending again and is in the agenda
-            work = Buy(row.key, row.quote.high)
+            work = Buy(row.key, row.quote.high, row)
             # The cap is for a wall clock that was set back meanwhile.
             delay = min(unix(row.not_before) - wall, _LONGEST_DELAY_SECONDS) if row.not_before else 0.0
             if delay > 0:
@@ -199,7 +199,9 @@ class Pool:
     async def _handle(self, work: Work, seat: Seat) -> None:
         context = self._context
         try:
-            row = await context.journal.ask(context.ledger.request, work.key)
+            row = work.row if isinstance(work, Buy) else None
+            if row is None:
+                row = await context.journal.ask(context.ledger.request, work.key)
             match work:
                 case Buy():
                     await buy(context, self._sources, row, seat)

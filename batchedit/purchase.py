@@ -138,7 +138,7 @@ async def _prepare(context: Context, sources: Sources, row: RequestRow, seat: Se
     generation = row.generation
     order = Order(request=row.request, client_ref=row.client_ref, generation=generation, images=images, mask=mask)
     send = context.provider.order(order)
-    refused = await context.journal.ask(context.ledger.refused_body, row.key, generation)
+    refused = await context.journal.ask(context.ledger.refused_body, row.key, generation) if row.tried else None
     if refused is not None and refused != hashlib.sha256(send.body or b"").hexdigest():
         # Other bytes (a freshly signed URL) under the same idempotency key would be a conflict, and what was refused
         # needs no protection. Where nobody saw the outcome the key stays: if it was bought after all, a conflict is

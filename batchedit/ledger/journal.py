@@ -24,12 +24,34 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
-class _Step(Generic[T]):
+class Step(Generic[T]):
+    """
+    What was handed in.
+
+    Attributes:
+        work: Does it.
+        changes: False if it only reads.
+        done: Set once it is durable, or has failed.
+    """
+
     work: Callable[[], T]
     changes: bool
     done: anyio.Event = field(default_factory=anyio.Event)
-    result: T | None = None
+    outcome: T | None = None
     error: BaseException | None = None
+
+    async def result(self) -> T:
+        """
+        What the method returned, once it is durable; a cancelled caller waits for that too.
+
+        Raises:
+            StorageError: if the disk did not take it.
+        """
+        with anyio.CancelScope(shield=True):
+            await self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.outcome  # type: ignore[return-value]  # set whenever there is no error
 
 
 class Journal:
@@ -44,7 +66,7 @@ class Journal:
     def __init__(self, ledger: LedgerCore, offload: Offload) -> None:
         self._ledger = ledger
         self._offload = offload
-        self._waiting: list[_Step[Any]] = []
+        self._waiting: list[Step[Any]] = []
         self._wake = anyio.Event()
         self._closed = False
         self._failure: BaseException | None = None
@@ -59,7 +81,18 @@ class Journal:
         Raises:
             StorageError: if the disk did not take it; every later step fails in the same way.
         """
-        return await self._hand_in(_Step(lambda: method(*args, **kwargs), changes=True))
+        return await self.hand_in(method, *args, **kwargs).result()
+
+    def hand_in(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Step[T]:
+        """
+        Have a method of the ledger called, in the order of handing in, and go on meanwhile.
+
+        Its result is to be had from the step. One that nobody asks for happens all the same.
+
+        Raises:
+            StorageError: if the disk did not take an earlier step.
+        """
+        return self._take(Step(lambda: method(*args, **kwargs), changes=True))
 
     async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -68,22 +101,18 @@ class Journal:
         Raises:
             StorageError: as `do`.
         """
-        return await self._hand_in(_Step(lambda: method(*args, **kwargs), changes=False))
+        return await self._take(Step(lambda: method(*args, **kwargs), changes=False)).result()
 
-    async def _hand_in(self, step: _Step[T]) -> T:
+    def _take(self, step: Step[T]) -> Step[T]:
         if self._failure is not None:
             raise self._failure
         self._waiting.append(step)
         self._wake.set()
-        with anyio.CancelScope(shield=True):
-            await step.done.wait()
-        if step.error is not None:
-            raise step.error
-        return step.result  # type: ignore[return-value]  # set by _commit whenever there is no error
+        return step
 
     async def serve(self) -> None:
         """Commit what is handed in until `close` is called. Run it in a task of its own, shielded."""
-        batch: list[_Step[Any]] = []
+        batch: list[Step[Any]] = []
         try:
             while True:
                 while self._waiting:
@@ -108,7 +137,7 @@ class Journal:
         self._closed = True
         self._wake.set()
 
-    async def _write(self, batch: list[_Step[Any]]) -> None:
+    async def _write(self, batch: list[Step[Any]]) -> None:
         try:
             self._ledger.begin()
             try:
@@ -123,14 +152,14 @@ class Journal:
             for step in batch:
                 step.error = error
 
-    def _run(self, step: _Step[Any]) -> None:
+    def _run(self, step: Step[Any]) -> None:
         try:
             if step.changes:
                 with self._ledger.step():
-                    step.result = step.work()
+                    step.outcome = step.work()
             else:
                 with self._ledger.reading():
-                    step.result = step.work()
+                    step.outcome = step.work()
         except StorageError:
             raise
         except Exception as error:

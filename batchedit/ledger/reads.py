@@ -11,6 +11,8 @@ from batchedit.lifecycle import State
 from batchedit.model import Raw
 from batchedit.money import MicroUSD
 
+_TRIED = "EXISTS (SELECT 1 FROM attempts WHERE request_key = requests.key) AS tried"
+
 
 class LedgerReads(LedgerCore):
     """The questions; none of them changes anything."""
@@ -18,7 +20,8 @@ class LedgerReads(LedgerCore):
     def pending_after(self, position: int, limit: int) -> list[tuple[int, RequestRow]]:
         """Up to `limit` pending requests of the current run, in the order of the manifest, after `position`."""
         rows = self._connection.execute(
-            "SELECT rowid AS position, * FROM requests WHERE state = 'pending' AND wanted_by = ? AND rowid > ?"
+            f"SELECT rowid AS position, *, {_TRIED} FROM requests"
+            " WHERE state = 'pending' AND wanted_by = ? AND rowid > ?"
             " ORDER BY rowid LIMIT ?",
             (self._run_id, position, limit),
         )
@@ -26,7 +29,7 @@ class LedgerReads(LedgerCore):
 
     def request(self, key: str) -> RequestRow:
         """One request."""
-        return RequestRow.read(self._one("SELECT * FROM requests WHERE key = ?", key))
+        return RequestRow.read(self._one(f"SELECT *, {_TRIED} FROM requests WHERE key = ?", key))
 
     def open_attempts(self) -> list[tuple[RequestRow, Attempt]]:
         """Everything that is accepted, being fetched or unknown, from whichever run."""

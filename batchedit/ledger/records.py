@@ -22,6 +22,7 @@ class RequestRow:
         generation: How often a new run was wanted on purpose; starts at 1.
         counted: Attempts so far that count against the retry limit.
         not_before: ISO time before which it shall not be sent, None for at once.
+        tried: There has been an attempt.
     """
 
     request: Request
@@ -32,6 +33,7 @@ class RequestRow:
     counted: int
     not_before: str | None
     buyer_slot: str
+    tried: bool
 
     @property
     def key(self) -> str:
@@ -50,6 +52,7 @@ class RequestRow:
             counted=row["counted"],
             not_before=row["not_before"],
             buyer_slot=row["buyer_slot"],
+            tried=bool(row["tried"]),
         )
 
 

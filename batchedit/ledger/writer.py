@@ -301,10 +301,11 @@ class LedgerWriter(LedgerChoices):
 
     # -- results ---------------------------------------------------------------------------------------------
 
-    def reply(self, attempt: Attempt) -> None:
-        """accepted -> fetching: the run has ended with pictures."""
+    def reply(self, attempt: Attempt) -> list[TaskRow]:
+        """accepted -> fetching: the run has ended with pictures. Returns the tasks that they are for."""
         with self.transaction():
             self._move(attempt.key, State.ACCEPTED, Event.REPLY)
+            return self.tasks_of(attempt.key)
 
     def finish(
         self, attempt: Attempt, raws: Sequence[Raw], outputs: Sequence[OutputRow], bill: Bill
