@@ -1,26 +1,39 @@
 """
 Connections to a server: one for each request in flight, kept for the next one, last used first.
 
-httpx's own pool looks at every connection twice per request, which is quadratic in what is in flight; the connections
-themselves are those of httpcore, httpx's own foundation, and so is what they say about a request that was not answered.
+This is a transport of httpx: requests, answers and errors are httpx's. Its own transport looks at every connection of
+its pool twice per request, which is quadratic in what is in flight, and takes a message apart in so many steps that a
+picture of 1.5 MB costs ten times what reading it costs; HTTP itself is spoken by h11, as there.
 """
 
 from __future__ import annotations
 
+import select
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import anyio
-import httpcore
+import anyio.abc
+import h11
 import httpx
+from anyio.abc import SocketAttribute
 
 _KEPT_SECONDS = 30.0
+_READ_BYTES = 256 * 1024
+_LARGE_BYTES = 64 * 1024
+_HEAD_LIMIT_BYTES = 100 * 1024
+_BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class Connections(httpx.AsyncBaseTransport):
     """
-    A transport without a pool.
+    A transport without a pool. HTTP/1.1 only.
+
+    Two extensions of a request are looked at: ``timeout`` with ``connect`` and ``read`` in seconds (None or absent for
+    no limit), and ``told``, which is called with each phase that the request enters.
 
     Args:
         context: For TLS.
@@ -28,32 +41,34 @@ class Connections(httpx.AsyncBaseTransport):
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
-        self._free: dict[tuple[bytes, bytes, int | None], list[httpcore.AsyncHTTPConnection]] = defaultdict(list)
+        self._free: dict[tuple[str, str, int | None], list[_Connection]] = defaultdict(list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send on a connection of its own; it is free again when the answer has been read and closed."""
+        """
+        Send on a connection of its own; it is free again when the answer has been read and closed.
+
+        Raises:
+            httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol: nothing was sent.
+            httpx.TransportError: any other; it may have been sent.
+        """
         url = request.url
-        address = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        free = self._free[url.raw_scheme, url.raw_host, url.port]
-        connection = await self._connection(address.origin, free)
-        inner = httpcore.Request(
-            method=request.method,
-            url=address,
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
+        free = self._free[url.scheme, url.host, url.port]
+        told: Callable[[str], None] = request.extensions.get("told", _nobody)
+        timeouts: dict[str, float] = request.extensions.get("timeout", {})
+        connection = await self._take(free)
+        if connection is None:
+            told("connecting")
+            connection = await _connect(request, self._context, timeouts.get("connect"))
         try:
-            response = await connection.handle_async_request(inner)
-        except BaseException as error:
-            await _close(connection)
-            _raise_as_httpx(error, request)
+            with _as_httpx(request):
+                answer = await connection.exchange(request, told, timeouts.get("read"))
+        except BaseException:
+            await connection.close()
             raise
         return httpx.Response(
-            status_code=response.status,
-            headers=response.headers,
-            stream=_Stream(response, request, connection, free),
-            extensions=response.extensions,
+            status_code=answer.status_code,
+            headers=answer.headers.raw_items(),
+            stream=_Body(connection, request, free, timeouts.get("read")),
             request=request,
         )
 
@@ -61,61 +76,151 @@ class Connections(httpx.AsyncBaseTransport):
         """Close what is free."""
         for connections in self._free.values():
             while connections:
-                await _close(connections.pop())
+                await connections.pop().close()
 
-    async def _connection(
-        self, origin: httpcore.Origin, free: list[httpcore.AsyncHTTPConnection]
-    ) -> httpcore.AsyncHTTPConnection:
+    async def _take(self, free: list[_Connection]) -> _Connection | None:
         while free:
             connection = free.pop()
             # A purchase sent over a connection that the server has closed would be an unknown outcome.
-            if not connection.has_expired():
+            if connection.is_usable():
                 return connection
-            await _close(connection)
-        return httpcore.AsyncHTTPConnection(origin, ssl_context=self._context, keepalive_expiry=_KEPT_SECONDS)
+            await connection.close()
+        return None
 
 
-class _Stream(httpx.AsyncByteStream):
+class _Connection:
+    """One connection, for one exchange after the other."""
+
+    def __init__(self, stream: anyio.abc.ByteStream) -> None:
+        self._stream = stream
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT_BYTES)
+        self._free_since = 0.0
+        self._readable = select.poll()
+        self._readable.register(stream.extra(SocketAttribute.raw_socket), select.POLLIN)
+
+    def is_usable(self) -> bool:
+        """False once it has been free for long, or the server has closed it or said something unasked."""
+        return anyio.current_time() - self._free_since < _KEPT_SECONDS and not self._readable.poll(0)
+
+    async def exchange(
+        self, request: httpx.Request, told: Callable[[str], None], read_seconds: float | None
+    ) -> h11.Response:
+        """Send a request and read the head of its answer."""
+        http = self._http
+        head = h11.Request(method=request.method.encode(), target=request.url.raw_path, headers=request.headers.raw)
+        told("sending the headers")
+        try:
+            pending = http.send(head) or b""
+            async for chunk in request.stream:  # type: ignore[union-attr]  # checked by httpx's client, not used here
+                data = http.send(h11.Data(data=chunk)) or b""
+                if len(data) < _LARGE_BYTES:
+                    pending += data
+                    continue
+                await self._stream.send(pending)
+                told("sending the body")
+                await self._stream.send(data)
+                pending = b""
+            pending += http.send(h11.EndOfMessage()) or b""
+            if pending:
+                await self._stream.send(pending)
+        except _BROKEN:
+            # A server may refuse a request before it has read it whole; its answer may be there.
+            pass
+        # On asyncio the end of what was sent may still be in a buffer: said too early perhaps, never too late.
+        told("waiting for the answer")
+        while True:
+            event = await self.event(read_seconds)
+            if isinstance(event, h11.Response):
+                told("reading the answer")
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+
+    async def event(self, read_seconds: float | None) -> object:
+        """The next part of the answer."""
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            with anyio.fail_after(read_seconds):
+                try:
+                    data = await self._stream.receive(_READ_BYTES)
+                except anyio.EndOfStream:
+                    data = b""
+            self._http.receive_data(data)
+        return event
+
+    def renew(self) -> bool:
+        """Make it ready for the next exchange; False if it was the last one."""
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        self._http.start_next_cycle()
+        self._free_since = anyio.current_time()
+        return True
+
+    async def close(self) -> None:
+        """End it at once."""
+        with anyio.CancelScope(shield=True):
+            await anyio.aclose_forcefully(self._stream)
+
+
+class _Body(httpx.AsyncByteStream):
     """An answer's body, whose connection is free for others once it is closed."""
 
     def __init__(
-        self,
-        response: httpcore.Response,
-        request: httpx.Request,
-        connection: httpcore.AsyncHTTPConnection,
-        free: list[httpcore.AsyncHTTPConnection],
+        self, connection: _Connection, request: httpx.Request, free: list[_Connection], read_seconds: float | None
     ) -> None:
-        self._response, self._request, self._connection, self._free = response, request, connection, free
+        self._connection, self._request, self._free, self._read_seconds = connection, request, free, read_seconds
         self._is_closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._response.aiter_stream():
-                yield chunk
-        except Exception as error:
-            _raise_as_httpx(error, self._request)
-            raise
+        with _as_httpx(self._request):
+            while True:
+                event = await self._connection.event(self._read_seconds)
+                if isinstance(event, h11.Data):
+                    yield event.data
+                elif isinstance(event, h11.EndOfMessage):
+                    return
+                else:
+                    raise httpx.RemoteProtocolError("the server closed the connection within its answer")
 
     async def aclose(self) -> None:
         if self._is_closed:
             return
         self._is_closed = True
-        await self._response.aclose()
-        if self._connection.is_idle():
+        if self._connection.renew():
             self._free.append(self._connection)
         else:
-            await _close(self._connection)
+            await self._connection.close()
 
 
-async def _close(connection: httpcore.AsyncHTTPConnection) -> None:
-    with anyio.CancelScope(shield=True):
-        await connection.aclose()
+async def _connect(request: httpx.Request, context: ssl.SSLContext, seconds: float | None) -> _Connection:
+    url = request.url
+    if url.scheme not in ("http", "https"):
+        raise httpx.UnsupportedProtocol(f"neither http nor https: {url.scheme}", request=request)
+    is_tls = url.scheme == "https"
+    tls: dict[str, Any] = {"ssl_context": context, "tls_hostname": url.host, "tls_standard_compatible": False}
+    try:
+        with anyio.fail_after(seconds):
+            stream = await anyio.connect_tcp(url.host, url.port or (443 if is_tls else 80), **(tls if is_tls else {}))
+    except TimeoutError as error:
+        raise httpx.ConnectTimeout("no connection in time", request=request) from error
+    except (OSError, ssl.SSLError, anyio.EndOfStream, *_BROKEN) as error:
+        raise httpx.ConnectError(str(error) or type(error).__name__, request=request) from error
+    return _Connection(stream)
 
 
-def _raise_as_httpx(error: BaseException, request: httpx.Request) -> None:
-    """httpx has an error of the same name for each of httpcore's."""
-    for kind in type(error).__mro__:
-        if kind.__module__.startswith("httpcore"):
-            named = getattr(httpx, kind.__name__, None)
-            if named is not None:
-                raise named(str(error), request=request) from error
+@contextmanager
+def _as_httpx(request: httpx.Request) -> Iterator[None]:
+    """What goes wrong once there is a connection, in httpx's words."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("nothing came for too long", request=request) from error
+    except h11.RemoteProtocolError as error:
+        raise httpx.RemoteProtocolError(str(error), request=request) from error
+    except h11.LocalProtocolError as error:
+        raise httpx.LocalProtocolError(str(error), request=request) from error
+    except (*_BROKEN, ssl.SSLError) as error:
+        raise httpx.ReadError(str(error) or type(error).__name__, request=request) from error
+
+
+def _nobody(_: str) -> None:
+    """Nobody wants to know."""

@@ -15,8 +15,9 @@ import anyio
 
 from batchedit.context import Context, Follow
 from batchedit.errors import NotSent, OutputGone, ProviderError, Unseen
-from batchedit.filing import InTheWay, RawDamaged
+from batchedit.filing import Ahead, InTheWay, RawDamaged
 from batchedit.hooks import ReadHooks
+from batchedit.ledger.journal import Step
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, TaskRow
 from batchedit.lifecycle import Event, State, backoff
 from batchedit.model import OutputLocation, Raw, Reply, explicit_size
@@ -46,7 +47,7 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
     bill = bill_for(context, row, reply)
     raws: list[Raw] = []
     try:
-        await fetch_raws(context, row, attempt, reply, raws)
+        await fetch_raws(context, row, attempt, reply, raws, ahead=await _ahead(row, reply, tasks))
         oddity = _oddity(row, raws)
     except BadPicture as problem:
         oddity = f"picture {len(raws) + 1} of {len(reply.outputs)} is {problem}"
@@ -74,20 +75,27 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
 
 
 async def fetch_raws(
-    context: Context, row: RequestRow, attempt: Attempt, reply: Reply, raws: list[Raw] | None = None
+    context: Context,
+    row: RequestRow,
+    attempt: Attempt,
+    reply: Reply,
+    raws: list[Raw] | None = None,
+    *,
+    ahead: Ahead | None = None,
 ) -> list[Raw]:
     """
     Fetch and keep a reply's pictures, in order.
 
     Args:
         raws: Filled on the way, so that a caller knows what is safe when a later picture fails.
+        ahead: Where a single picture will be placed.
 
     Raises:
         BadPicture, ProviderError: if a picture cannot be had, after several tries.
     """
     raws = [] if raws is None else raws
     for number, location in enumerate(reply.outputs, start=1):
-        raws.append(await _fetch(context, row, attempt, reply, location, number))
+        raws.append(await _fetch(context, row, attempt, reply, location, number, ahead))
     return raws
 
 
@@ -151,13 +159,19 @@ def _oddity(row: RequestRow, raws: Sequence[Raw]) -> str | None:
 
 
 async def _fetch(
-    context: Context, row: RequestRow, attempt: Attempt, reply: Reply, location: OutputLocation, number: int
+    context: Context,
+    row: RequestRow,
+    attempt: Attempt,
+    reply: Reply,
+    location: OutputLocation,
+    number: int,
+    ahead: Ahead | None,
 ) -> Raw:
     """One picture, tried several times, each time from a fresh URL where the provider can give one."""
     draw = context.effects.draw("fetch", attempt.key, number)
     for trial in range(1, _FETCH_TRIES + 1):
         try:
-            return await _fetch_once(context, location, number)
+            return await _fetch_once(context, location, number, ahead)
         except (OutputGone, Unseen, NotSent, BadPicture):
             if trial == _FETCH_TRIES:
                 raise
@@ -167,13 +181,21 @@ async def _fetch(
     raise AssertionError("the last trial returns or raises")
 
 
-async def _fetch_once(context: Context, location: OutputLocation, number: int) -> Raw:
+async def _ahead(row: RequestRow, reply: Reply, tasks: Step[list[TaskRow]]) -> Ahead | None:
+    """Where a picture goes that is the only one of its request, as long as nothing is wrong with it."""
+    if len(reply.outputs) != 1 or row.request.params.samples != 1:
+        return None
+    paths = tuple(task.paths[0] for task in await tasks.result() if task.paths)
+    return Ahead(size=explicit_size(row.request.params.size), paths=paths)
+
+
+async def _fetch_once(context: Context, location: OutputLocation, number: int, ahead: Ahead | None) -> Raw:
     if location.url.startswith("data:"):
         received = await context.outputs.receive(_single(decode_data_uri(location.url)))
     else:
         async with context.wire.fetch(location.url) as chunks:
             received = await context.outputs.receive(chunks)
-    return await context.outputs.keep(received, number)
+    return await context.outputs.keep(received, number, ahead)
 
 
 async def _fresh(context: Context, row: RequestRow, run_id: str, old: OutputLocation, number: int) -> OutputLocation:

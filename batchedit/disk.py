@@ -93,11 +93,14 @@ def make_folders(folder: Path) -> None:
         sync_folder(parent)
 
 
-def append(path: Path, data: bytes) -> None:
+def append(path: Path, *chunks: bytes) -> None:
     """Add bytes to a temporary file, made private if it is new. Not durable before `sync_file`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[file.write(rest) :]
 
 
 def sync_file(path: Path) -> None:
@@ -153,9 +156,9 @@ def publish(source: Path, target: Path) -> Stages[None]:
     sync_folder(target.parent)
 
 
-def copy(source: Path, target: Path) -> Stages[str]:
+def copy(source: Path, target: Path) -> Stages[None]:
     """
-    Copy a file to a new name and return the SHA-256 of what was written.
+    Copy a file to a new name.
 
     A copy and not a second link: whoever edits one of the two in place must not change the other. File systems
     that can share the blocks until then do so.
@@ -172,7 +175,6 @@ def copy(source: Path, target: Path) -> Stages[str]:
                     new.write(chunk)
     yield
     sync_file(target)
-    return digest(target)
 
 
 def write_private(folder: Path, name: str, data: bytes) -> None:

@@ -95,8 +95,8 @@ class Effects:
 
     @classmethod
     def real(cls) -> Effects:
-        """Those of a run that nobody has made any for: a process for each processor."""
-        return cls(workers=min(os.cpu_count() or 1, _MOST_WORKERS))
+        """Those of a run that nobody has made any for."""
+        return cls(workers=processes())
 
     def draw(self, role: str, key: str = "", number: int = 0) -> random.Random:
         """
@@ -109,6 +109,11 @@ class Effects:
     def stamp(self) -> str:
         """Now, as kept in the ledger."""
         return iso(self.wall())
+
+
+def processes() -> int:
+    """How many processes decode and keep pictures: one for each processor, within reason."""
+    return min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def iso(unix: float) -> str:

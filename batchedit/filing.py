@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from batchedit import disk
 from batchedit.disk import Stages, storage
 from batchedit.errors import StorageError
 from batchedit.model import EXTENSIONS, Raw
-from batchedit.pictures import BadPicture, PictureFacts, decode
+from batchedit.pictures import BadPicture, decode
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
@@ -33,6 +35,28 @@ class InTheWay(Exception):
 
 class RawDamaged(Exception):
     """A kept picture is gone, or its bytes are not those that were kept. The provider may still have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """
+    What a picture is expected to be, and the names that it gets if it is.
+
+    Attributes:
+        size: Width and height; None for any.
+        paths: As planned, before the extension follows the format that came.
+    """
+
+    size: tuple[int, int] | None
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A picture among the raws; `is_placed` if it has its names in the tree already."""
+
+    raw: Raw
+    is_placed: bool
 
 
 class Filing:
@@ -71,36 +95,56 @@ class Filing:
         """Where a kept picture lies."""
         return self.state / "raw" / raw.name
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: Path, chunks: Sequence[bytes]) -> None:
         """Add to a download. Raises StorageError if the disk does not take it."""
         with storage("write", path):
-            disk.append(path, data)
+            disk.append(path, *chunks)
 
-    def keep_bytes(self, data: bytes, number: int) -> Stages[Raw]:
-        """As `keep`, for a download that is in memory."""
-        facts = decode(data)
-        temporary = self.temporary()
-        self.append(temporary, data)
-        return (yield from self._shelve(temporary, number, facts, hashlib.sha256(data).hexdigest(), len(data)))
-
-    def keep(self, temporary: Path, number: int) -> Stages[Raw]:
+    def keep(self, received: bytes | Path, number: int, ahead: Ahead | None = None) -> Stages[Kept]:
         """
-        Decode a received file completely and give it its place among the raws.
+        Decode a received picture completely and give it its place among the raws.
+
+        Args:
+            received: Its bytes, or a temporary file with them.
+            number: Its position among the request's pictures.
+            ahead: Where to place it at once, if it is as it should be; `place` then finds it done.
 
         Raises:
             BadPicture: if it is no complete picture; the file is removed.
             StorageError: if the disk does not take it.
         """
+        path = received if isinstance(received, Path) else self.temporary()
+        data = self._read(received) if isinstance(received, Path) else received
         try:
-            facts = decode(temporary)
+            facts = decode(data)
         except BadPicture:
-            temporary.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
-        except OSError as error:
-            raise StorageError(f"cannot read {temporary}: {error.strerror}") from error
-        with storage("keep", temporary):
-            sha256, size = disk.digest(temporary), temporary.stat().st_size
-        return (yield from self._shelve(temporary, number, facts, sha256, size))
+        if not isinstance(received, Path):
+            self.append(path, [data])
+        raw = Raw(
+            number=number,
+            sha256=hashlib.sha256(data).hexdigest(),
+            format=facts.format,
+            width=facts.width,
+            height=facts.height,
+            size_bytes=len(data),
+        )
+        target = self.raw_path(raw)
+        with storage("keep", target):
+            self._make_folders(target.parent)
+            yield
+            disk.sync_file(path)
+            # The same content is the same file; replacing it changes nothing.
+            yield from disk.replace(path, target)
+        is_placed = ahead is not None and ahead.size in (None, (raw.width, raw.height))
+        if ahead is not None and is_placed:
+            try:
+                for planned in ahead.paths:
+                    yield from self._place(raw, self.root / with_extension(planned, raw.format), is_fresh=True)
+            except InTheWay:
+                is_placed = False  # `place` will say so
+        return Kept(raw, is_placed)
 
     def keep_answer(self, body: bytes) -> str:
         """Store an answer that cannot be asked for again; durable when its digest is returned."""
@@ -128,26 +172,7 @@ class Filing:
             RawDamaged: if the kept picture is not what it was.
             StorageError: if the disk does not take it.
         """
-        target = self.root / path
-        with storage("place", target):
-            self._make_folders(target.parent)
-            there = os.path.lexists(target)
-            if there and (target.is_symlink() or not target.is_file()):
-                raise InTheWay(f"{target} exists and is not a file of this ledger")
-            if there and disk.digest(target) == raw.sha256:
-                # Whoever placed it may have been killed before its name was durable.
-                disk.sync_folder(target.parent)
-                return
-            if there and not self._replaceable(target):
-                raise InTheWay(f"{target} exists and is not a file of this ledger")
-            copied = yield from self._copy(raw, target.parent)
-            if there:
-                yield from disk.replace(copied, target)
-                return
-            try:
-                yield from disk.publish(copied, target)
-            except FileExistsError:
-                raise InTheWay(f"{target} has just been made by somebody else") from None
+        yield from self._place(raw, self.root / path)
 
     def missing(self, path: str) -> bool:
         """True if a delivered file is not there any more."""
@@ -169,19 +194,32 @@ class Filing:
 
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _shelve(self, temporary: Path, number: int, facts: PictureFacts, sha256: str, size: int) -> Stages[Raw]:
-        """Give a complete file its name among the raws."""
-        raw = Raw(
-            number=number, sha256=sha256, format=facts.format, width=facts.width, height=facts.height, size_bytes=size
-        )
-        target = self.raw_path(raw)
-        with storage("keep", target):
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+    def _place(self, raw: Raw, target: Path, *, is_fresh: bool = False) -> Stages[None]:
+        with storage("place", target):
             self._make_folders(target.parent)
-            yield
-            disk.sync_file(temporary)
-            # The same content is the same file; replacing it changes nothing.
-            yield from disk.replace(temporary, target)
-        return raw
+            there = os.path.lexists(target)
+            if there and (target.is_symlink() or not target.is_file()):
+                raise InTheWay(f"{target} exists and is not a file of this ledger")
+            if there and disk.digest(target) == raw.sha256:
+                # Whoever placed it may have been killed before its name was durable.
+                disk.sync_folder(target.parent)
+                return
+            if there and not self._replaceable(target):
+                raise InTheWay(f"{target} exists and is not a file of this ledger")
+            copied = yield from self._copy(raw, target.parent, is_fresh=is_fresh)
+            if there:
+                yield from disk.replace(copied, target)
+                return
+            try:
+                yield from disk.publish(copied, target)
+            except FileExistsError:
+                raise InTheWay(f"{target} has just been made by somebody else") from None
 
     def _make_folders(self, folder: Path) -> None:
         """Make folders durable, once per process each: one sync for a thousand pictures is enough."""
@@ -189,8 +227,8 @@ class Filing:
             disk.make_folders(folder)
             self._durable.add(folder)
 
-    def _copy(self, raw: Raw, folder: Path) -> Stages[Path]:
-        """A verified copy of a raw on the disk of `folder`, under a temporary name."""
+    def _copy(self, raw: Raw, folder: Path, *, is_fresh: bool) -> Stages[Path]:
+        """A copy of a raw on the disk of `folder`, under a temporary name; verified unless it was just written."""
         source = self.raw_path(raw)
         if self._other_disk(folder):
             self._sweep(folder)
@@ -198,14 +236,14 @@ class Filing:
         else:
             temporary = disk.temporary_in(self.state / "raw")
         try:
-            sha256 = yield from disk.copy(source, temporary)
+            yield from disk.copy(source, temporary)
         except FileNotFoundError:
             temporary.unlink(missing_ok=True)
             raise RawDamaged(f"the kept picture {source} is gone") from None
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        if sha256 != raw.sha256:
+        if not is_fresh and disk.digest(temporary) != raw.sha256:
             temporary.unlink(missing_ok=True)
             raise RawDamaged(f"the kept picture {source} has been changed")
         return temporary

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batchedit import disk
 from batchedit.effects import Offload, inline
-from batchedit.filing import Filing, with_extension
+from batchedit.filing import Ahead, Filing, with_extension
 from batchedit.ledger.records import OutputRow
 from batchedit.model import Raw
 from batchedit.pictures import BadPicture
@@ -18,7 +18,7 @@ from batchedit.workers import Workers
 PICTURE_LIMIT_BYTES = 256 * 1024 * 1024
 _GUESS_BYTES = 2 * 1024 * 1024
 _IN_MEMORY_BYTES = 256 * 1024
-_JOIN_BYTES = 1024 * 1024
+_JOIN_BYTES = 2 * 1024 * 1024
 
 
 class Outputs:
@@ -36,6 +36,7 @@ class Outputs:
         self.root, self.state = root, state
         self.files = Filing(root, state)
         self._offload, self._workers = offload, workers
+        self._placed: set[tuple[str, str]] = set()
         self._largest = 0
 
     def has_room(self, pictures: int) -> bool:
@@ -52,48 +53,53 @@ class Outputs:
 
     async def receive(self, chunks: AsyncIterator[bytes]) -> bytes | Path:
         """
-        Take a download: a small one in memory, a larger one in a temporary file, written a megabyte at a time.
+        Take a download: a small one in memory, a larger one in a temporary file, written two megabytes at a time.
 
         Raises:
             BadPicture: if it is larger than any picture may be.
             StorageError: if the disk does not take it.
         """
-        buffer, size = bytearray(), 0
+        chunks_here: list[bytes] = []
+        size = written = 0
         path: Path | None = None
         try:
             async for chunk in chunks:
-                buffer += chunk
+                chunks_here.append(chunk)
                 size += len(chunk)
                 if size > PICTURE_LIMIT_BYTES:
                     raise BadPicture(f"more than {PICTURE_LIMIT_BYTES} bytes")
-                if len(buffer) >= _JOIN_BYTES:
+                if size - written >= _JOIN_BYTES:
                     path = path or self.files.temporary()
-                    await self._offload(partial(self.files.append, path, bytes(buffer)))
-                    buffer.clear()
+                    await self._offload(partial(self.files.append, path, chunks_here))
+                    chunks_here, written = [], size
             if path is None and size <= _IN_MEMORY_BYTES:
-                return bytes(buffer)
+                return b"".join(chunks_here)
             path = path or self.files.temporary()
-            await self._offload(partial(self.files.append, path, bytes(buffer)))
+            await self._offload(partial(self.files.append, path, chunks_here))
         except BaseException:
             if path is not None:
                 path.unlink(missing_ok=True)
             raise
         return path
 
-    async def keep(self, received: bytes | Path, number: int) -> Raw:
+    async def keep(self, received: bytes | Path, number: int, ahead: Ahead | None = None) -> Raw:
         """
         Decode a received picture completely and give it its place among the raws; durable when this returns.
+
+        Args:
+            ahead: Where it will be placed if it is as expected: done at once, `place` then has nothing to do.
 
         Raises:
             BadPicture: if it is no complete picture; a temporary file of it is removed.
             StorageError: if the disk does not take it.
         """
         if self._workers is not None:
-            raw = await self._workers.keep(received, number)
-        elif isinstance(received, Path):
-            raw = await self._offload(lambda: disk.alone(self.files.keep(received, number)))
+            kept = await self._workers.keep(received, number, ahead)
         else:
-            raw = await self._offload(lambda: disk.alone(self.files.keep_bytes(received, number)))
+            kept = await self._offload(lambda: disk.alone(self.files.keep(received, number, ahead)))
+        raw = kept.raw
+        if ahead is not None and kept.is_placed:
+            self._placed.update((raw.sha256, with_extension(planned, raw.format)) for planned in ahead.paths)
         self._largest = max(self._largest, raw.size_bytes)
         return raw
 
@@ -107,7 +113,9 @@ class Outputs:
             StorageError: if the disk does not take it.
         """
         path = with_extension(planned, raw.format)
-        if self._workers is not None:
+        if (raw.sha256, path) in self._placed:
+            self._placed.remove((raw.sha256, path))
+        elif self._workers is not None:
             await self._workers.place(raw, path)
         else:
             await self._offload(lambda: disk.alone(self.files.place(raw, path)))

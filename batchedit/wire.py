@@ -35,7 +35,7 @@ ANSWER_LIMIT_BYTES = 128 * 1024 * 1024
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _GONE = (403, 404, 410)
-_CONNECT_SECONDS = 15.0
+_TIMEOUTS = {"connect": 15.0}
 _MOST_REDIRECTS = 5
 _HEADERS = {"user-agent": "batchedit", "accept": "*/*"}
 
@@ -132,9 +132,7 @@ class Wire:
         deadline = send.timeout_seconds or self._endpoint.timeout_seconds
         progress = _Progress()
         with progress.noted(), translated(f"{send.method} {path}"), _deadline(deadline):
-            extensions: dict[str, object] = {"timeout": _timeouts(deadline)}
-            if send.buys:
-                extensions["trace"] = progress.trace
+            extensions = {"timeout": _TIMEOUTS, "told": progress.told}
             request = httpx.Request(send.method, url, headers=headers, content=send.body, extensions=extensions)
             response = await transport.handle_async_request(request)
             try:
@@ -172,13 +170,15 @@ class Wire:
                         code="DOWNLOAD",
                         http_status=response.status_code,
                     )
-                yield response.aiter_bytes()
+                # Through httpx's decoders only if the storage encodes what it was asked not to.
+                is_plain = "content-encoding" not in response.headers
+                yield aiter(_stream(response)) if is_plain else response.aiter_bytes()
             finally:
                 await response.aclose()
 
     async def _get(self, url: str) -> httpx.Response:
         """The answer to a GET, after a few redirects, each checked like the first address."""
-        extensions = {"timeout": _timeouts(self._endpoint.timeout_seconds)}
+        extensions = {"timeout": {**_TIMEOUTS, "read": self._endpoint.timeout_seconds}}
         for _ in range(_MOST_REDIRECTS + 1):
             check_storage(url)
             # Pictures do not shrink by compression, and an encoded answer could unfold without limit.
@@ -262,9 +262,9 @@ class _Progress:
     def __init__(self) -> None:
         self._phase = ""
 
-    async def trace(self, event: str, info: Mapping[str, object]) -> None:
-        """What the HTTP library calls at each step."""
-        self._phase = _PHASES.get(event, self._phase)
+    def told(self, phase: str) -> None:
+        """What the transport calls."""
+        self._phase = phase
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
@@ -274,17 +274,6 @@ class _Progress:
         except ProviderError as error:
             error.phase = self._phase
             raise
-
-
-# On asyncio the last steps of sending are buffered: "waiting for the answer" may be said too early, never too late.
-_PHASES = {
-    "connection.connect_tcp.started": "connecting",
-    "connection.start_tls.started": "connecting",
-    "http11.send_request_headers.started": "sending the headers",
-    "http11.send_request_body.started": "sending the body",
-    "http11.send_request_body.complete": "waiting for the answer",
-    "http11.receive_response_headers.complete": "reading the answer",
-}
 
 
 class Detached(httpx.AsyncBaseTransport):
@@ -340,7 +329,7 @@ def translated(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
-    # httpx's own time-outs are per read and do nothing in process; the deadline of the whole call is this one.
+    # The transport's time-outs are per step and do nothing in process; the deadline of the whole call is this one.
     with anyio.fail_after(seconds):
         yield
 
@@ -352,8 +341,9 @@ async def _until_closed() -> AsyncIterator[anyio.abc.TaskGroup]:
         group.cancel_scope.cancel()
 
 
-def _timeouts(seconds: float) -> dict[str, float]:
-    return {"connect": min(_CONNECT_SECONDS, seconds), "read": seconds, "write": seconds, "pool": seconds}
+def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return response.stream
 
 
 async def _read_capped(response: httpx.Response, limit: int) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from batchedit import disk
 from batchedit.errors import StorageError
-from batchedit.filing import Filing, InTheWay, RawDamaged
+from batchedit.filing import Ahead, Filing, InTheWay, Kept, RawDamaged
 from batchedit.model import Raw
 from batchedit.pictures import BadPicture
 
@@ -47,19 +47,24 @@ def serve(files: Filing, source: BinaryIO, target: BinaryIO) -> None:
         target.flush()
 
 
-def _change(files: Filing, job: dict[str, Any], data: bytes) -> disk.Stages[Raw | None]:
+def _change(files: Filing, job: dict[str, Any], data: bytes) -> disk.Stages[Kept | None]:
     match job["do"]:
-        case "keep_bytes":
-            return files.keep_bytes(data, job["number"])
         case "keep":
-            return files.keep(Path(job["path"]), job["number"])
+            received = Path(job["path"]) if "path" in job else data
+            return files.keep(received, job["number"], _ahead(job["ahead"]))
         case _:
             return files.place(Raw(**job["raw"]), job["path"])
 
 
-def _result(outcome: Raw | Exception | None) -> dict[str, Any]:
+def _ahead(value: dict[str, Any] | None) -> Ahead | None:
+    if value is None:
+        return None
+    return Ahead(size=None if value["size"] is None else tuple(value["size"]), paths=tuple(value["paths"]))
+
+
+def _result(outcome: Kept | Exception | None) -> dict[str, Any]:
     match outcome:
-        case Raw():
+        case Kept():
             return {"result": asdict(outcome)}
         case BadPicture() | InTheWay() | RawDamaged() | StorageError():
             return {"error": type(outcome).__name__, "message": str(outcome)}

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ import anyio
 import anyio.abc
 
 from batchedit.errors import StorageError
-from batchedit.filing import InTheWay, RawDamaged
+from batchedit.filing import Ahead, InTheWay, Kept, RawDamaged
 from batchedit.model import Raw
 from batchedit.pictures import BadPicture
 from batchedit.worker_process import HEAD, LENGTH
@@ -95,13 +96,14 @@ class Workers:
         self._group.cancel_scope.cancel()
         return await self._group.__aexit__(kind, error, trace)
 
-    async def keep(self, received: bytes | Path, number: int) -> Raw:
-        """As `Filing.keep` and `Filing.keep_bytes`."""
+    async def keep(self, received: bytes | Path, number: int, ahead: Ahead | None = None) -> Kept:
+        """As `Filing.keep`."""
+        job = {"do": "keep", "number": number, "ahead": asdict(ahead) if ahead is not None else None}
         if isinstance(received, Path):
-            raw = await self._call({"do": "keep", "path": str(received), "number": number})
+            kept = await self._call({**job, "path": str(received)})
         else:
-            raw = await self._call({"do": "keep_bytes", "number": number}, received)
-        return Raw(**raw)
+            kept = await self._call(job, received)
+        return Kept(Raw(**kept["raw"]), kept["is_placed"])
 
     async def place(self, raw: Raw, path: str) -> None:
         """As `Filing.place`."""
@@ -217,6 +219,12 @@ async def _end(process: anyio.abc.Process) -> None:
             await process.wait()
         if process.returncode is None:
             process.kill()
+            await process.wait()
+        assert process.stdout is not None
+        # asyncio lets go of a process only when it has seen the end of its output.
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                await process.stdout.receive(_READ_BYTES)
         await process.aclose()
 
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
+from batchedit import effects
 from batchedit.cli import run as run_cli
 from batchedit.emulator import Emulator, Faults, Switches
 from batchedit.emulator.serve import run_in_thread
@@ -41,6 +42,15 @@ def draw_picture(path: Path, colour: tuple[int, int, int], *, side: int = 320) -
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _files_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Commands called in this process do the work on files in it too, where a test can make a disk fail; and thousands of
+    them need not start processes of their own. The real command, and tests/test_workers.py, have worker processes.
+    """
+    monkeypatch.setattr(effects, "processes", lambda: 0)
 
 
 @dataclass

@@ -71,7 +71,7 @@ async def test_many_pictures_are_kept_and_placed(files: Filing) -> None:
     found: dict[int, str] = {}
 
     async def bring(pool: Workers, number: int) -> None:
-        raw = await pool.keep(png(number), 1)
+        raw = (await pool.keep(png(number), 1)).raw
         await pool.place(raw, f"{number % 7}/{number}.png")
         found[number] = raw.sha256
 
@@ -94,7 +94,7 @@ async def test_errors_come_back_as_what_they_are(files: Filing) -> None:
             await pool.keep(b"<html>", 1)
         with pytest.raises(BadPicture):
             await pool.keep(big, 1)
-        raw = await pool.keep(png(2), 1)
+        raw = (await pool.keep(png(2), 1)).raw
         with pytest.raises(InTheWay, match=r"mine\.png"):
             await pool.place(raw, "mine.png")
         (files.root / "blocked").write_bytes(b"a file where a folder should be")
@@ -117,7 +117,7 @@ async def test_a_decoder_that_crashes_marks_its_own_picture_only(
 
     async def bring(pool: Workers, number: int) -> None:
         try:
-            outcomes[number] = (await pool.keep(png(number, _POISON if number in (3, 9) else b""), 1)).format
+            outcomes[number] = (await pool.keep(png(number, _POISON if number in (3, 9) else b""), 1)).raw.format
         except BadPicture as problem:
             outcomes[number] = str(problem)
 
@@ -134,7 +134,7 @@ async def test_a_killed_worker_is_replaced(files: Filing, number: signal.Signals
     raws: list[str] = []
 
     async def bring(pool: Workers, picture: int) -> None:
-        raws.append((await pool.keep(png(picture), 1)).sha256)
+        raws.append((await pool.keep(png(picture), 1)).raw.sha256)
 
     async with running(files, 1) as pool:
         for trial in range(3):
