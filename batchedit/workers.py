@@ -22,7 +22,7 @@ import anyio
 import anyio.abc
 
 from batchedit.errors import StorageError
-from batchedit.filing import Ahead, InTheWay, Kept, RawDamaged
+from batchedit.filing import Ahead, Filing, InTheWay, Kept, RawDamaged
 from batchedit.model import Raw
 from batchedit.pictures import BadPicture
 from batchedit.worker_process import HEAD, LENGTH
@@ -68,13 +68,12 @@ class Workers:
     A few worker processes over one output folder, started when they are needed. An async context manager.
 
     Args:
-        root: The output folder.
-        state: The folder ``.batchedit`` that belongs to it.
+        files: What they work on.
         count: So many processes at most.
     """
 
-    def __init__(self, root: Path, state: Path, count: int) -> None:
-        self._folders = [str(root), str(state)]
+    def __init__(self, files: Filing, count: int) -> None:
+        self._arguments = [str(files.root), str(files.state), files.verify]
         self._count = count
         self._waiting: deque[_Job] = deque()
         self._suspects: deque[_Job] = deque()
@@ -183,7 +182,7 @@ class Workers:
         return [self._waiting.popleft() for _ in range(portion)]
 
     async def _start(self) -> anyio.abc.Process:
-        arguments = [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path), *self._folders]
+        arguments = [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path), *self._arguments]
         try:
             # A session of its own: Ctrl-C is for this process, which decides what becomes of its jobs.
             return await anyio.open_process(arguments, stderr=None, start_new_session=True, env=_environment())

@@ -23,9 +23,10 @@ import trio.testing
 from PIL import Image
 
 from batchedit import batch
-from batchedit.batch import RunOptions, RunSummary, run_plan
+from batchedit.batch import RunOptions, run_plan
 from batchedit.effects import Effects, inline
 from batchedit.emulator import Emulator, Switches, pixels
+from batchedit.ending import RunSummary
 from batchedit.endpoint import Endpoint, Key
 from batchedit.manifest import load_manifest
 from batchedit.model import Limits

@@ -21,6 +21,7 @@ from batchedit.errors import StorageError
 from batchedit.filing import Filing, InTheWay
 from batchedit.pictures import BadPicture
 from batchedit.workers import Workers
+from tests.test_pictures import hollow
 
 pytestmark = [
     pytest.mark.anyio,
@@ -56,7 +57,7 @@ def files(tmp_path: Path) -> Filing:
 @asynccontextmanager
 async def running(files: Filing, count: int = 2) -> AsyncIterator[Workers]:
     with anyio.fail_after(60):
-        async with Workers(files.root, files.state, count) as pool:
+        async with Workers(files, count) as pool:
             yield pool
 
 
@@ -103,6 +104,19 @@ async def test_errors_come_back_as_what_they_are(files: Filing) -> None:
         await pool.place(raw, "fine.png")
     assert not big.exists()
     assert (files.root / "mine.png").read_bytes() == b"mine"
+
+
+async def test_how_closely_they_look_is_a_setting(tmp_path: Path) -> None:
+    """A PNG without pixels is refused by decoding it only."""
+    for verify, expected in (("full", BadPicture), ("structure", None)):
+        files = Filing(tmp_path / verify, tmp_path / verify / ".batchedit", verify)
+        files.open()
+        async with running(files, 1) as pool:
+            if expected is not None:
+                with pytest.raises(expected):
+                    await pool.keep(hollow(), 1)
+            else:
+                assert (await pool.keep(hollow(), 1)).raw.width == 40
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -173,7 +187,7 @@ def test_a_killed_run_takes_its_workers_along(tmp_path: Path) -> None:
         "from batchedit.workers import Workers\n"
         f"root = Path({str(tmp_path)!r}); files = Filing(root, root / '.batchedit'); files.open()\n"
         "async def main():\n"
-        "    async with Workers(files.root, files.state, 1) as pool:\n"
+        "    async with Workers(files, 1) as pool:\n"
         f"        await pool.keep({png(5)!r}, 1)\n"
         "        print('kept', flush=True)\n"
         "        await anyio.sleep(60)\n"
