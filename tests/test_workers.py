@@ -142,6 +142,32 @@ async def test_a_decoder_that_crashes_marks_its_own_picture_only(
     assert "crashes" in outcomes[3]
 
 
+@pytest.mark.parametrize("ending", ["os.kill(os.getpid(), 9)", "os._exit(3)"])
+async def test_a_worker_that_is_always_ended_says_nothing_about_the_picture(
+    files: Filing, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Somebody ends it, perhaps the system for want of memory: nothing more may be bought, and nothing is condemned."""
+    crashes = _CRASHES.replace("os.abort()", ending)
+    monkeypatch.setattr(workers, "_PROGRAM", workers._PROGRAM.replace("from batchedit.w", crashes + "from batchedit.w"))
+    async with running(files, 1) as pool:
+        with pytest.raises(StorageError, match=r"ended twice \((signal 9|exit code 3)\)"):
+            await pool.keep(png(1, _POISON), 1)
+        assert (await pool.keep(png(2), 1)).raw.format == "png"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StorageError])
+async def test_an_error_beside_them_goes_on_as_what_it_is(files: Filing, error: type[BaseException]) -> None:
+    """Not in a group, in which nobody would recognise it."""
+
+    async def fail() -> None:
+        async with running(files) as pool:
+            await pool.keep(png(1), 1)
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        await fail()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_killed_worker_is_replaced(files: Filing, number: signal.Signals) -> None:
     """Killed from outside, again and again, while it works: every picture is kept."""
