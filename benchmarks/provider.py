@@ -82,6 +82,7 @@ class Books:
             "runs": len(self.runs),
             "most_in_a_minute": self.most_in_a_minute,
             "billed_twice": sum(count > 1 for reference, count in bills.items() if reference),
+            "processor_seconds": time.process_time(),
             "granted": [round(at - begin, 3) for at in self.granted],
             "refused_at": [round(at - begin, 3) for at in self.refused_at],
         }
