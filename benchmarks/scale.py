@@ -30,11 +30,9 @@ _TASK_ROOM = 4096
 def scale(settings: Settings) -> Result:
     """100,000 and 1,000,000 tasks: plan, run, resume; memory, ledger, and time for each task."""
     rows: list[list[Any]] = []
-    notes, bars, rounds = (
-        ["MB: most memory of the process (its floor is this program's own); the run's worker processes are not in it"],
-        [],
-        [],
-    )
+    notes = ["MB: most memory of the process, this program's own at least; the run's worker processes are not in it"]
+    bars: list[Result] = []
+    rounds: list[list[Result]] = []
     for full in SIZES:
         count = settings.count(full)
         if not settings.ground.has_room(count * (_PICTURE_ROOM + _TASK_ROOM)):
