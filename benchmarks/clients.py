@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.running import Ground, Job, Outcome, Result, books, empty, measured, pictures, provider
 
-STRUCTURAL = "checks: structural"
+STRUCTURAL = "verify: structure"
 """What goes into the manifest's limits so that pictures are checked without being decoded."""
 
 _KEY = {"RUNFLOW_API_KEY": "rf_live_benchmark"}
