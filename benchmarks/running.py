@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count as numbers
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from urllib.request import urlopen
 
@@ -70,6 +71,7 @@ def measured(
     environment: Mapping[str, str] | None = None,
     output: Path | None = None,
     watch: bool = False,
+    patience: float | None = None,
 ) -> Usage:
     """
     Run a command in a folder; what it writes goes into files there.
@@ -77,6 +79,7 @@ def measured(
     Args:
         output: For its standard output, if it is another file than `stdout`.
         watch: Its standard error is to be seen.
+        patience: End it after so many seconds; the status then is that of the signal.
     """
     os.sync()
     output = output or folder / "stdout"
@@ -84,8 +87,12 @@ def measured(
     with output.open("wb") as out, (folder / "stderr").open("wb") as err:
         begin = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=None if watch else err, env=variables)
+        impatience = Timer(patience or 0.0, process.kill)
+        if patience is not None:
+            impatience.start()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begin
+        impatience.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     return Usage(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, process.returncode)
 

@@ -43,6 +43,8 @@ _PRICE = MicroUSD(133_000)
 _SIDE = 16
 _PARTS = 100
 
+Sample = tuple[int, float, float, int]
+
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -87,14 +89,14 @@ def resident() -> int:
 
 
 class Samples:
-    """Time and memory at every hundredth of the run."""
+    """At every hundredth of the run: tasks done, seconds, this process's seconds of processor, bytes of memory."""
 
     def __init__(self, begun: float) -> None:
         self._begun = begun
         self._due: Iterator[int] = iter(())
         self._next = 0
         self.recorded_after = 0.0
-        self.taken: list[tuple[int, float, int]] = []
+        self.taken: list[Sample] = []
 
     def observe(self, progress: Progress) -> None:
         """After every change."""
@@ -103,30 +105,33 @@ class Samples:
             self._due = iter(sorted({max(1, total * part // _PARTS) for part in range(1, _PARTS + 1)}))
             self._next = next(self._due)
             self.recorded_after = time.monotonic() - self._begun
-            self.taken.append((0, self.recorded_after, resident()))
+            self._take(0)
         if progress.done >= self._next:
             while progress.done >= self._next:
                 self._next = next(self._due, sys.maxsize)
-            self.taken.append((progress.done, time.monotonic() - self._begun, resident()))
-            done, seconds, memory = self.taken[-1]
+            self._take(progress.done)
+            done, seconds, _, memory = self.taken[-1]
             print(f"  {done} of {progress.total} after {seconds:.0f} s, {memory / 1e6:.0f} MB", file=sys.stderr)
 
-    def at(self, part: float) -> tuple[int, float, int]:
+    def _take(self, done: int) -> None:
+        self.taken.append((done, time.monotonic() - self._begun, time.process_time(), resident()))
+
+    def at(self, part: float) -> Sample:
         """The first sample at or after this part of the run."""
         last = self.taken[-1][0]
         return next(sample for sample in self.taken if sample[0] >= part * last)
 
-    def tenths(self) -> list[float]:
-        """Seconds for a task, in each tenth of the run."""
+    def tenths(self, column: int) -> list[float]:
+        """Seconds for a task in each tenth of the run: by the clock (1), or of the processor (2)."""
         marks = [self.at(number / 10) for number in range(11)]
-        return [(end[1] - begin[1]) / max(1, end[0] - begin[0]) for begin, end in pairwise(marks)]
+        return [(end[column] - begin[column]) / max(1, end[0] - begin[0]) for begin, end in pairwise(marks)]
 
 
 def main() -> None:
     """Plan, run, and tell."""
-    folder = Path(sys.argv[1])
+    os.chdir(sys.argv[1])  # where `batchedit run job.yaml` is called afterwards
     begun = time.monotonic()
-    plan = make_plan(load_manifest(str(folder / "job.yaml")), out=folder / "out")
+    plan = make_plan(load_manifest("job.yaml"), out="out")
     planned_after = time.monotonic() - begun
     samples = Samples(begun)
     profile = cProfile.Profile() if "--profile" in sys.argv else None
@@ -138,8 +143,9 @@ def main() -> None:
     told = {
         "planned_after": planned_after,
         "recorded_after": samples.recorded_after,
-        "tenths": samples.tenths(),
-        "memory": {name: samples.at(int(name) / 100)[2] for name in ("0", "10", "50", "100")},
+        "tenths": samples.tenths(1),
+        "processor_tenths": samples.tenths(2),
+        "memory": {name: samples.at(int(name) / 100)[3] for name in ("0", "10", "50", "100")},
         "samples": samples.taken,
     }
     print(json.dumps(told))

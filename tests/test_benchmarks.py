@@ -70,4 +70,4 @@ def test_scale_resumes_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ((figures,),) = result["rounds"]
     assert figures["tasks"] == 20
     assert figures["run"]["samples"][-1][0] == 20
-    assert figures["resume"]["exit"] == 0
+    assert figures["resume"]["exit"] == figures["compare"]["exit"] == 0
