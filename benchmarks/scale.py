@@ -62,19 +62,21 @@ def scale(settings: Settings) -> Result:
             ]
         )
         bars += [
-            bar(f"{count}: last tenth / first, time for a task", _growth(pool["tenths"]), 1.25),
+            bar(f"{count}: last tenth / first, time for a task", _growth(pool["tenths"]), 1.1),
             bar(
                 f"{count}: the same in processor time, which others do not disturb",
                 _growth(pool["processor_tenths"]),
-                1.25,
+                1.1,
             ),
-            bar(f"{count}: memory at the end / at 10 %", pool["memory"]["100"] / pool["memory"]["10"], 1.25),
+            bar(f"{count}: memory at the end / at 10 %", pool["memory"]["100"] / pool["memory"]["10"], 1.1),
+            bar(f"{count}: memory at the end, MB", pool["memory"]["100"] / 1e6, 300.0),
+            bar(f"{count}: seconds until it is known that nothing is left to do", resume["seconds"], 5.0),
             bar(f"{count}: exit codes of resuming what is done", max(resume["exit"], compare["exit"]), 0),
             bar(f"{count}: seconds of status", status["seconds"], _PATIENCE_SECONDS),
         ]
         if len(rounds) == 2:
             small, large = (sum(each[0]["run"]["tenths"]) for each in rounds)
-            bars.append(bar(f"time for a task, {count} / {rounds[0][0]['tasks']}", large / small, 1.25))
+            bars.append(bar(f"time for a task, {count} / {rounds[0][0]['tasks']}", large / small, 1.1))
     return {
         "columns": [
             "tasks", "plan s", "MB", "recorded s", "run s", "ms/task 1st tenth", "last tenth", "MB 10 %", "MB 50 %",
