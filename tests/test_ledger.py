@@ -359,3 +359,19 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
         writer.record_pace("somewhere", Pace(per_minute=583.5, confidence=2))
         writer.record_pace("somewhere", Pace(per_minute=590.0, confidence=3))
         assert writer.pace("somewhere") == Pace(per_minute=590.0, confidence=3)
+
+
+@pytest.mark.parametrize("question", ["costs", "tasks", "raws", "outputs", "undelivered", "stored_answers"])
+def test_no_question_looks_at_a_whole_table_for_each_row(tmp_path: Path, question: str) -> None:
+    """What is asked per row goes by an index: a report of a million rows must not take a million times a million."""
+    LedgerWriter(tmp_path / "ledger.db", Effects(), world="real").close()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        asked: list[str] = []
+        ledger._connection.set_trace_callback(asked.append)
+        list(getattr(ledger, question)())
+        ledger._connection.set_trace_callback(None)
+        steps = {row[0]: row for row in ledger._connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}")}
+    nested = [row[3] for row in steps.values() if row[1] and steps[row[1]][3].startswith("CORRELATED")]
+    assert not [step for step in nested if step.startswith("SCAN")]
+    joined = [row[3] for row in steps.values() if not row[1] and row[3].startswith("SCAN")]
+    assert len(joined) == 1, steps
