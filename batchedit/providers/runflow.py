@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from batchedit.bodies import Body, FilePart, Upload, json_body
 from batchedit.endpoint import Endpoint, Key
 from batchedit.errors import (
     InputFormRefused,
@@ -47,7 +48,6 @@ from batchedit.providers.base import (
     Order,
     Send,
     Sighting,
-    Upload,
     Wait,
     Watch,
 )
@@ -114,7 +114,7 @@ class Runflow:
             method="POST",
             url=url,
             headers={"content-type": "application/json"},
-            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+            body=json_body(body),
             buys=True,
             timeout_seconds=timeout,
         )
@@ -125,14 +125,14 @@ class Runflow:
         if not 200 <= answer.status < 300:
             problem = refusal(answer, buys=True)
             if isinstance(problem, InputFormRefused) and problem.code != "ASSET_UNKNOWN":
-                if b"runflow://assets/" not in (send.body or b""):
+                if not _mentions(send, b"runflow://assets/"):
                     raise Rejected(problem.message, code=problem.code, http_status=problem.http_status)
                 # Asset references were once refused by all but one kind of model (provider-api, section 4).
                 self.image_form = "signed-url"
             raise problem
         data = read_json(answer.body)
         run = read_run(data)
-        inline = b'"sync_mode":true' in (send.body or b"")
+        inline = _mentions(send, b'"sync_mode":true')
         if self.settings.api == "run" and (run is None or run.succeeded):
             # No way to ask again: the answer itself must be safe before anybody looks into it.
             yield Answered(answer.body, repeatable=False)
@@ -251,15 +251,15 @@ class Runflow:
 
     def upload(self, upload: Upload) -> Flow[str]:
         """The three steps of provider-api, section 11. A crash between them leaves an orphan that costs nothing."""
-        if len(upload.data) > UPLOAD_LIMIT_BYTES:
+        if upload.size_bytes > UPLOAD_LIMIT_BYTES:
             raise Rejected(
-                f"the picture has {len(upload.data)} bytes; the provider takes up to {UPLOAD_LIMIT_BYTES}",
+                f"the picture has {upload.size_bytes} bytes; the provider takes up to {UPLOAD_LIMIT_BYTES}",
                 code="TOO_LARGE",
             )
         ticket = yield from self._read_json(
             _post(
                 "/v1/asset-uploads",
-                {"filename": upload.name, "mime_type": upload.media_type, "size_bytes": len(upload.data)},
+                {"filename": upload.name, "mime_type": upload.media_type, "size_bytes": upload.size_bytes},
             )
         )
         asset_id, upload_url = ticket.get("asset_id"), ticket.get("upload_url")
@@ -270,9 +270,9 @@ class Runflow:
                 method="PUT",
                 url=upload_url,
                 headers={"content-type": upload.media_type},
-                body=upload.data,
+                body=Body((FilePart(upload, in_base64=False),)),
                 client="put",
-                timeout_seconds=120.0 + len(upload.data) / 50_000,
+                timeout_seconds=120.0 + upload.size_bytes / 50_000,
             )
         )
         if not 200 <= answer.status < 300:
@@ -367,7 +367,11 @@ def create(setup: Setup) -> Connected:
 
 
 def _post(url: str, body: dict[str, Any]) -> Send:
-    return Send(method="POST", url=url, headers={"content-type": "application/json"}, body=json.dumps(body).encode())
+    return Send(method="POST", url=url, headers={"content-type": "application/json"}, body=json_body(body))
+
+
+def _mentions(send: Send, text: bytes) -> bool:
+    return send.body is not None and send.body.mentions(text)
 
 
 def _send(send: Send) -> Flow[Answer]:
