@@ -12,6 +12,7 @@ does; everything later may have reached the provider.
 from __future__ import annotations
 
 import contextlib
+import io
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
@@ -372,13 +373,12 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
 
 
 async def _read_capped(response: httpx.Response, limit: int) -> bytes:
-    chunks, size = [], 0
+    received = io.BytesIO()  # whose value is no copy
     async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > limit:
+        if received.tell() + len(chunk) > limit:
             raise httpx.RemoteProtocolError("the answer is larger than any answer may be")
-        chunks.append(chunk)
-    return b"".join(chunks)
+        received.write(chunk)
+    return received.getvalue()
 
 
 def _headers(response: httpx.Response) -> Mapping[str, str]:

@@ -311,7 +311,7 @@ def test_requests_that_wait_for_their_answer_hold_no_picture(tmp_path: Path) -> 
             held = anyio.run(main, server)
         finally:
             tracemalloc.stop()
-    assert held < 4_000_000
+    assert held < 3_000_000
 
 
 # -- the whole way -------------------------------------------------------------------------------------------

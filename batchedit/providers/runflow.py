@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from batchedit.bodies import Body, FilePart, Upload, json_body
+from batchedit.data_uris import lift
 from batchedit.endpoint import Endpoint, Key
 from batchedit.errors import (
     InputFormRefused,
@@ -130,8 +131,7 @@ class Runflow:
                 # Asset references were once refused by all but one kind of model (provider-api, section 4).
                 self.image_form = "signed-url"
             raise problem
-        data = read_json(answer.body)
-        run = read_run(data)
+        run = read_run(read_json(lift(answer.body).text))
         inline = _mentions(send, b'"sync_mode":true')
         if self.settings.api == "run" and (run is None or run.succeeded):
             # No way to ask again: the answer itself must be safe before anybody looks into it.
@@ -155,17 +155,19 @@ class Runflow:
         while True:
             listed = None if at_once else (yield Watch(run_id, inline))
             at_once = False
-            if (
-                listed is None or sign
-            ):  # a record from the list may have other URLs than a read that asks for signed ones
-                run, problem = yield from self._look(url)
-            else:
-                run, problem = read_run(read_json(listed.body)), None
+            problem: ProviderError | None = None
+            answer = b"" if listed is None else listed.body
+            # A record from the list may have other URLs than a read that asks for signed ones.
+            if listed is None or sign:
+                answer, problem = yield from self._look(url)
+            lifted = lift(answer)
+            run = read_run(read_json(lifted.text)) if problem is None else None
+            if run is None and problem is None:
+                problem = Unseen("a run record that cannot be read", code="UNREADABLE", http_status=200)
             if run is not None and run.succeeded:
                 yield Ended(run_seconds(run))
-                answer = json.dumps(run.data).encode()
                 yield Answered(answer, repeatable=not inline)
-                return self.read(answer) if inline else run_reply(run)
+                return self.read(answer) if inline else lifted.restore(run_reply(run))
             if run is not None and run.failed:
                 yield Ended(run_seconds(run))
                 raise run_failure(run)
@@ -195,14 +197,15 @@ class Runflow:
 
     def read(self, answer: bytes) -> Reply:
         """Understand a stored answer of either form."""
-        data = read_json(answer)
+        lifted = lift(answer)
+        data = read_json(lifted.text)
         run = read_run(data)
         if run is None or not run.succeeded:
-            return sync_reply(data)
+            return lifted.restore(sync_reply(data))
         if self.settings.api == "runs" and run.data.get("output") is None and find_outputs(run.data, prefix="") is None:
             # Stored answers of this form hold inline pictures, which are handed over once.
             raise OutputGone(f"run {run.id} has shown its pictures once already", code="INLINE_SHOWN")
-        return run_reply(run)
+        return lifted.restore(run_reply(run))
 
     # -- reconciliation --------------------------------------------------------------------------------------
 
@@ -321,17 +324,13 @@ class Runflow:
             raise Rejected(f"{self.model!r} is not a model id", code="MODEL")
         return "/".join(quote(segment, safe="") for segment in segments)
 
-    def _look(self, url: str) -> Flow[tuple[RunRecord | None, ProviderError | None]]:
-        """A poll: trouble on the way is returned, since a read can always be repeated."""
+    def _look(self, url: str) -> Flow[tuple[bytes, ProviderError | None]]:
+        """A poll's answer: trouble on the way is returned, since a read can always be repeated."""
         try:
             answer = yield from _send(Send(method="GET", url=url))
         except (NotSent, Unseen) as trouble:
-            return None, trouble
-        if not 200 <= answer.status < 300:
-            return None, refusal(answer, buys=False)
-        run = read_run(read_json(answer.body))
-        unreadable = Unseen("a run record that cannot be read", code="UNREADABLE", http_status=answer.status)
-        return run, unreadable if run is None else None
+            return b"", trouble
+        return answer.body, None if 200 <= answer.status < 300 else refusal(answer, buys=False)
 
     def _read_json(self, send: Send) -> Flow[dict[str, Any]]:
         answer = yield from _send(send)
