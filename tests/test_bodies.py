@@ -13,6 +13,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +22,9 @@ import anyio.lowlevel
 import pytest
 from PIL import Image
 
+from batchedit import load_manifest, make_plan, run_plan
 from batchedit.bodies import Body, FilePart, Upload
-from batchedit.effects import FewThreads, Offload, in_thread
+from batchedit.effects import Effects, FewThreads, Offload, in_thread
 from batchedit.endpoint import Endpoint
 from batchedit.errors import NotSent, ProviderError, Rejected, Unseen
 from batchedit.keys import make_request
@@ -334,3 +336,36 @@ def test_several_pictures_and_a_mask_are_bought_as_data_uris(
     (body,) = [body for call, body in zip(proxy.seen, proxy.bodies, strict=True) if call.startswith("POST")]
     with database("out/.batchedit/ledger.db") as db:
         assert db.execute("SELECT body_sha256 FROM attempts").fetchall() == [(hashlib.sha256(body).hexdigest(),)]
+
+
+def test_a_picture_that_changes_at_any_moment_is_never_bought_as_another(
+    shop: Shop, serve: Callable[..., Served]
+) -> None:
+    """Before each piece of work on files in turn: what was planned is bought, or nothing, and it is said why."""
+    served = serve()
+    path = shop.root / "in/mug.png"
+    Image.frombytes("RGB", (400, 400), random.Random(1).randbytes(480_000)).save(path)
+    data = path.read_bytes()
+    served.manifest(
+        shop,
+        rows="items:\n  - {id: mug, image: in/mug.png}\n",
+        provider=", images_as: data-uri",
+        limits="{timeout: 1, list_lag: 0, poll: 0.1}",
+    )
+    outcomes = []
+    for at in range(9):
+        path.write_bytes(data)
+        plan = make_plan(load_manifest("night.yaml"), out=f"out{at}")
+        effects = Effects(offload=Meddler(at, lambda: rewritten(path, data)))
+        summary = anyio.run(partial(run_plan, plan, effects=effects))
+        with database(f"out{at}/.batchedit/ledger.db") as db:
+            attempts = [outcome for (outcome,) in db.execute("SELECT outcome FROM attempts")]
+            codes = [code for (code,) in db.execute("SELECT code FROM requests")]
+        outcomes.append((int(summary.exit_code), attempts, codes))
+    # It is described, digested, glanced at and read in three blocks: then it is sent.
+    never_sent = (3, ["not sent"], ["INPUT_CHANGED"])
+    cut_off = (3, ["absent"], ["INPUT_CHANGED"])
+    done = (0, ["done"], [""])
+    assert outcomes == [done, *[(3, [], ["INPUT_CHANGED"])] * 3, never_sent, *[cut_off] * 3, done]
+    (bought,) = served.audit()["by_input"].values()
+    assert bought["billed_runs"] == outcomes.count(done)
