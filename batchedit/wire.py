@@ -5,8 +5,8 @@ The one place that talks HTTP: three separate clients, the map from transport er
     put    uploads to storage, no key
     fetch  downloads pictures, no key, follows a few redirects
 
-Which transport error means "not sent" decides about double purchases. With plain httpx only a failed connection
-does; everything later may have reached the provider.
+Which error means "not sent" decides about double purchases. Only a failed connection does, and a file that had changed
+before there was one; everything later may have reached the provider.
 """
 
 from __future__ import annotations
