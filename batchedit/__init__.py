@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchedit.batch import RunOptions, RunSummary, run_plan, run_plan_sync
+    from batchedit.batch import RunOptions, run_plan, run_plan_sync
+    from batchedit.ending import RunSummary
     from batchedit.errors import BatchEditError, ExitCode
     from batchedit.ledger.reader import Ledger
     from batchedit.manifest import load_manifest
@@ -34,7 +35,7 @@ _HOME = {
     "Provider": "batchedit.providers.base",
     "Request": "batchedit.model",
     "RunOptions": "batchedit.batch",
-    "RunSummary": "batchedit.batch",
+    "RunSummary": "batchedit.ending",
     "Task": "batchedit.model",
     "load_manifest": "batchedit.manifest",
     "make_plan": "batchedit.planner",

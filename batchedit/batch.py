@@ -24,6 +24,7 @@ from batchedit.breaker import Breaker
 from batchedit.budget import Budget
 from batchedit.context import Context, Observer, StopReason
 from batchedit.effects import Effects
+from batchedit.ending import RunSummary, exit_code, nothing_to_do
 from batchedit.errors import ExitCode, LedgerError, StorageError
 from batchedit.filing import Filing
 from batchedit.hooks import ReadHooks
@@ -46,6 +47,7 @@ from batchedit.polling import Board
 from batchedit.pool import Pool
 from batchedit.providers.registry import Connected, Setup, connect
 from batchedit.redelivery import redeliver
+from batchedit.settled import can_be_marked, make_mark, still_settled
 from batchedit.sources import Sources
 from batchedit.wire import Wire
 from batchedit.workers import Workers
@@ -84,39 +86,6 @@ class RunOptions:
     handle_signals: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
-    """
-    How a run ended.
-
-    Attributes:
-        exit_code: As the command line returns it.
-        states: Requests of this run by state, at its end.
-        spent: By this run, in micro-dollars.
-        spent_before: By interrupted runs that it continues; counts against the same budget.
-        at_risk: What may still be billed, in the whole ledger.
-        budget: The limit that was in force.
-        unknown: Some of the tasks whose outcome is unknown.
-        held_back: Tasks that were not bought because their content has changed since they were bought.
-        undelivered: Tasks that are paid and done, but whose files could not be put in place.
-        reason: Why it stopped early, with what to do; empty if it did not.
-        notes: Things to know, each said once.
-    """
-
-    run_id: int
-    exit_code: ExitCode
-    states: Mapping[State, int]
-    spent: MicroUSD
-    spent_before: MicroUSD
-    at_risk: MicroUSD
-    budget: MicroUSD
-    unknown: tuple[str, ...]
-    held_back: int
-    undelivered: int
-    reason: str
-    notes: tuple[str, ...]
-
-
 async def run_plan(
     plan: Plan,
     options: RunOptions = RunOptions(),
@@ -143,6 +112,10 @@ async def run_plan(
         UsageError: if the provider is not known or lacks its key. Nothing was sent.
         ManifestError: if the manifest or its pictures have changed for the worse since it was planned.
     """
+    if plan.mark is not None:
+        if not still_settled(plan):
+            raise LedgerError(f"{plan.workspace.root} has changed since the plan was made", hint="just run it again")
+        return nothing_to_do(plan.mark, options.budget if options.budget is not None else plan.manifest.budget)
     effects = effects or Effects.real()
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
@@ -232,8 +205,9 @@ class _Run:
         self.limits = _limits(plan, options, self.connected)
         self.ledger = LedgerWriter(workspace.ledger, effects, world=plan.world)
         stack.callback(self.ledger.close)
-        Filing(workspace.root, workspace.state).open()
-        self.workers = Workers(workspace.root, workspace.state, effects.workers)
+        self.files = Filing(workspace.root, workspace.state, self.limits.verify)
+        self.files.open()
+        self.workers = Workers(self.files, effects.workers)
         self.held_back = self.undelivered = 0
         self.run_id = 0
         self.buying = True
@@ -280,7 +254,7 @@ class _Run:
 
     async def execute(self, wire: Wire, workers: Workers, observer: Observer | None) -> RunSummary:
         """Deliver what is paid already, then run the pool, then say how it went."""
-        connected, effects, limits, workspace = self.connected, self.effects, self.limits, self.plan.workspace
+        connected, effects, limits = self.connected, self.effects, self.limits
         journal = Journal(self.ledger, effects.commit)
         context = Context(
             provider=connected.provider,
@@ -291,7 +265,7 @@ class _Run:
             ),
             ledger=self.ledger,
             journal=journal,
-            outputs=Outputs(workspace.root, workspace.state, effects.offload, workers if effects.workers else None),
+            outputs=Outputs(self.files, effects.offload, workers if effects.workers else None),
             pacer=_pacer(limits, self.ledger.pace(connected.provider.scope)),
             budget=self.budget,
             breaker=Breaker(max_failures=limits.max_failures),
@@ -348,6 +322,8 @@ class _Run:
             )
             if self.buying:
                 self.ledger.end_run(code, reason)
+                if code is ExitCode.DONE and can_be_marked(self.plan):
+                    self._mark(states, at_risk)
         except (StorageError, LedgerError) as error:
             # What the ledger cannot take it may still be able to tell.
             states = Counter(dict.fromkeys(State, 0))
@@ -370,44 +346,25 @@ class _Run:
             notes=tuple(context.progress.notes),
         )
 
+    def _mark(self, states: Mapping[State, int], at_risk: MicroUSD) -> None:
+        ledger = self.ledger
+        mark = make_mark(
+            self.plan,
+            ledger.wanted_paths(),
+            run_id=self.run_id,
+            tasks=ledger.wanted_tasks(),
+            requests=sum(states.values()),
+            at_risk=at_risk,
+        )
+        if mark is not None:
+            ledger.settle(mark.text())
+
     def _make_folders(self) -> None:
         for folder in (self.plan.workspace.state, self.plan.workspace.ledger.parent):
             try:
                 disk.make_folders(folder)
             except OSError as error:
                 raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
-def exit_code(
-    stop: StopReason | None, states: Mapping[State, int], *, held_back: int = 0, undelivered: int = 0, bugs: int = 0
-) -> ExitCode:
-    """
-    What a run's end means for the shell.
-
-    If several apply: storage, ledger, account, signal, bug, unknown, limit, failed.
-    """
-    match stop:
-        case StopReason.STORAGE:
-            return ExitCode.STORAGE
-        case StopReason.LEDGER:
-            return ExitCode.LEDGER
-        case StopReason.ACCOUNT:
-            return ExitCode.ACCOUNT
-        case StopReason.SIGINT:
-            return ExitCode.SIGINT
-        case StopReason.SIGTERM:
-            return ExitCode.SIGTERM
-        case StopReason.BUDGET | StopReason.BREAKER | None:
-            pass
-    if bugs:
-        return ExitCode.BUG
-    if states[State.UNKNOWN] or states[State.SENDING]:
-        return ExitCode.UNKNOWN
-    if stop is not None or held_back or any(states[s] for s in (State.PENDING, State.ACCEPTED, State.FETCHING)):
-        return ExitCode.LIMIT
-    if undelivered or any(states[state] for state in (State.FAILED, State.SUSPECT, State.LOST)):
-        return ExitCode.SOME_FAILED
-    return ExitCode.DONE
 
 
 def _pacer(limits: Limits, learnt: Pace | None) -> Pacer:

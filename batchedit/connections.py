@@ -146,18 +146,26 @@ class _Connection:
     async def event(self, read_seconds: float | None) -> object:
         """The next part of the answer."""
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            with anyio.fail_after(read_seconds):
-                try:
-                    data = await self._stream.receive(_READ_BYTES)
-                except anyio.EndOfStream:
-                    data = b""
+            if read_seconds is None:
+                data = await self._receive()
+            else:
+                with anyio.fail_after(read_seconds):
+                    data = await self._receive()
             self._http.receive_data(data)
         return event
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._stream.receive(_READ_BYTES)
+        except anyio.EndOfStream:
+            return b""
 
     def renew(self) -> bool:
         """Make it ready for the next exchange; False if it was the last one."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
+        if self._http.trailing_data != (b"", False):
+            return False  # something unasked came behind the answer; it must not be taken for the next one
         self._http.start_next_cycle()
         self._free_since = anyio.current_time()
         return True

@@ -22,7 +22,7 @@ from batchedit import disk
 from batchedit.disk import Stages, storage
 from batchedit.errors import StorageError
 from batchedit.model import EXTENSIONS, Raw
-from batchedit.pictures import BadPicture, decode
+from batchedit.pictures import BadPicture, decode, examine
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
@@ -66,10 +66,11 @@ class Filing:
     Args:
         root: The output folder.
         state: The folder ``.batchedit`` that belongs to it.
+        verify: How closely a picture that arrives is looked at, as in `Limits`.
     """
 
-    def __init__(self, root: Path, state: Path) -> None:
-        self.root, self.state = root, state
+    def __init__(self, root: Path, state: Path, verify: str = "full") -> None:
+        self.root, self.state, self.verify = root, state, verify
         self._swept: set[Path] = set()
         self._durable: set[Path] = set()
 
@@ -102,7 +103,7 @@ class Filing:
 
     def keep(self, received: bytes | Path, number: int, ahead: Ahead | None = None) -> Stages[Kept]:
         """
-        Decode a received picture completely and give it its place among the raws.
+        Verify a received picture and give it its place among the raws.
 
         Args:
             received: Its bytes, or a temporary file with them.
@@ -116,7 +117,7 @@ class Filing:
         path = received if isinstance(received, Path) else self.temporary()
         data = self._read(received) if isinstance(received, Path) else received
         try:
-            facts = decode(data)
+            facts = decode(data) if self.verify == "full" else examine(data)
         except BadPicture:
             path.unlink(missing_ok=True)
             raise

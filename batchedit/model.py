@@ -201,6 +201,9 @@ class Request:
     inline: bool = False
 
 
+VERIFY = ("full", "structure")
+"""How closely a picture that arrives may be looked at."""
+
 ON_UNKNOWN = ("hold", "resend", "write-off")
 """What may become of outcomes that asking the provider does not settle."""
 
@@ -308,6 +311,8 @@ class Limits:
         poll_seconds: Before the first look at an accepted run.
         list_lag_seconds: How long the provider's list of runs may lag behind its acceptances.
         max_failures: Stop after this many failed requests in one run; None means never.
+        verify: How closely a picture that arrives is looked at: ``full`` decodes it, ``structure`` does not where the
+            format tells a damaged file by itself.
     """
 
     in_flight: int = 64
@@ -321,6 +326,7 @@ class Limits:
     poll_seconds: float = 2.0
     list_lag_seconds: float = 60.0
     max_failures: int | None = None
+    verify: str = "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

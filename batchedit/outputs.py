@@ -27,15 +27,14 @@ class Outputs:
     The output tree and the store of raws of a run.
 
     Args:
-        root: The output folder.
-        state: The folder ``.batchedit`` that belongs to it.
+        files: Whose work it is.
         offload: Where the disk work happens.
         workers: Processes for what takes longest, decoding and syncing; None for `offload`.
     """
 
-    def __init__(self, root: Path, state: Path, offload: Offload = inline, workers: Workers | None = None) -> None:
-        self.root, self.state = root, state
-        self.files = Filing(root, state)
+    def __init__(self, files: Filing, offload: Offload = inline, workers: Workers | None = None) -> None:
+        self.root, self.state = files.root, files.state
+        self.files = files
         self._offload, self._workers = offload, workers
         self._placed: set[tuple[str, str]] = set()
         self._largest = 0
@@ -96,7 +95,7 @@ class Outputs:
 
     async def keep(self, received: bytes | Path, number: int, ahead: Ahead | None = None) -> Raw:
         """
-        Decode a received picture completely and give it its place among the raws; durable when this returns.
+        Verify a received picture and give it its place among the raws; durable when this returns.
 
         Args:
             ahead: Where it will be placed if it is as expected: done at once, `place` then has nothing to do.

@@ -5,11 +5,19 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 MAX_PIXELS = 40_000_000
 """Largest picture that is decoded: five times the model's own largest output."""
+
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
@@ -49,20 +57,32 @@ def decode(source: Path | bytes) -> PictureFacts:
         BadPicture: if it is cut short, altered, of another kind, or too large to decode.
         OSError: if the file cannot be read.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    def opened() -> Image.Image:
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
-        return Image.open(file, formats=("PNG", "JPEG", "WEBP"))
-
-    try:
+    with _told():
         # verify() checks PNG checksums and ends the object; load() decodes. Each finds what the other misses.
-        with opened() as image:
+        with _opened(source) as image:
             _refuse_large(image.width, image.height)
             image.verify()
-        with opened() as image:
+        with _opened(source) as image:
             image.load()
             return PictureFacts(format=(image.format or "").lower(), width=image.width, height=image.height)
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[ImageFile]:
+    from PIL import Image
+
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
+        yield image
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What Pillow says about a damaged picture, in our own words."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        yield
     except UnidentifiedImageError:
         raise BadPicture("not a PNG, JPEG or WebP picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -83,6 +103,25 @@ def decode(source: Path | bytes) -> PictureFacts:
             raise
         # Pillow reports truncated data as an OSError without a number.
         raise BadPicture(f"damaged: {error}") from None
+
+
+def examine(data: bytes) -> PictureFacts:
+    """
+    Look at a picture's structure: a PNG by its checksums and its last chunk, without decoding it. JPEG and WebP have no
+    checksums, so that they are decoded.
+
+    Raises:
+        BadPicture: as `decode`. A PNG that passes is what its writer wrote, be it nonsense.
+    """
+    if sniff(data[:12]) != "png":
+        return decode(data)
+    if not data.endswith(_PNG_END):
+        raise BadPicture("damaged: it does not end as a PNG does")
+    with _told(), _opened(data) as image:
+        _refuse_large(image.width, image.height)
+        facts = PictureFacts(format="png", width=image.width, height=image.height)
+        image.verify()
+        return facts
 
 
 def _refuse_large(width: int, height: int) -> None:

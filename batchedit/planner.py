@@ -12,7 +12,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchedit.errors import LedgerError, NothingSelected, Place, Problem
+from batchedit.claims import Claims
+from batchedit.errors import LedgerError, NothingSelected, Problem
 from batchedit.filing import Filing
 from batchedit.keys import make_request, to_spec, url_identity
 from batchedit.ledger.reader import Ledger, has_begun
@@ -23,6 +24,7 @@ from batchedit.paths import collision_key
 from batchedit.plan import PlanFigures, Verdict, judge, what_changed
 from batchedit.pricing import PriceList, shipped_prices
 from batchedit.providers.registry import check_name, is_rehearsal
+from batchedit.settled import Mark, read_mark
 from batchedit.sources import FileFacts, SourceProblem, digest_file
 
 _SHOWN = 20
@@ -88,6 +90,7 @@ class Plan:
         figures: Counts and money.
         findings: Warnings and skipped rows.
         accept_changed: Tasks whose content changed since they were bought are bought again.
+        mark: Set if an earlier run has left nothing to do; the tasks have not been looked at then.
     """
 
     manifest: Manifest
@@ -97,6 +100,7 @@ class Plan:
     figures: PlanFigures
     findings: Findings
     accept_changed: bool = False
+    mark: Mark | None = None
     digests: dict[Path, FileFacts] = field(default_factory=dict, repr=False)
     signed_urls: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -174,6 +178,10 @@ def survey(
     with Ledger(known) if begun else nullcontext() as reader:
         if reader is not None:
             _check_world(plan, reader)
+            plan.mark = read_mark(plan, reader.mark())
+            if plan.mark is not None:
+                plan.figures.counts[Verdict.DONE] = plan.mark.tasks
+                return plan
         for entry in walk(plan, reader, plan.findings):
             _count(plan.figures, entry, reader)
     return plan
@@ -237,24 +245,23 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
     """
     # A rehearsal charges what the provider it stands for would charge.
     seller = "runflow" if plan.rehearsal else plan.settings.name
-    seen: set[str] = set()
-    names = _Names()
     outputs = Filing(plan.workspace.root, plan.workspace.state)
-    for task in plan.manifest.tasks(findings):
-        request = _request(plan, task, findings, reader)
-        if request is None or not _paths_are_free(task, request, names, outputs, reader, findings):
-            continue
-        verdict = _verdict(plan, task, request, reader, outputs, seen)
-        seen.add(request.key)
-        yield Entry(
-            task=task,
-            request=request,
-            quote=plan.prices.quote(seller, request.model, request.params),
-            verdict=verdict,
-        )
-    for slot, problem in names.contested.items():
-        if slot not in names.slots:
-            findings.problem(problem)
+    with Claims() as claims:
+        names = _Names(claims)
+        for task in plan.manifest.tasks(findings):
+            request = _request(plan, task, findings, reader)
+            if request is None or not _paths_are_free(task, request, names, outputs, reader, findings):
+                continue
+            yield Entry(
+                task=task,
+                request=request,
+                quote=plan.prices.quote(seller, request.model, request.params),
+                verdict=_verdict(plan, task, request, reader, outputs, seen=not claims.request(request.key)),
+            )
+        gone = claims.without(set(names.contested))
+        for slot, problem in names.contested.items():
+            if slot in gone:
+                findings.problem(problem)
 
 
 @dataclass(slots=True)
@@ -263,14 +270,12 @@ class _Names:
     The output names of one walk.
 
     Attributes:
-        owners: Where the task stands that a name belongs to.
-        slots: All tasks.
+        claims: Which task has which.
         contested: Problems of names that another task has in the ledger, by that task's slot; none if that task is in
             this manifest too, since then its own name is another one now.
     """
 
-    owners: dict[str, Place] = field(default_factory=dict)
-    slots: set[str] = field(default_factory=set)
+    claims: Claims
     contested: dict[str, Problem] = field(default_factory=dict)
 
 
@@ -322,13 +327,12 @@ def _paths_are_free(
     task: Task, request: Request, names: _Names, outputs: Filing, reader: Ledger | None, findings: Findings
 ) -> bool:
     """No two tasks may deliver to one name, and no name may be taken by a file that is not ours."""
-    names.slots.add(task.slot)
     own = {output.path for output in reader.outputs_of(task.slot)} if reader is not None else set()
     free = True
     for path in task.outputs:
         key = collision_key(path)
-        other = names.owners.setdefault(key, task.place)
-        if other is not task.place:
+        other = names.claims.name(key, task.slot, str(task.place))
+        if other is not None:
             free = False
             message = f"the output {path!r} is also that of {other}"
             hint = "add {{ id }}, {{ variant }} or another column to the output template"
@@ -357,13 +361,13 @@ def _output_problem(task: Task, code: str, path: str, message: str, hint: str) -
 
 
 def _verdict(
-    plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Filing, seen: set[str]
+    plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Filing, *, seen: bool
 ) -> Verdict:
     standing = reader.standing(request.key) if reader is not None else None
     return judge(
         state=standing.state if standing else None,
         retryable=standing.retryable if standing else True,
-        seen_before=request.key in seen,
+        seen_before=seen,
         changed=_bought_otherwise(task, request, reader) is not None,
         accept_changed=plan.accept_changed,
         delivered=reader is not None and _is_delivered(task, request, reader, outputs),

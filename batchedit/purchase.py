@@ -91,7 +91,7 @@ async def follow(context: Context, sources: Sources, row: RequestRow, work: Foll
     if attempt.answer_file is not None:
         body = await context.outputs.read_answer(attempt.answer_file)
         try:
-            reply = context.provider.read(body)
+            reply = context.provider.read(body, polled=attempt.provider_run_id is not None)
         except OutputGone as problem:
             await lose(context, row, attempt, problem)
             return

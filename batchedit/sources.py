@@ -131,15 +131,20 @@ class Sources:
     async def _asset(self, image: SourceImage, path: Path) -> str:
         digest = _content(image)
         # The lock keeps two tasks from uploading one content at the same time.
-        async with self._locks.setdefault(digest, anyio.Lock()):
-            known = await self._journal.ask(self._ledger.asset, self._provider.scope, digest)
-            if known is not None:
-                return known
-            upload = await self._offload(lambda: Upload.describe(path, digest))
-            await self._offload(upload.verify)
-            asset_id = await self._drive(self._provider.upload(upload))
-            await self._journal.do(self._ledger.record_upload, self._provider.scope, digest, asset_id)
-            return asset_id
+        lock = self._locks.setdefault(digest, anyio.Lock())
+        try:
+            async with lock:
+                known = await self._journal.ask(self._ledger.asset, self._provider.scope, digest)
+                if known is not None:
+                    return known
+                upload = await self._offload(lambda: Upload.describe(path, digest))
+                await self._offload(upload.verify)
+                asset_id = await self._drive(self._provider.upload(upload))
+                await self._journal.do(self._ledger.record_upload, self._provider.scope, digest, asset_id)
+                return asset_id
+        finally:
+            if not lock.locked() and self._locks.get(digest) is lock:
+                del self._locks[digest]  # nobody waits for it; a night has thousands of pictures
 
     async def _drive(self, flow: Flow[T]) -> T:
         return await drive(self._wire, flow, self._hooks)

@@ -362,9 +362,14 @@ def _deadline(seconds: float) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def _until_closed() -> AsyncIterator[anyio.abc.TaskGroup]:
-    async with anyio.create_task_group() as group:
+    group = anyio.create_task_group()
+    await group.__aenter__()
+    try:
         yield group
+    finally:
         group.cancel_scope.cancel()
+        # Not told of an error, the group does not wrap it: it goes on as what it is.
+        await group.__aexit__(None, None, None)
 
 
 def _stream(response: httpx.Response) -> httpx.AsyncByteStream:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections import deque
 from contextlib import suppress
@@ -22,12 +23,13 @@ import anyio
 import anyio.abc
 
 from batchedit.errors import StorageError
-from batchedit.filing import Ahead, InTheWay, Kept, RawDamaged
+from batchedit.filing import Ahead, Filing, InTheWay, Kept, RawDamaged
 from batchedit.model import Raw
 from batchedit.pictures import BadPicture
 from batchedit.worker_process import HEAD, LENGTH
 
 _TOGETHER = 16
+_CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
 _TRIES = 2
 _PATIENCE_SECONDS = 5.0
 _READ_BYTES = 65536
@@ -68,13 +70,12 @@ class Workers:
     A few worker processes over one output folder, started when they are needed. An async context manager.
 
     Args:
-        root: The output folder.
-        state: The folder ``.batchedit`` that belongs to it.
+        files: What they work on.
         count: So many processes at most.
     """
 
-    def __init__(self, root: Path, state: Path, count: int) -> None:
-        self._folders = [str(root), str(state)]
+    def __init__(self, files: Filing, count: int) -> None:
+        self._arguments = [str(files.root), str(files.state), files.verify]
         self._count = count
         self._waiting: deque[_Job] = deque()
         self._suspects: deque[_Job] = deque()
@@ -91,10 +92,11 @@ class Workers:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         """End the processes. Nobody may wait for a job any more."""
         self._group.cancel_scope.cancel()
-        return await self._group.__aexit__(kind, error, trace)
+        # Not told of the error, the group does not wrap it: it goes on as what it is.
+        await self._group.__aexit__(None, None, None)
 
     async def keep(self, received: bytes | Path, number: int, ahead: Ahead | None = None) -> Kept:
         """As `Filing.keep`."""
@@ -152,12 +154,14 @@ class Workers:
         try:
             results = await self._ask(process, jobs)
         except _Died:
+            with anyio.CancelScope(shield=True):
+                await process.wait()
             for job in jobs:
                 job.tries += 1
                 if job.tries < _TRIES:
                     self._suspects.append(job)
                 else:
-                    job.fail(_crash(job))
+                    job.fail(_crash(job, process.returncode or 0))
             self._wake.set()
             raise
         except BaseException as error:
@@ -183,7 +187,7 @@ class Workers:
         return [self._waiting.popleft() for _ in range(portion)]
 
     async def _start(self) -> anyio.abc.Process:
-        arguments = [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path), *self._folders]
+        arguments = [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path), *self._arguments]
         try:
             # A session of its own: Ctrl-C is for this process, which decides what becomes of its jobs.
             return await anyio.open_process(arguments, stderr=None, start_new_session=True, env=_environment())
@@ -228,7 +232,14 @@ async def _end(process: anyio.abc.Process) -> None:
         await process.aclose()
 
 
-def _crash(job: _Job) -> Exception:
-    if job.what["do"] == "place":
-        return StorageError(f"cannot place {job.what['path']}: the process that writes files has died twice")
-    return BadPicture("a picture at which the decoder crashes")
+def _crash(job: _Job, code: int) -> Exception:
+    """
+    What it means that a process has died twice at a job, the second time with this exit code or signal.
+
+    A decoder that crashes says something about the picture. A process that somebody else ended does not, be it the
+    system for want of memory: then nothing more may be bought, and the next run goes on from here.
+    """
+    if code in _CRASHES and job.what["do"] == "keep":
+        return BadPicture("a picture at which the decoder crashes")
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return StorageError(f"the process that writes files was ended twice ({how}); is there enough memory?")

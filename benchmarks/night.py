@@ -23,9 +23,10 @@ import trio.testing
 from PIL import Image
 
 from batchedit import batch
-from batchedit.batch import RunOptions, RunSummary, run_plan
+from batchedit.batch import RunOptions, run_plan
 from batchedit.effects import Effects, inline
 from batchedit.emulator import Emulator, Switches, pixels
+from batchedit.ending import RunSummary
 from batchedit.endpoint import Endpoint, Key
 from batchedit.manifest import load_manifest
 from batchedit.model import Limits
@@ -47,10 +48,19 @@ def _render(**job: Any) -> list[pixels.Picture]:
     return [pixels.Picture(data=buffer.getvalue(), width=16, height=16, format="png")] * job["count"]
 
 
-def measure(edits: int, latency: tuple[float, float] = (LATENCY, LATENCY)) -> dict[str, float]:
-    """Play the night; makespan, ideal, and calls for each run."""
-    with tempfile.TemporaryDirectory() as folder:
-        return _measure(Path(folder), edits, latency)
+def measure(
+    edits: int, latency: tuple[float, float] = (LATENCY, LATENCY), folder: Path | None = None
+) -> dict[str, float]:
+    """
+    Play the night; makespan, ideal, and calls for each run.
+
+    Args:
+        folder: Where to; None takes one that is removed at the end.
+    """
+    if folder is not None:
+        return _measure(folder, edits, latency)
+    with tempfile.TemporaryDirectory() as name:
+        return _measure(Path(name), edits, latency)
 
 
 def _measure(folder: Path, edits: int, latency: tuple[float, float]) -> dict[str, float]:

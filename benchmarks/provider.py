@@ -23,7 +23,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 _SIDE = 1024
-_REASONS = {200: b"OK", 201: b"Created", 404: b"Not Found", 429: b"Too Many Requests", 503: b"Service Unavailable"}
+_REFUSALS = (
+    (429, b'{"code":"RATE_LIMITED","message":"slow down"}'),
+    (503, b'{"code":"MODEL_UNAVAILABLE","message":"try again later"}'),
+)
+_REASONS = {
+    200: b"OK", 201: b"Created", 404: b"Not Found", 429: b"Too Many Requests", 500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +42,8 @@ class Behaviour:
         latency: Seconds that a run takes.
         picture_bytes: About so many bytes for each picture.
         limit: Creations allowed in any 60 seconds; 0 for no limit.
-        refused: Share of creations answered with 429 or 503 without a reason.
+        refused: Share of creations that are refused with one of the provider's codes for "not now".
+        broken: Share of creations answered with a 500 that says nothing; no run is made, which nobody can know.
         cut: Share of creations that are made and whose connection then ends without an answer.
         hang: Share of creations that are made and never answered.
         seed: Of the shares.
@@ -45,6 +53,7 @@ class Behaviour:
     picture_bytes: int = 10_000
     limit: int = 0
     refused: float = 0.0
+    broken: float = 0.0
     cut: float = 0.0
     hang: float = 0.0
     seed: int = 1
@@ -82,6 +91,7 @@ class Books:
             "runs": len(self.runs),
             "most_in_a_minute": self.most_in_a_minute,
             "billed_twice": sum(count > 1 for reference, count in bills.items() if reference),
+            "processor_seconds": time.process_time(),
             "granted": [round(at - begin, 3) for at in self.granted],
             "refused_at": [round(at - begin, 3) for at in self.refused_at],
         }
@@ -146,7 +156,10 @@ class Service:
             return 201, self._record(books.keys[key], full=False)
         if self._draw.random() < behaviour.refused:
             books.refusals += 1
-            return self._draw.choice((429, 503)), b'{"code":"RATE_LIMITED","message":"slow down"}'
+            return self._draw.choice(_REFUSALS)
+        if self._draw.random() < behaviour.broken:
+            books.refusals += 1
+            return 500, b'{"code":"INTERNAL","message":"something went wrong"}'
         while books.attempts and books.attempts[0] <= now - 60:
             books.attempts.popleft()
         if behaviour.limit and len(books.attempts) >= behaviour.limit:

@@ -140,7 +140,7 @@ SCHEME = "media URL must use HTTP(S) or data, got scheme 'runflow'"
         (422, {"code": "V", "message": "asset 12 not found"}, InputFormRefused),
         (401, FLAT, Halted), (402, {"error": {"code": "INSUFFICIENT_CREDIT", "message": "x"}}, Halted),
         (403, {"error": "no", "code": "PERMISSION_DENIED"}, Halted), (404, FLAT, Halted),
-        (429, FLAT, Throttled), (503, {"code": "MODEL_UNAVAILABLE", "message": "x"}, Unavailable),
+        (429, FLAT, Throttled), (503, {"code": "RATE_LIMITED", "message": "x"}, Throttled), (503, {"code": "MODEL_UNAVAILABLE", "message": "x"}, Unavailable),
         (500, FLAT, Unseen), (502, b"<html>bad gateway</html>", Unseen), (503, FLAT, Unseen), (504, b"", Unseen),
         (408, FLAT, Unseen), (409, FLAT, Unseen), (425, FLAT, Unseen), (302, b"", Unseen),
     ],

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchedit.data_uris import Lifted, decoded, lift
+from batchedit.filing import Filing
 from batchedit.model import OutputLocation, ProviderSettings, Reply
 from batchedit.outputs import Outputs
 from batchedit.pictures import BadPicture
@@ -43,7 +44,7 @@ def compact(value: object) -> bytes:
 
 
 def read(answer: bytes, api: str = "runs") -> Reply:
-    return Runflow(ProviderSettings(name="runflow", api=api)).read(answer)
+    return Runflow(ProviderSettings(name="runflow", api=api)).read(answer, polled=api == "runs")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_padding_at_the_end_of_a_piece_is_not_the_end(tmp_path: Path) -> None:
 def test_a_picture_in_an_answer_is_not_copied(tmp_path: Path) -> None:
     """Four of 2 MB: besides the answer, no more is held than what is written to the disk at a time."""
     answer = compact({**RUN, "output": {"outputs": [uri(bytes(2_000_000))] * 4}})
-    outputs = Outputs(tmp_path, tmp_path / "state")
+    outputs = Outputs(Filing(tmp_path, tmp_path / "state"))
     outputs.files.open()
 
     async def take(reply: Reply) -> list[bytes | Path]:

@@ -196,12 +196,13 @@ def test_a_run_that_was_accepted_and_forgotten_is_held(cli: Cli, shop: Shop, tam
     assert served.audit()["billed_runs_total"] == 1
 
 
+@pytest.mark.parametrize(("provider", "shape"), [("", "images"), (", api: run", "run")])
 def test_inline_pictures_that_were_handed_over_once_are_lost_not_stuck(
-    cli: Cli, shop: Shop, tampered: Tampered
+    cli: Cli, shop: Shop, tampered: Tampered, provider: str, shape: str
 ) -> None:
     """The answer is durable before it is judged; a record without pictures anywhere is paid and lost."""
-    served, proxy = tampered()
-    served.manifest(shop, rows=ONE, defaults="{prompt: sepia, quality: low, sync_mode: true}")
+    served, proxy = tampered(sync_shape=shape)
+    served.manifest(shop, rows=ONE, provider=provider, defaults="{prompt: sepia, quality: low, sync_mode: true}")
 
     def emptied(reply: Reply) -> Reply:
         data = data_of(reply)

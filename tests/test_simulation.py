@@ -11,9 +11,9 @@ import pytest
 import trio.testing
 
 from batchedit import RunOptions, batch, load_manifest, make_plan, run_plan
-from batchedit.batch import RunSummary
 from batchedit.effects import Effects, inline
 from batchedit.emulator import Emulator, Switches
+from batchedit.ending import RunSummary
 from batchedit.endpoint import Endpoint, Key
 from batchedit.lifecycle import State
 from batchedit.model import ProviderSettings

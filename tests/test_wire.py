@@ -167,6 +167,23 @@ def test_a_connection_that_was_closed_while_idle_is_replaced(server: Callable[..
     assert one.executed == 2
 
 
+def answers_twice_at_once(server: Server, connection: socket.socket) -> None:
+    server.read(connection)
+    connection.sendall(GOOD + b"HTTP/1.1 402 Payment Required\r\ncontent-length: 2\r\n\r\n{}")
+    connection.settimeout(5)
+    connection.recv(1)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_answer_that_nobody_asked_for_is_not_the_next_ones(server: Callable[..., Server], backend: str) -> None:
+    """A purchase must never be told what was meant for another call."""
+    one = server(answers_twice_at_once, answers)
+    answer = send(one.origin, 2, backend)
+    assert isinstance(answer, Answer)
+    assert answer.status == 200
+    assert one.executed == 2
+
+
 def answers_all(server: Server, connection: socket.socket) -> None:
     for _ in range(5):
         server.read(connection)

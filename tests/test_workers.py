@@ -21,6 +21,7 @@ from batchedit.errors import StorageError
 from batchedit.filing import Filing, InTheWay
 from batchedit.pictures import BadPicture
 from batchedit.workers import Workers
+from tests.test_pictures import hollow
 
 pytestmark = [
     pytest.mark.anyio,
@@ -56,7 +57,7 @@ def files(tmp_path: Path) -> Filing:
 @asynccontextmanager
 async def running(files: Filing, count: int = 2) -> AsyncIterator[Workers]:
     with anyio.fail_after(60):
-        async with Workers(files.root, files.state, count) as pool:
+        async with Workers(files, count) as pool:
             yield pool
 
 
@@ -105,6 +106,19 @@ async def test_errors_come_back_as_what_they_are(files: Filing) -> None:
     assert (files.root / "mine.png").read_bytes() == b"mine"
 
 
+async def test_how_closely_they_look_is_a_setting(tmp_path: Path) -> None:
+    """A PNG without pixels is refused by decoding it only."""
+    for verify, expected in (("full", BadPicture), ("structure", None)):
+        files = Filing(tmp_path / verify, tmp_path / verify / ".batchedit", verify)
+        files.open()
+        async with running(files, 1) as pool:
+            if expected is not None:
+                with pytest.raises(expected):
+                    await pool.keep(hollow(), 1)
+            else:
+                assert (await pool.keep(hollow(), 1)).raw.width == 40
+
+
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_decoder_that_crashes_marks_its_own_picture_only(
     files: Filing, monkeypatch: pytest.MonkeyPatch, count: int
@@ -126,6 +140,32 @@ async def test_a_decoder_that_crashes_marks_its_own_picture_only(
             group.start_soon(bring, pool, number)
     assert {number for number, outcome in outcomes.items() if outcome == "png"} == set(range(20)) - {3, 9}
     assert "crashes" in outcomes[3]
+
+
+@pytest.mark.parametrize("ending", ["os.kill(os.getpid(), 9)", "os._exit(3)"])
+async def test_a_worker_that_is_always_ended_says_nothing_about_the_picture(
+    files: Filing, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Somebody ends it, perhaps the system for want of memory: nothing more may be bought, and nothing is condemned."""
+    crashes = _CRASHES.replace("os.abort()", ending)
+    monkeypatch.setattr(workers, "_PROGRAM", workers._PROGRAM.replace("from batchedit.w", crashes + "from batchedit.w"))
+    async with running(files, 1) as pool:
+        with pytest.raises(StorageError, match=r"ended twice \((signal 9|exit code 3)\)"):
+            await pool.keep(png(1, _POISON), 1)
+        assert (await pool.keep(png(2), 1)).raw.format == "png"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StorageError])
+async def test_an_error_beside_them_goes_on_as_what_it_is(files: Filing, error: type[BaseException]) -> None:
+    """Not in a group, in which nobody would recognise it."""
+
+    async def fail() -> None:
+        async with running(files) as pool:
+            await pool.keep(png(1), 1)
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        await fail()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -173,7 +213,7 @@ def test_a_killed_run_takes_its_workers_along(tmp_path: Path) -> None:
         "from batchedit.workers import Workers\n"
         f"root = Path({str(tmp_path)!r}); files = Filing(root, root / '.batchedit'); files.open()\n"
         "async def main():\n"
-        "    async with Workers(files.root, files.state, 1) as pool:\n"
+        "    async with Workers(files, 1) as pool:\n"
         f"        await pool.keep({png(5)!r}, 1)\n"
         "        print('kept', flush=True)\n"
         "        await anyio.sleep(60)\n"

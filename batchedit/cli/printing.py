@@ -17,8 +17,8 @@ from batchedit.plan import Verdict
 from batchedit.report.text import advice, state_counts
 
 if TYPE_CHECKING:
-    from batchedit.batch import RunSummary
     from batchedit.context import Progress
+    from batchedit.ending import RunSummary
     from batchedit.ledger.health import LedgerInfo
     from batchedit.planner import Plan
     from batchedit.verifying import Verification

@@ -50,6 +50,8 @@ class LedgerCore:
         self._connection.row_factory = sqlite3.Row
         try:
             self.id = self._check_identity(world)
+            with self.transaction():  # whoever may write may make it untrue
+                self._connection.execute("DELETE FROM meta WHERE name = 'settled'")
         except BaseException:
             self.close()
             raise

@@ -83,6 +83,11 @@ class Ledger:
         """``real`` or ``rehearsal``."""
         return str(self._one("SELECT value FROM meta WHERE name = 'world'")["value"])
 
+    def mark(self) -> str | None:
+        """What the last run left about everything being done, None if it left nothing or somebody has written since."""
+        row = self._connection.execute("SELECT value FROM meta WHERE name = 'settled'").fetchone()
+        return None if row is None else str(row["value"])
+
     def key_of(self, slot: str) -> str | None:
         """The request that the task had when it was last recorded, None for a new task."""
         row = self._connection.execute("SELECT request_key FROM tasks WHERE slot = ?", (slot,)).fetchone()

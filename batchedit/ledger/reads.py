@@ -87,13 +87,13 @@ class LedgerReads(LedgerCore):
         return [TaskRow.read(row) for row in rows]
 
     def done_tasks(self) -> Iterator[TaskRow]:
-        """The tasks of the current run whose request is done."""
+        """The tasks of the current run whose request is done. Nothing may be written until the last one is taken."""
         rows = self._connection.execute(
             "SELECT tasks.* FROM tasks JOIN requests ON key = request_key"
             " WHERE tasks.wanted_by = ? AND state = 'done' ORDER BY tasks.rowid",
             (self._run_id,),
         )
-        for row in rows.fetchall():
+        for row in rows:
             yield TaskRow.read(row)
 
     def raws_of(self, key: str) -> list[Raw]:

@@ -13,7 +13,7 @@ Write order, true at every instant:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from batchedit.errors import LedgerError, NothingSelected
 from batchedit.keys import client_ref, idempotency_key, to_spec
@@ -71,6 +71,23 @@ class LedgerWriter(LedgerChoices):
                 "UPDATE runs SET ended_at = ?, exit_code = ?, stop_reason = ? WHERE id = ?",
                 (self._effects.stamp(), exit_code, reason, self._run_id),
             )
+
+    def settle(self, mark: str) -> None:
+        """Note that nothing is left to do; holds until the ledger is opened for writing again."""
+        with self.transaction():
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('settled', ?)", (mark,))
+
+    def wanted_paths(self) -> Iterator[str]:
+        """Where the files of the current run's tasks were delivered."""
+        rows = self._connection.execute(
+            "SELECT path FROM outputs JOIN tasks USING (slot) WHERE wanted_by = ?", (self._run_id,)
+        )
+        for row in rows:
+            yield row["path"]
+
+    def wanted_tasks(self) -> int:
+        """How many tasks the current run has."""
+        return int(self._one("SELECT count(*) AS n FROM tasks WHERE wanted_by = ?", self._run_id)["n"])
 
     # -- what is wanted --------------------------------------------------------------------------------------
 

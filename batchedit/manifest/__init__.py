@@ -111,6 +111,16 @@ class Manifest:
         """The files that it is read from: itself, the defaults beside it, prompts, tables."""
         return tuple(self._head.files)
 
+    @property
+    def is_closed(self) -> bool:
+        """True if its files name every row; False where folders are searched for pictures."""
+        return self.path is not None and all(source.kind != "glob" for source in self._head.sources)
+
+    @property
+    def given(self) -> str:
+        """What the command line gave, in a form that is the same for the same."""
+        return repr(self._overrides)
+
     def tasks(self, findings: Findings) -> Iterator[Task]:
         """
         Every task, made when it is asked for.

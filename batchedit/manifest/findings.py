@@ -36,9 +36,11 @@ class Findings:
 
     Attributes:
         skipped: In the order in which they were met.
+        absences: How many pictures that may be missing were missing; another time they may be there.
     """
 
     def __init__(self) -> None:
+        self.absences = 0
         self.skipped: list[Skip] = []
         self._found: dict[tuple[str, str, str, bool], Problem] = {}
         self._kinds: Counter[str] = Counter()
@@ -124,6 +126,10 @@ class OncePerRow:
         if key not in self._seen:
             self._seen.add(key)
             self._findings.problem(problem)
+
+    def absent(self) -> None:
+        """Note that a picture which may be missing is not there."""
+        self._findings.absences += 1
 
     def skip(self, skip: Skip) -> None:
         """Note a row, or a task of it, that is left out on purpose."""

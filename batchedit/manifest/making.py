@@ -248,6 +248,7 @@ class Maker:
             return LocalImage(path)
         if not optional or problem != "does not exist":
             wrong(given.place, "missing-image", name, text, f"{path} {problem}")
+        self._setting.findings.absent()
         return None
 
     def _count(self, count: int) -> None:

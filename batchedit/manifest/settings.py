@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.reading import Reading
 from batchedit.manifest.yaml_tree import Node
-from batchedit.model import ON_UNKNOWN, Limits, ProviderSettings
+from batchedit.model import ON_UNKNOWN, VERIFY, Limits, ProviderSettings
 from batchedit.money import MicroUSD, parse_usd
 
 LIMITS: dict[str, tuple[str, type[int] | type[float]]] = {
@@ -98,11 +98,20 @@ def read_limits(node: Node, reading: Reading) -> tuple[Limits, frozenset[str]]:
     """The limits, and which fields of them are given."""
     limits = Limits()
     given: set[str] = set()
-    for key, (_, child) in reading.mapping(node, "limits", tuple(LIMITS)).items():
-        name, kind = LIMITS[key]
+    for key, (_, child) in reading.mapping(node, "limits", (*LIMITS, "verify")).items():
         text = reading.text(child, f"limits.{key}") if child.value is not None else ""
         if text is None:
             continue
+        if key == "verify":
+            if text in VERIFY:
+                limits = replace(limits, verify=text)
+                given.add(key)
+            else:
+                message = f"{shortened(text)!r} is not one of {', '.join(VERIFY)}"
+                hint = suggestion(text, VERIFY)
+                reading.wrong(child.place, "bad-limit", message, field="limits.verify", value=text, hint=hint)
+            continue
+        name, kind = LIMITS[key]
         if key == "rpm" and text in RATE_WORDS:
             limits = replace(limits, learn_rate=RATE_WORDS[text])
             given.add("learn_rate")

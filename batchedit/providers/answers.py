@@ -197,13 +197,14 @@ def refusal(answer: Answer, *, buys: bool) -> ProviderError:
     """
     What an answer outside 2xx means (provider-api, section 13).
 
-    A complete 4xx is surely refused. 5xx, a conflict and anything unusual leave it open whether something was
+    A complete 4xx is surely refused, and so is what names one of the codes with which the provider says that it takes
+    nothing now, whatever its status. Any other 5xx, a conflict and anything unusual leave it open whether something was
     bought; a read that ends so is simply tried again.
     """
     code, message = read_error(answer)
     text = shorten(f"{message} (HTTP {answer.status}{' ' + code if code else ''})")
     status = answer.status
-    if status == 429:
+    if status == 429 or code == "RATE_LIMITED":
         return Throttled(text, retry_after=retry_after(answer.headers), code=code)
     if status in (401, 402, 403):
         return Halted(text, code=code or str(status), http_status=status, hint=_ACCOUNT_HINTS[status])

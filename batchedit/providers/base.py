@@ -199,8 +199,14 @@ class Provider(Protocol):
         """One page of the provider's list: the newest runs, by run id."""
         ...
 
-    def read(self, answer: bytes) -> Reply:
-        """Understand a stored answer. Raises Unreadable, or OutputGone if it holds the pictures no more."""
+    def read(self, answer: bytes, *, polled: bool) -> Reply:
+        """
+        Understand a stored answer: of a look at the run, or of the purchase itself.
+
+        Raises:
+            Unreadable: if no picture can be found in it.
+            OutputGone: if it holds the pictures no more.
+        """
         ...
 
     def find(self, client_ref: str, *, ignore: frozenset[str]) -> Flow[Sighting]:

@@ -136,7 +136,7 @@ class Runflow:
         if self.settings.api == "run" and (run is None or run.succeeded):
             # No way to ask again: the answer itself must be safe before anybody looks into it.
             yield Answered(answer.body, repeatable=False)
-            return self.read(answer.body)
+            return self.read(answer.body, polled=False)
         if run is None:
             raise Unseen(
                 "the provider accepted the request with an answer that cannot be read",
@@ -167,7 +167,7 @@ class Runflow:
             if run is not None and run.succeeded:
                 yield Ended(run_seconds(run))
                 yield Answered(answer, repeatable=not inline)
-                return self.read(answer) if inline else lifted.restore(run_reply(run))
+                return self.read(answer, polled=True) if inline else lifted.restore(run_reply(run))
             if run is not None and run.failed:
                 yield Ended(run_seconds(run))
                 raise run_failure(run)
@@ -195,15 +195,15 @@ class Runflow:
         runs, _ = _page(answer)
         return {run.id: _listing(run) for run in runs}
 
-    def read(self, answer: bytes) -> Reply:
+    def read(self, answer: bytes, *, polled: bool) -> Reply:
         """Understand a stored answer of either form."""
         lifted = lift(answer)
         data = read_json(lifted.text)
         run = read_run(data)
         if run is None or not run.succeeded:
             return lifted.restore(sync_reply(data))
-        if self.settings.api == "runs" and run.data.get("output") is None and find_outputs(run.data, prefix="") is None:
-            # Stored answers of this form hold inline pictures, which are handed over once.
+        if polled and run.data.get("output") is None and find_outputs(run.data, prefix="") is None:
+            # What is stored of a poll are inline pictures, which are handed over once.
             raise OutputGone(f"run {run.id} has shown its pictures once already", code="INLINE_SHOWN")
         return lifted.restore(run_reply(run))
 

@@ -98,7 +98,12 @@ def _unknown_purchases(cut: Cut, db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _forgotten_answers(cut: Cut, db: sqlite3.Connection) -> Iterator[str]:
-    """A run's id was written down before the run was followed, its answer before its pictures were fetched."""
+    """
+    A run's id was written down before the run was followed or its pictures were fetched.
+
+    That it has ended is noted without waiting, since it can be read again under its id. An answer that cannot be is a
+    file before anything follows from it.
+    """
     states = dict(
         db.execute(
             "SELECT provider_run_id, state FROM attempts JOIN requests ON key = request_key"
@@ -109,10 +114,10 @@ def _forgotten_answers(cut: Cut, db: sqlite3.Connection) -> Iterator[str]:
         if message.method != "GET" or message.begun >= cut.moment:
             continue
         path = message.path.partition("?")[0]
-        for beginning, expected in ((FOLLOWED, ("accepted", "fetching", "done")), (FETCHED, ("fetching", "done"))):
+        for beginning in (FOLLOWED, FETCHED):
             if path.startswith(beginning):
                 run = path.removeprefix(beginning).split("/")[0]
-                if states.get(run) not in expected:
+                if states.get(run) not in ("accepted", "fetching", "done"):
                     yield f"{path} was asked for and the ledger says {states.get(run)}"
 
 

@@ -98,12 +98,12 @@ class Disk:
         self.moments: list[int] = [0]
         self._path = ""
         self._obeys = obeys
-        self._open: dict[int, _Handle] = {}
+        self._open: dict[tuple[str, int], _Handle] = {}
         self._opening: dict[int, _Handle] = {}
 
     def play(self, calls: Iterable[Call], root: Path) -> None:
         """
-        Take in the calls of one process.
+        Take in the calls of one command, of all its processes.
 
         Args:
             root: The folder in which it was started. That and what it had are safe from the beginning; only what the
@@ -173,7 +173,7 @@ class Disk:
             case "open" | "openat" | "creat":
                 self._begin_open(call)
             case "close":
-                self._open.pop(call.descriptor(), None)
+                self._open.pop(call.handle(), None)
             case "mkdir" | "mkdirat":
                 self._name(call, call.texts[0], Node(is_folder=True))
             case "rename" | "renameat" | "renameat2":
@@ -190,7 +190,7 @@ class Disk:
 
     def _by_descriptor(self, call: Call) -> None:
         if call.name == "copy_file_range":
-            source, target = self._open.get(call.descriptor()), self._open.get(call.descriptor(2))
+            source, target = self._open.get(call.handle()), self._open.get(call.handle(2))
             assert (source is None) == (target is None), "a copy from or to a file that nobody saw"
             if source is not None and target is not None:
                 assert call.words[1] == call.words[3] == "NULL"
@@ -199,7 +199,7 @@ class Disk:
                 self._write(call, target, data, target.position)
                 target.position += call.result
             return
-        if call.name in ("fork", "vfork") or (handle := self._open.get(call.descriptor())) is None:
+        if call.name in ("fork", "vfork") or (handle := self._open.get(call.handle())) is None:
             return
         match call.name:
             case "lseek":
@@ -214,7 +214,7 @@ class Disk:
             case "ftruncate":
                 self._cut(call, handle.node, int(call.words[1]))
             case "fsync" | "fdatasync":
-                if self._obeys(_path_of(call), handle.node.is_folder):
+                if self._obeys(path_of(call), handle.node.is_folder):
                     handle.node.syncs.append(call)
                 self.moments.append(call.ended + 1)
             case _:
@@ -248,9 +248,9 @@ class Disk:
         self._opening[call.begun] = _Handle(node, "O_APPEND" in flags)
 
     def _bind(self, call: Call) -> None:
-        self._open.pop(call.result, None)
+        self._open.pop((call.process, call.result), None)
         if (handle := self._opening.pop(call.begun, None)) is not None:
-            self._open[call.result] = handle
+            self._open[call.process, call.result] = handle
 
     def _name(self, call: Call, path: bytes, node: Node) -> None:
         if (place := self._place(path)) is not None:
@@ -281,7 +281,7 @@ class Disk:
         self.moments.append(call.begun + 1)
 
     def _place(self, path: bytes) -> tuple[Node, str] | None:
-        """The folder of a path and the name in it; None if it is nothing that the process has made."""
+        """The folder of a path and the name in it; None if it is nothing that the processes have made."""
         relative = posixpath.relpath(posixpath.join(self._path, path.decode()), self._path)
         *parents, name = relative.split("/")
         if parents[:1] == [".."] or name in (".", ".."):
@@ -360,7 +360,7 @@ def _resize(content: bytearray, size: int) -> None:
     content.extend(bytes(size - len(content)))
 
 
-def _path_of(call: Call) -> str:
+def path_of(call: Call) -> str:
     """The path that strace notes beside a descriptor."""
     noted = call.words[0].partition("<")[2].removesuffix(">")
     return bytes.fromhex(noted.replace("\\x", "")).decode() if noted.startswith("\\x") else noted

@@ -41,7 +41,16 @@ CALLS = (
 STRACE = shutil.which("strace")
 _KEY = "rf_live_killed0123456789"
 _SMALL, _LARGE = 3, 12
-COMMAND = [sys.executable, "-m", "batchedit", "run", "night.yaml", "--out", "out", "--no-input", "-q"]
+_ARGUMENTS = ["run", "night.yaml", "--out", "out", "--no-input", "-q"]
+COMMAND = [sys.executable, "-m", "batchedit", *_ARGUMENTS]
+_PROGRAM = """
+import os, signal
+from batchedit import cli, workers
+workers._Died.__init__ = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+cli.main()
+"""
+_ONE_FATE = [sys.executable, "-c", _PROGRAM, *_ARGUMENTS]
+"""A kill is to end all of it: the program dies as soon as it sees that one of its worker processes has."""
 _MANIFEST = """version: 1
 provider: {{name: runflow, base_url: '{url}'}}
 limits: {{timeout: 2, list_lag: 0, deadline: 30, poll: 0.05, concurrency: 4}}
@@ -98,7 +107,7 @@ def start(folder: Path, *, inject: str = "") -> subprocess.Popen[str]:
         assert STRACE is not None
         name = inject.partition(":")[0]
         quiet = ["-f", "-qqq", "-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={inject}"]
-        command = [STRACE, *quiet, *command]
+        command = [STRACE, *quiet, *_ONE_FATE]
     environment = {**os.environ, "RUNFLOW_API_KEY": _KEY, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -252,7 +261,7 @@ def reached(room: Path, seller: Provider) -> dict[str, range]:
     assert STRACE is not None
     folder = workshop(room / "counted", seller.url, _SMALL)
     log = room / "calls.txt"
-    command = [STRACE, "-f", "-qqq", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *COMMAND]
+    command = [STRACE, "-f", "-qqq", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *_ONE_FATE]
     environment = {**os.environ, "RUNFLOW_API_KEY": _KEY, "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True)
     all_of, early_of = Counter[tuple[str, str]](), Counter[tuple[str, str]]()

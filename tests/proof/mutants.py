@@ -73,8 +73,33 @@ MUTANTS = (
     ),
     Mutant(
         "a file gets its name before its bytes are durable",
-        (("batchedit/filing.py", "            disk.sync_file(temporary)\n", ""),),
+        (("batchedit/disk.py", "    yield\n    sync_file(target)\n", "    yield\n"),),
         ("tests/proof/test_images.py",),
+    ),
+    Mutant(
+        "a picture is kept before its bytes are durable",
+        (("batchedit/filing.py", "            yield\n            disk.sync_file(path)\n", "            yield\n"),),
+        ("tests/proof/test_images.py",),
+    ),
+    Mutant(
+        "an answer is kept before its bytes are durable",
+        (("batchedit/disk.py", "    append(temporary, data)\n    sync_file(temporary)\n", "    append(temporary, data)\n"),),
+        ("tests/proof/test_images.py -k answers_are_kept",),
+    ),
+    Mutant(
+        "a delivered name is not made durable",
+        (("batchedit/disk.py", "        source.unlink(missing_ok=True)\n    yield\n    sync_folder(target.parent)\n", "        source.unlink(missing_ok=True)\n    yield\n"),),
+        ("tests/proof/test_images.py -k loses_nothing",),
+    ),
+    Mutant(
+        "a worker makes names durable after its answer",
+        ((
+            "batchedit/worker_process.py",
+            "    while head := source.read(LENGTH):\n",
+            "    late: list[Path] = []\n    sync, disk.sync_folder = disk.sync_folder, late.append\n"
+            "    while head := source.read(LENGTH):\n        while late:\n            sync(late.pop())\n",
+        ),),
+        ("tests/proof/test_images.py -k loses_nothing",),
     ),
     Mutant(
         "a new folder is not made durable",
@@ -173,7 +198,10 @@ MUTANTS = (
     ),
     Mutant(
         "done before the files are placed",
-        (("batchedit/outputs.py", "            await self._offload(lambda: disk.alone(self.files.place(raw, path)))\n", "            pass\n"),),
+        (
+            ("batchedit/outputs.py", "            await self._workers.place(raw, path)\n", "            pass\n"),
+            ("batchedit/outputs.py", "            await self._offload(lambda: disk.alone(self.files.place(raw, path)))\n", "            pass\n"),
+        ),
         ("nights:40",),
         quick=True,
     ),
@@ -196,7 +224,7 @@ MUTANTS = (
     ),
     Mutant(
         "a kept picture is delivered without a look",
-        (("batchedit/filing.py", "        if sha256 != raw.sha256:\n", "        if False:\n"),),
+        (("batchedit/filing.py", "        if not is_fresh and disk.digest(temporary) != raw.sha256:\n", "        if False:\n"),),
         ("tests/test_mishaps.py -k damaged_raw",),
     ),
     Mutant(

@@ -1,9 +1,12 @@
 """
 The real command under `strace`: which of its system calls touched a file, and what it said to whom on which line.
 
-The number of a line in the log is the clock of this layer. A call that another thread interrupts has two lines: it
-takes place at some moment between them. What it changes may be on the disk from the first line on; what it promises
-(a sync, an answer that has come) counts from the second.
+The command is several processes: the one that talks and keeps the ledger, and its workers, which write pictures. All of
+them are recorded, each with descriptors of its own.
+
+The number of a line in the log is the clock of this layer, one for all processes. A call that another thread or process
+interrupts has two lines: it takes place at some moment between them. What it changes may be on the disk from the first
+line on; what it promises (a sync, an answer that has come) counts from the second.
 """
 
 from __future__ import annotations
@@ -31,13 +34,21 @@ _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)", re.DOTALL)
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
 _UNFINISHED = " <unfinished ...>"
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
+_UNDER_WAY = "EINPROGRESS"
+"""Says of `connect` that the descriptor is another connection from now on."""
 _BORN = ("clone", "clone3", "fork", "vfork")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One system call that succeeded: its first and its last line, and what strace wrote about it."""
+    """
+    One system call that succeeded: its first and its last line, and what strace wrote about it.
 
+    Attributes:
+        process: Whose threads share their descriptors; named by its first thread.
+    """
+
+    process: str
     name: str
     arguments: str
     result: int
@@ -57,6 +68,10 @@ class Call:
     def descriptor(self, position: int = 0) -> int:
         """The file descriptor among its arguments."""
         return int(self.words[position].split("<")[0])
+
+    def handle(self, position: int = 0) -> tuple[str, int]:
+        """The same, of its process: what tells open files apart."""
+        return self.process, self.descriptor(position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,44 +138,55 @@ def record(arguments: Sequence[str], *, folder: Path, log: Path, key: str, first
 
 
 def read_log(lines: Sequence[str], first: int = 0) -> Iterator[Call]:
-    """The successful calls of the recorded process and its threads, in the order of their first lines."""
-    found: list[tuple[str, Call]] = []
+    """
+    The successful calls of the recorded process and of all that it has started, in the order of their first lines.
+
+    A new process begins with an empty table: what it inherits below the folder is closed when its program begins.
+    """
+    found: list[tuple[str, str, str, int, int, int]] = []
     begun: dict[str, tuple[int, str]] = {}
-    strangers: set[str] = set()
+    creators: dict[str, str] = {}
     for number, line in enumerate(lines, first):
-        process, text = line.split(maxsplit=1)
+        thread, text = line.split(maxsplit=1)
         start = number
         if text.endswith(_UNFINISHED):
-            begun[process] = number, text.removesuffix(_UNFINISHED)
+            begun[thread] = number, text.removesuffix(_UNFINISHED)
             continue
         if resumed := _RESUMED.match(text):
-            start, opening = begun.pop(process)
+            start, opening = begun.pop(thread)
             text = opening + resumed[1]
-        if (match := _CALL.match(text)) is None or match[3].startswith(("-", "?")):
-            continue  # a signal, the end of a thread, or a call that did nothing
-        if match[1] in _BORN and "CLONE_THREAD" not in match[2]:
-            strangers.add(match[3])  # another process, with files of its own
-        found.append((process, Call(match[1], match[2], int(match[3]), start, number)))
-    for process, call in sorted(found, key=lambda pair: pair[1].begun):
-        if process not in strangers:
-            yield call
+        if (match := _CALL.match(text)) is None:
+            continue  # a signal, or the end of a thread
+        if match[3].startswith(("-", "?")) and _UNDER_WAY not in text:
+            continue  # it did nothing
+        if match[1] in _BORN and "CLONE_THREAD" in match[2]:
+            creators[match[3]] = thread
+        elif match[1] in _BORN:
+            assert "CLONE_FILES" not in match[2], "two processes with one table of descriptors"
+        found.append((thread, match[1], match[2], int(match[3]), start, number))
+    # Only now: what is born may have lines before the call that bore it returns.
+    for thread, name, arguments, result, start, number in sorted(found, key=lambda entry: entry[4]):
+        process = thread
+        while process in creators:
+            process = creators[process]
+        yield Call(process, name, arguments, result, start, number)
 
 
 def messages(calls: Sequence[Call]) -> list[Message]:
     """What was said over HTTP, in order. Nobody speaks before the answer to the last question has come."""
-    talks: dict[int, _Talk] = {}
+    talks: dict[tuple[str, int], _Talk] = {}
     done: list[_Talk] = []
     for call in calls:
         if call.name == "connect":
-            done += filter(None, [talks.pop(call.descriptor(), None)])
+            done += filter(None, [talks.pop(call.handle(), None)])
         elif call.name == "sendto" and call.result > 1:
-            talk = talks.setdefault(call.descriptor(), _Talk())
+            talk = talks.setdefault(call.handle(), _Talk())
             if talk.answered is not None:
                 done.append(talk)
-                talk = talks[call.descriptor()] = _Talk()
+                talk = talks[call.handle()] = _Talk()
             talk.hear(call)
-        elif call.name == "recvfrom" and call.result > 0 and call.descriptor() in talks:
-            talk = talks[call.descriptor()]
+        elif call.name == "recvfrom" and call.result > 0 and call.handle() in talks:
+            talk = talks[call.handle()]
             talk.answered = call.ended if talk.answered is None else talk.answered
     found = [message for talk in (*done, *talks.values()) if (message := talk.message()) is not None]
     return sorted(found, key=lambda message: message.begun)

@@ -43,7 +43,7 @@ _ROWS = (
     "id: a, image: in/p0.png",
     "id: b, image: in/p1.png, n: 2, output: 'pairs/b_{{ sample }}.{{ ext }}'",
     "id: c, image: in/p2.png, format: jpeg",
-    "id: d, image: in/p3.png, output: deep/down/d.png",
+    "id: d, image: in/p3.png, prompt: large, output: deep/down/d.png",
     "id: e, image: in/p4.png, n: 2, output: 'pairs/e_{{ sample }}.{{ ext }}'",
     "id: f, image: in/p5.png",
     "id: g, image: in/p0.png, output: again/g.png",
@@ -52,7 +52,7 @@ _RENAMED = (
     "id: a, image: in/p0.png, output: p5.png",
     "id: b, image: in/p1.png, n: 2, output: 'b_{{ sample }}.{{ ext }}'",
     "id: c, image: in/p2.png, format: jpeg",
-    "id: d, image: in/p3.png, output: deep/d.png",
+    "id: d, image: in/p3.png, prompt: large, output: deep/d.png",
     "id: e, image: in/p4.png, n: 2, output: 'pairs/b_{{ sample }}.{{ ext }}'",
     "id: f, image: in/p5.png, output: p0.png",
     "id: g, image: in/p0.png, output: again/g.png",
@@ -69,14 +69,14 @@ class Scene:
 
     Attributes:
         folder: Where it took place: pictures, manifest, and `out/`.
-        calls: Those of each process with the folder it ran in; all but the last one were killed.
+        calls: Those of each command with the folder it ran in; all but the last one were killed, workers and all.
         said: All that was said to the provider.
         books: The provider's file at the end.
         over_at: The line on which the program had ended with exit code 0.
         ended: Unix seconds of the end.
         url: Where the provider was.
         names: What lies in the output tree at the end.
-        former: What lay there when the last process began; a cut may leave it there.
+        former: What lay there when the last command began; a cut may leave it there.
     """
 
     folder: Path
@@ -154,14 +154,18 @@ def prune(books: Path, references: set[str]) -> None:
 
 
 def render(**job: Any) -> list[Picture]:
-    """Pictures of a few sectors that do not shrink, each run's own."""
+    """
+    Pictures that do not shrink, each run's own: of a few sectors, which come home in memory, or, where the prompt says
+    so, too large for that: one process writes such a download, another one makes it durable.
+    """
+    side = 300 if job["prompt"] == "large" else 28
     pictures = []
     for number in range(job["count"]):
         draw = random.Random(f"{job['seed']}/{number}/{job['prompt']}")
-        image = Pillow.frombytes("RGB", (28, 28), draw.randbytes(28 * 28 * 3))
+        image = Pillow.frombytes("RGB", (side, side), draw.randbytes(side * side * 3))
         buffer = io.BytesIO()
         image.save(buffer, job["output_format"])
-        pictures.append(Picture(data=buffer.getvalue(), width=28, height=28, format=job["output_format"]))
+        pictures.append(Picture(data=buffer.getvalue(), width=side, height=side, format=job["output_format"]))
     return pictures
 
 
@@ -207,12 +211,17 @@ class Studio:
 
     def again(self, scene: Scene, name: str, line: int, *, manifest: str = "") -> Scene:
         """
-        The run of a scene killed before a line and started again.
+        The run of a scene killed before a line, with its workers, and started again.
 
-        The kernel lives on: the second process sees all that the first one wrote, but nothing is safer than it was.
+        The kernel lives on: the second command sees all that the first one wrote, but nothing is safer than it was. A
+        sync that had not returned is not counted, since it may have died with its process.
         """
         folder = self.folder / name
-        before = tuple(call for call in scene.calls[0][1] if call.begun < line)
+        before = tuple(
+            call
+            for call in scene.calls[0][1]
+            if call.begun < line and (call.ended < line or call.name not in ("fsync", "fdatasync"))
+        )
         disk = Disk()
         disk.play(before, scene.folder)
         shutil.copytree(scene.folder / "in", folder / "in")

@@ -21,7 +21,7 @@ import pytest
 
 from tests.proof import count
 from tests.proof.autopsy import Cut, examine
-from tests.proof.images import SECTOR, Disk
+from tests.proof.images import SECTOR, Disk, path_of
 from tests.proof.recording import STRACE, Call, read_log
 from tests.proof.recovery import recover
 from tests.proof.studio import Scene, Studio, studio
@@ -182,6 +182,26 @@ def test_the_model_ends_where_the_real_files_do(night: Scene) -> None:
     assert sum(message.is_creation for message in night.said) == len({m.key for m in night.said if m.is_creation})
 
 
+@needs_strace
+def test_pictures_are_written_by_processes_that_talk_to_nobody(night: Scene) -> None:
+    """
+    As the real command does it: else this layer would prove something about another program.
+
+    A large download is the exception: the process that fetches it writes it, and a worker makes it durable.
+    """
+    calls = night.calls[0][1]
+    keepers = {call.process for call in calls if DEATHS["a kept picture"](call)}
+    placers = {call.process for call in calls if call.name == "link" and b"/out/" in call.texts[1]}
+    talkers = {call.process for call in calls if call.name in ("connect", "sendto")}
+    downloaders = {call.process for call in calls if call.name == "write" and "/raw/" in path_of(call)} - keepers
+    accountants = {call.process for call in calls if DEATHS["a commit"](call)}
+    assert keepers
+    assert placers
+    assert len(talkers) == 1
+    assert talkers == accountants == downloaders
+    assert talkers.isdisjoint(keepers | placers)
+
+
 def written(text: bytes) -> str:
     """A buffer as strace writes it."""
     return '"' + "".join(f"\\x{byte:02x}" for byte in text) + '"'
@@ -230,3 +250,26 @@ def test_a_name_moved_between_folders_may_be_in_both_or_in_none() -> None:
         f"7 rename({written(b'/r/f')}, {written(b'/r/d/f')}) = 0",
     )
     assert possible(disk, 5) == {(), (("f", b""),), (("d/f", b""),), (("d/f", b""), ("f", b""))}
+
+
+def test_each_process_has_descriptors_of_its_own() -> None:
+    """Threads share those of their creator; another process has the same number for another file."""
+    disk = log_of(
+        "7 clone3({flags=CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_THREAD, exit_signal=0}, 88) = 8",
+        "8 vfork( <unfinished ...>",
+        "9 dup2(5<pipe:[1]>, 0) = 0",
+        "8 <... vfork resumed>) = 9",
+        "9 clone3({flags=CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_THREAD, exit_signal=0} <unfinished ...>",
+        f"10 openat(AT_FDCWD</r>, {written(b'/r/w')}, O_WRONLY|O_CREAT, 0600) = 3</r/w>",
+        "9 <... clone3 resumed>, 88) = 10",
+        f"8 openat(AT_FDCWD</r>, {written(b'/r/m')}, O_WRONLY|O_CREAT, 0600) = 3</r/m>",
+        f"9 write(3</r/w>, {written(b'worker')}, 6) = 6",
+        f"7 write(3</r/m>, {written(b'main')}, 4) = 4",
+        "7 fsync(3</r/m>) = 0",
+        "7 close(3</r/m>) = 0",
+        f"10 write(3</r/w>, {written(b' still')}, 6) = 6",
+        f"7 openat(AT_FDCWD</r>, {written(b'/r')}, O_RDONLY|O_DIRECTORY) = 3</r>",
+        "7 fsync(3</r>) = 0",
+    )
+    assert disk.all_of().files == {"m": b"main", "w": b"worker still"}
+    assert disk.image(15, None).files == {"m": b"main", "w": b""}

@@ -1,0 +1,61 @@
+"""
+What the tasks of one walk lay claim to: output names and requests. On the disk, so that a million of them need no
+memory; the file is SQLite's own temporary one and is gone when it is closed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from types import TracebackType
+from typing import Self
+
+_CACHE_KIB = 16 * 1024
+_TABLES = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE names (name TEXT PRIMARY KEY, slot TEXT NOT NULL, place TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (key BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+class Claims:
+    """The claims of one walk, first come first served. A context manager."""
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect("", isolation_level=None)
+        self._connection.executescript(_TABLES)
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._connection.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        """The claims themselves."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Forget all of them."""
+        self._connection.close()
+
+    def name(self, name: str, slot: str, place: str) -> str | None:
+        """Claim an output name for a task; where the other task stands, if another one has claimed it before."""
+        if self._insert("names", name, slot, place):
+            return None
+        owner, where = self._connection.execute("SELECT slot, place FROM names WHERE name = ?", (name,)).fetchone()
+        return None if owner == slot else str(where)
+
+    def request(self, key: str) -> bool:
+        """Claim a request, by its key in hex; False if another task has claimed it before."""
+        return self._insert("requests", bytes.fromhex(key))
+
+    def without(self, slots: set[str]) -> set[str]:
+        """Those of the tasks that have claimed no name."""
+        if not slots:
+            return set()
+        self._connection.execute("CREATE INDEX IF NOT EXISTS names_slot ON names (slot)")
+        asked = self._connection.execute
+        return {slot for slot in slots if asked("SELECT 1 FROM names WHERE slot = ?", (slot,)).fetchone() is None}
+
+    def _insert(self, table: str, *values: object) -> bool:
+        marks = ", ".join("?" * len(values))
+        return self._connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values).rowcount == 1
