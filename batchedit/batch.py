@@ -120,7 +120,8 @@ async def run_plan(
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
         await effects.offload(run.record)
-        async with Wire(run.connected.endpoint, servers=servers) as wire, run.workers as workers:
+        wire = Wire(run.connected.endpoint, servers=servers, offload=effects.offload)
+        async with wire, run.workers as workers:
             return await run.execute(wire, workers, observer)
 
 
@@ -153,7 +154,8 @@ async def reconcile(
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
         await effects.offload(run.rejoin)
-        async with Wire(run.connected.endpoint, servers=servers) as wire, run.workers as workers:
+        wire = Wire(run.connected.endpoint, servers=servers, offload=effects.offload)
+        async with wire, run.workers as workers:
             return await run.execute(wire, workers, observer)
 
 

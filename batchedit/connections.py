@@ -11,8 +11,8 @@ from __future__ import annotations
 import select
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -106,26 +106,10 @@ class _Connection:
         self, request: httpx.Request, told: Callable[[str], None], read_seconds: float | None
     ) -> h11.Response:
         """Send a request and read the head of its answer."""
-        http = self._http
-        head = h11.Request(method=request.method.encode(), target=request.url.raw_path, headers=request.headers.raw)
         told("sending the headers")
-        try:
-            pending = http.send(head) or b""
-            async for chunk in request.stream:  # type: ignore[union-attr]  # checked by httpx's client, not used here
-                data = http.send(h11.Data(data=chunk)) or b""
-                if len(data) < _LARGE_BYTES:
-                    pending += data
-                    continue
-                await self._stream.send(pending)
-                told("sending the body")
-                await self._stream.send(data)
-                pending = b""
-            pending += http.send(h11.EndOfMessage()) or b""
-            if pending:
-                await self._stream.send(pending)
-        except _BROKEN:
-            # A server may refuse a request before it has read it whole; its answer may be there.
-            pass
+        # A server may refuse a request before it has read it whole; its answer may be there.
+        with suppress(*_BROKEN):
+            await self._send(request, told)
         # On asyncio the end of what was sent may still be in a buffer: said too early perhaps, never too late.
         told("waiting for the answer")
         while True:
@@ -135,6 +119,29 @@ class _Connection:
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+
+    async def _send(self, request: httpx.Request, told: Callable[[str], None]) -> None:
+        """Send a request; nothing of its body is held here any more when this returns."""
+        http = self._http
+        head = h11.Request(method=request.method.encode(), target=request.url.raw_path, headers=request.headers.raw)
+        pending = http.send(head) or b""
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        chunks = aiter(request.stream)
+        assert isinstance(chunks, AsyncGenerator)
+        # What is left of a body is closed here, where it is cut off, and not whenever it is collected.
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                data = http.send(h11.Data(data=chunk)) or b""
+                if len(data) < _LARGE_BYTES:
+                    pending += data
+                    continue
+                await self._stream.send(pending)
+                told("sending the body")
+                await self._stream.send(data)
+                pending = b""
+        pending += http.send(h11.EndOfMessage()) or b""
+        if pending:
+            await self._stream.send(pending)
 
     async def event(self, read_seconds: float | None) -> object:
         """The next part of the answer."""

@@ -7,9 +7,7 @@ their names; the request becomes done in the transaction that lists them and set
 
 from __future__ import annotations
 
-import base64
-from collections.abc import AsyncIterator, Sequence
-from urllib.parse import unquote_to_bytes
+from collections.abc import Sequence
 
 import anyio
 
@@ -190,8 +188,8 @@ async def _ahead(row: RequestRow, reply: Reply, tasks: Step[list[TaskRow]]) -> A
 
 
 async def _fetch_once(context: Context, location: OutputLocation, number: int, ahead: Ahead | None) -> Raw:
-    if location.url.startswith("data:"):
-        received = await context.outputs.receive(_single(decode_data_uri(location.url)))
+    if location.is_here:
+        received = await context.outputs.receive(context.outputs.unpack(location))
     else:
         async with context.wire.fetch(location.url) as chunks:
             received = await context.outputs.receive(chunks)
@@ -207,26 +205,6 @@ async def _fresh(context: Context, row: RequestRow, run_id: str, old: OutputLoca
     except (ProviderError, TimeoutError):
         return old
     return reply.outputs[number - 1] if number <= len(reply.outputs) else old
-
-
-def decode_data_uri(uri: str) -> bytes:
-    """
-    The bytes of a data URI.
-
-    Raises:
-        BadPicture: if it is none.
-    """
-    head, comma, data = uri.partition(",")
-    if not comma:
-        raise BadPicture("a data URI without data")
-    try:
-        return base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
-    except ValueError as error:  # damaged base64, or letters outside it
-        raise BadPicture(f"a damaged data URI ({error})") from None
-
-
-async def _single(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 async def _put_off(context: Context, row: RequestRow, attempt: Attempt, problem: ProviderError, trips: int) -> None:

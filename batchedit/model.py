@@ -232,14 +232,21 @@ class OutputLocation:
     Where one sold picture can be had.
 
     Attributes:
-        url: https URL or data URI.
+        url: https URL or data URI, which is only a name if there are letters.
         width: Pixels as the provider says, None when it does not.
         height: Likewise.
+        letters: The picture itself in base64, a view of the answer that it came with.
     """
 
     url: str
     width: int | None = None
     height: int | None = None
+    letters: memoryview | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """True if it came with the answer and need not be fetched."""
+        return self.url.startswith("data:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

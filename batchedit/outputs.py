@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from batchedit import disk
+from batchedit.data_uris import decoded
 from batchedit.effects import Offload, inline
 from batchedit.filing import Ahead, Filing, with_extension
 from batchedit.ledger.records import OutputRow
-from batchedit.model import Raw
+from batchedit.model import OutputLocation, Raw
 from batchedit.pictures import BadPicture
 from batchedit.workers import Workers
 
@@ -80,6 +81,17 @@ class Outputs:
                 path.unlink(missing_ok=True)
             raise
         return path
+
+    async def unpack(self, location: OutputLocation) -> AsyncIterator[bytes]:
+        """
+        Decode a picture that came within an answer, piece by piece.
+
+        Raises:
+            BadPicture: if it is damaged.
+        """
+        pieces = decoded(location)
+        while (piece := await self._offload(partial(next, pieces, None))) is not None:
+            yield piece
 
     async def keep(self, received: bytes | Path, number: int, ahead: Ahead | None = None) -> Raw:
         """

@@ -7,11 +7,11 @@ the agenda.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import anyio
 
+from batchedit.bodies import Body
 from batchedit.context import Buy, Context, Follow, Look, Seat, Settle, StopReason, Work
 from batchedit.delivery import bring_home, lose
 from batchedit.effects import iso
@@ -45,7 +45,7 @@ async def buy(context: Context, sources: Sources, row: RequestRow, seat: Seat) -
     Until the attempt is durable a stop calls it back for nothing; from then on it runs to its end.
     """
     reserved = row.quote.high
-    prepared: tuple[Send, int] | None = None
+    prepared: _Prepared | None = None
     with context.unsent():
         try:
             prepared = await _prepare(context, sources, row, seat)
@@ -59,16 +59,14 @@ async def buy(context: Context, sources: Sources, row: RequestRow, seat: Seat) -
     if prepared is None or context.stopped():
         context.budget.release(reserved)
         return
-    send, generation = prepared
-    digest = hashlib.sha256(send.body or b"").hexdigest()
     attempt = await context.journal.do(
         context.ledger.begin_attempt,
         row,
         scope=context.provider.scope,
         key_print=context.key_print,
         findable=context.provider.can_reconcile,
-        generation=generation,
-        body_sha256=digest,
+        generation=prepared.generation,
+        body_sha256=prepared.body_sha256,
         reserved=reserved,
     )
     if context.stopped():
@@ -81,7 +79,7 @@ async def buy(context: Context, sources: Sources, row: RequestRow, seat: Seat) -
     hooks = AttemptHooks(context, attempt, is_accepted=False)
     context.sent[attempt.id] = anyio.current_time()
     try:
-        await _run(context, sources, row, attempt, hooks, context.provider.buy(send), trips=0)
+        await _run(context, sources, row, attempt, hooks, context.provider.buy(prepared.send), trips=0)
     finally:
         del context.sent[attempt.id]
 
@@ -131,21 +129,34 @@ async def stumble(context: Context, work: Work, error: Exception) -> None:
     context.check_breaker()
 
 
-async def _prepare(context: Context, sources: Sources, row: RequestRow, seat: Seat) -> tuple[Send, int]:
-    """Upload what is needed, wait for a turn, and make the exact bytes."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A call that buys, the generation of its idempotency key, and the digest of its exact bytes."""
+
+    send: Send
+    generation: int
+    body_sha256: str
+
+
+async def _prepare(context: Context, sources: Sources, row: RequestRow, seat: Seat) -> _Prepared:
+    """Upload what is needed, settle the exact bytes, and wait for a turn."""
     images, mask = await sources.prepare(row.request)
-    await context.turn(seat, row.request.params.samples)
-    generation = row.generation
-    order = Order(request=row.request, client_ref=row.client_ref, generation=generation, images=images, mask=mask)
-    send = context.provider.order(order)
-    refused = await context.journal.ask(context.ledger.refused_body, row.key, generation) if row.tried else None
-    if refused is not None and refused != hashlib.sha256(send.body or b"").hexdigest():
+    order = Order(request=row.request, client_ref=row.client_ref, generation=row.generation, images=images, mask=mask)
+    prepared = await _settle_bytes(context, order)
+    refused = await context.journal.ask(context.ledger.refused_body, row.key, row.generation) if row.tried else None
+    if refused is not None and refused != prepared.body_sha256:
         # Other bytes (a freshly signed URL) under the same idempotency key would be a conflict, and what was refused
         # needs no protection. Where nobody saw the outcome the key stays: if it was bought after all, a conflict is
         # just what should come, and the provider is asked again.
-        generation += 1
-        send = context.provider.order(replace(order, generation=generation))
-    return send, generation
+        prepared = await _settle_bytes(context, replace(order, generation=row.generation + 1))
+    await context.turn(seat, row.request.params.samples)
+    return prepared
+
+
+async def _settle_bytes(context: Context, order: Order) -> _Prepared:
+    send = context.provider.order(order)
+    body = send.body or Body(())
+    return _Prepared(send, order.generation, await body.sha256(context.effects.offload))
 
 
 async def _run(

@@ -6,7 +6,6 @@ Blocking functions first, then :class:`Sources`, which a run uses to turn a requ
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from typing import TypeVar
 
 import anyio
 
+from batchedit.bodies import Upload
 from batchedit.effects import Offload
 from batchedit.errors import NotSent, Rejected, Unseen
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.model import LocalImage, Request, SourceImage, UrlImage
-from batchedit.pictures import MEDIA_TYPES, sniff
-from batchedit.providers.base import Flow, Provider, Upload
+from batchedit.pictures import sniff
+from batchedit.providers.base import Flow, Provider
 from batchedit.wire import Hooks, Wire, drive
 
 T = TypeVar("T")
@@ -64,29 +64,6 @@ def digest_file(path: Path) -> FileFacts:
     return FileFacts(sha256=digest.hexdigest(), size_bytes=size, format=found)
 
 
-def data_uri(upload: Upload) -> str:
-    """A picture as a data URI, for `images_as: data-uri`."""
-    return f"data:{upload.media_type};base64,{base64.b64encode(upload.data).decode('ascii')}"
-
-
-def read_upload(image: SourceImage, path: Path) -> Upload:
-    """
-    The picture ready to be handed over, if it still is the one that was planned.
-
-    Raises:
-        Rejected: if it is gone or has changed since.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise Rejected(f"{path}: {error.strerror or 'cannot be read'}", code="INPUT_MISSING") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != image.digest:
-        raise Rejected(f"{path} has changed since the run was planned; run again", code="INPUT_CHANGED")
-    kind = sniff(data[:12]) or "png"
-    return Upload(name=f"{digest[:16]}.{kind}", media_type=MEDIA_TYPES[kind], data=data)
-
-
 class Sources:
     """
     Turns a request's pictures into what the provider takes, uploading each content once.
@@ -111,9 +88,9 @@ class Sources:
         self._signed_urls = signed_urls
         self._locks: dict[str, anyio.Lock] = {}
 
-    async def prepare(self, request: Request) -> tuple[tuple[str, ...], str | None]:
+    async def prepare(self, request: Request) -> tuple[tuple[str | Upload, ...], str | Upload | None]:
         """
-        (images, mask) as the API takes them.
+        (images, mask) as the API takes them; pictures that go within the request itself are only described.
 
         Raises:
             ProviderError: as an outcome of a request that was surely not sent: nothing here buys anything.
@@ -132,13 +109,13 @@ class Sources:
             if image.digest is not None:
                 await self._journal.do(self._ledger.forget_upload, self._provider.scope, image.digest)
 
-    async def _hand_over(self, image: SourceImage) -> str:
+    async def _hand_over(self, image: SourceImage) -> str | Upload:
         match image.ref:
             case UrlImage(url):
                 return self._signed_urls.get(image.identity, url)
             case LocalImage(path):
                 if self._provider.image_form == "data-uri":
-                    return data_uri(await self._offload(lambda: read_upload(image, path)))
+                    return await self._offload(lambda: Upload.describe(path, _content(image)))
                 return await self._locate(image, path)
 
     async def _locate(self, image: SourceImage, path: Path) -> str:
@@ -152,8 +129,7 @@ class Sources:
             return await self._drive(self._provider.locate(await self._asset(image, path)))
 
     async def _asset(self, image: SourceImage, path: Path) -> str:
-        digest = image.digest
-        assert digest is not None, "a local picture is identified by its content"
+        digest = _content(image)
         # The lock keeps two tasks from uploading one content at the same time.
         lock = self._locks.setdefault(digest, anyio.Lock())
         try:
@@ -161,7 +137,8 @@ class Sources:
                 known = await self._journal.ask(self._ledger.asset, self._provider.scope, digest)
                 if known is not None:
                     return known
-                upload = await self._offload(lambda: read_upload(image, path))
+                upload = await self._offload(lambda: Upload.describe(path, digest))
+                await self._offload(upload.verify)
                 asset_id = await self._drive(self._provider.upload(upload))
                 await self._journal.do(self._ledger.record_upload, self._provider.scope, digest, asset_id)
                 return asset_id
@@ -171,3 +148,8 @@ class Sources:
 
     async def _drive(self, flow: Flow[T]) -> T:
         return await drive(self._wire, flow, self._hooks)
+
+
+def _content(image: SourceImage) -> str:
+    assert image.digest is not None, "a local picture is identified by its content"
+    return image.digest

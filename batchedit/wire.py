@@ -5,13 +5,14 @@ The one place that talks HTTP: three separate clients, the map from transport er
     put    uploads to storage, no key
     fetch  downloads pictures, no key, follows a few redirects
 
-Which transport error means "not sent" decides about double purchases. With plain httpx only a failed connection
-does; everything later may have reached the provider.
+Which error means "not sent" decides about double purchases. Only a failed connection does, and a file that had changed
+before there was one; everything later may have reached the provider.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
@@ -22,7 +23,9 @@ import anyio
 import anyio.abc
 import httpx
 
+from batchedit.bodies import Body, ContentChanged
 from batchedit.connections import Connections
+from batchedit.effects import Offload, inline
 from batchedit.endpoint import ASGIApp, Endpoint, check_base, check_storage
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
 from batchedit.providers.answers import shorten
@@ -81,12 +84,16 @@ class Wire:
         endpoint: Where the API is.
         servers: Task group for an in-process server, so that the server outlives a client that gives up; None
             opens one for the time of the context.
+        offload: Where the files of a body are read.
     """
 
-    def __init__(self, endpoint: Endpoint, *, servers: anyio.abc.TaskGroup | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, servers: anyio.abc.TaskGroup | None = None, offload: Offload = inline
+    ) -> None:
         check_base(endpoint.base_url)
         self._endpoint = endpoint
         self._servers = servers
+        self._offload = offload
         self._stack = contextlib.AsyncExitStack()
         self._context: ssl.SSLContext | None = None
 
@@ -117,8 +124,9 @@ class Wire:
         Make one call and read its whole answer.
 
         Raises:
-            NotSent: if surely no byte was sent.
-            Unseen: if no complete answer came.
+            NotSent: if surely no byte was sent, be it because a file of the body has changed.
+            Unseen: if no complete answer came, or a file turned out to have changed while it was sent: the server then
+                has an incomplete request.
         """
         if send.client == "put":
             check_storage(send.url)
@@ -129,12 +137,15 @@ class Wire:
         headers = {**headers, **send.headers}
         if idempotency_key is not None:
             headers["idempotency-key"] = idempotency_key
+        if send.body is not None:
+            headers["content-length"] = str(send.body.length)
         deadline = send.timeout_seconds or self._endpoint.timeout_seconds
         progress = _Progress()
         with progress.noted(), translated(f"{send.method} {path}"), _deadline(deadline):
             extensions = {"timeout": _TIMEOUTS, "told": progress.told}
-            request = httpx.Request(send.method, url, headers=headers, content=send.body, extensions=extensions)
-            response = await transport.handle_async_request(request)
+            async with self._content(send.body) as content:
+                request = httpx.Request(send.method, url, headers=headers, content=content, extensions=extensions)
+                response = await transport.handle_async_request(request)
             try:
                 body = await _read_capped(response, ANSWER_LIMIT_BYTES)
             finally:
@@ -190,6 +201,16 @@ class Wire:
             url = str(request.url.join(response.headers["location"]))
             await response.aclose()
         raise httpx.TooManyRedirects(f"more than {_MOST_REDIRECTS} redirects")
+
+    @contextlib.asynccontextmanager
+    async def _content(self, body: Body | None) -> AsyncIterator[AsyncIterator[bytes] | None]:
+        """A body's bytes for one call, whose files are closed at its end."""
+        if body is None:
+            yield None
+            return
+        await body.glance(self._offload)
+        async with contextlib.aclosing(body.stream(self._offload)) as content:
+            yield content
 
     def _transport(self) -> httpx.AsyncBaseTransport:
         if self._endpoint.app is None:
@@ -268,9 +289,14 @@ class _Progress:
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
-        """Let an error that passes say how far it got."""
+        """Let an error that passes say how far it got, and what a changed file means depends on it."""
         try:
             yield
+        except ContentChanged as problem:
+            kind = NotSent if self._phase in ("", "connecting") else Unseen
+            error = kind(str(problem), code=problem.code)
+            error.phase = self._phase
+            raise error from problem
         except ProviderError as error:
             error.phase = self._phase
             raise
@@ -352,13 +378,12 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
 
 
 async def _read_capped(response: httpx.Response, limit: int) -> bytes:
-    chunks, size = [], 0
+    received = io.BytesIO()  # whose value is no copy
     async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > limit:
+        if received.tell() + len(chunk) > limit:
             raise httpx.RemoteProtocolError("the answer is larger than any answer may be")
-        chunks.append(chunk)
-    return b"".join(chunks)
+        received.write(chunk)
+    return received.getvalue()
 
 
 def _headers(response: httpx.Response) -> Mapping[str, str]:

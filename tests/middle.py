@@ -60,11 +60,12 @@ class Rule:
 
 @dataclass
 class Middle:
-    """The proxy: its address, its rules, and the calls it has seen."""
+    """The proxy: its address, its rules, and the calls it has seen, each with its body."""
 
     url: str
     rules: list[Rule] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     def alter(self, method: str, path: str, change: Change, *, times: int = 1, forward: bool = True) -> Rule:
         """Add a rule; the path is a regular expression for all of it, without the query."""
@@ -97,6 +98,7 @@ def middle(upstream: str) -> Iterator[Middle]:
             path = self.path.partition("?")[0]
             with lock:
                 proxy.seen.append(f"{self.command} {path}")
+                proxy.bodies.append(body)
                 rule = next((r for r in proxy.rules if r.times > r.fired and self._meets(r, path)), None)
                 if rule is not None:
                     rule.fired += 1

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 import anyio
 import pytest
 
+from batchedit.bodies import Body
 from batchedit.endpoint import Endpoint
 from batchedit.errors import NotSent, ProviderError, Rejected, Unseen
 from batchedit.providers.base import Answer, Send
 from batchedit.wire import Wire
 
 BODY = b'{"input":"' + b"x" * 2_000_000 + b'"}'
-PURCHASE = Send(method="POST", url="/v1/runs", body=BODY, buys=True, timeout_seconds=1.5)
+PURCHASE = Send(method="POST", url="/v1/runs", body=Body((BODY,)), buys=True, timeout_seconds=1.5)
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -121,7 +122,6 @@ def server() -> Iterator[Callable[..., Server]]:
         one.close()
 
 
-@pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__")  # what httpx leaves behind where trio cuts an upload
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize(
     ("act", "times", "executed", "phase"),

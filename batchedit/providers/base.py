@@ -16,6 +16,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
+from batchedit.bodies import Body, Upload
 from batchedit.model import ProviderSettings, Reply, Request
 from batchedit.money import ZERO, MicroUSD
 
@@ -29,6 +30,7 @@ class Send:
 
     Attributes:
         url: A path below the API's base for the client ``api``, a full URL for ``put``.
+        body: Described only: whoever sends it reads the files.
         client: ``api`` carries the key; ``put`` uploads to storage and never does.
         buys: True for a call that may be billed.
         timeout_seconds: For the whole call; None means the client's own.
@@ -37,7 +39,7 @@ class Send:
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: Body | None = None
     client: Literal["api", "put"] = "api"
     buys: bool = False
     timeout_seconds: float | None = None
@@ -108,24 +110,15 @@ class Order:
     Attributes:
         client_ref: Our reference, kept by the provider with the run.
         generation: How often a new run was wanted on purpose.
-        images: As the provider takes them: URLs, asset references or data URIs, in the request's order.
+        images: As the provider takes them: URLs, asset references, or the pictures themselves, in the request's order.
         mask: Likewise.
     """
 
     request: Request
     client_ref: str
     generation: int
-    images: tuple[str, ...]
-    mask: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """A local picture to be handed over. `name` is neutral: the user's file names stay here."""
-
-    name: str
-    media_type: str
-    data: bytes
+    images: tuple[str | Upload, ...]
+    mask: str | Upload | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

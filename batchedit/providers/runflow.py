@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from batchedit.bodies import Body, FilePart, Upload, json_body
+from batchedit.data_uris import lift
 from batchedit.endpoint import Endpoint, Key
 from batchedit.errors import (
     InputFormRefused,
@@ -47,7 +49,6 @@ from batchedit.providers.base import (
     Order,
     Send,
     Sighting,
-    Upload,
     Wait,
     Watch,
 )
@@ -114,7 +115,7 @@ class Runflow:
             method="POST",
             url=url,
             headers={"content-type": "application/json"},
-            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+            body=json_body(body),
             buys=True,
             timeout_seconds=timeout,
         )
@@ -125,14 +126,13 @@ class Runflow:
         if not 200 <= answer.status < 300:
             problem = refusal(answer, buys=True)
             if isinstance(problem, InputFormRefused) and problem.code != "ASSET_UNKNOWN":
-                if b"runflow://assets/" not in (send.body or b""):
+                if not _mentions(send, b"runflow://assets/"):
                     raise Rejected(problem.message, code=problem.code, http_status=problem.http_status)
                 # Asset references were once refused by all but one kind of model (provider-api, section 4).
                 self.image_form = "signed-url"
             raise problem
-        data = read_json(answer.body)
-        run = read_run(data)
-        inline = b'"sync_mode":true' in (send.body or b"")
+        run = read_run(read_json(lift(answer.body).text))
+        inline = _mentions(send, b'"sync_mode":true')
         if self.settings.api == "run" and (run is None or run.succeeded):
             # No way to ask again: the answer itself must be safe before anybody looks into it.
             yield Answered(answer.body, repeatable=False)
@@ -155,17 +155,19 @@ class Runflow:
         while True:
             listed = None if at_once else (yield Watch(run_id, inline))
             at_once = False
-            if (
-                listed is None or sign
-            ):  # a record from the list may have other URLs than a read that asks for signed ones
-                run, problem = yield from self._look(url)
-            else:
-                run, problem = read_run(read_json(listed.body)), None
+            problem: ProviderError | None = None
+            answer = b"" if listed is None else listed.body
+            # A record from the list may have other URLs than a read that asks for signed ones.
+            if listed is None or sign:
+                answer, problem = yield from self._look(url)
+            lifted = lift(answer)
+            run = read_run(read_json(lifted.text)) if problem is None else None
+            if run is None and problem is None:
+                problem = Unseen("a run record that cannot be read", code="UNREADABLE", http_status=200)
             if run is not None and run.succeeded:
                 yield Ended(run_seconds(run))
-                answer = json.dumps(run.data).encode()
                 yield Answered(answer, repeatable=not inline)
-                return self.read(answer, polled=True) if inline else run_reply(run)
+                return self.read(answer, polled=True) if inline else lifted.restore(run_reply(run))
             if run is not None and run.failed:
                 yield Ended(run_seconds(run))
                 raise run_failure(run)
@@ -195,14 +197,15 @@ class Runflow:
 
     def read(self, answer: bytes, *, polled: bool) -> Reply:
         """Understand a stored answer of either form."""
-        data = read_json(answer)
+        lifted = lift(answer)
+        data = read_json(lifted.text)
         run = read_run(data)
         if run is None or not run.succeeded:
-            return sync_reply(data)
+            return lifted.restore(sync_reply(data))
         if polled and run.data.get("output") is None and find_outputs(run.data, prefix="") is None:
             # What is stored of a poll are inline pictures, which are handed over once.
             raise OutputGone(f"run {run.id} has shown its pictures once already", code="INLINE_SHOWN")
-        return run_reply(run)
+        return lifted.restore(run_reply(run))
 
     # -- reconciliation --------------------------------------------------------------------------------------
 
@@ -251,15 +254,15 @@ class Runflow:
 
     def upload(self, upload: Upload) -> Flow[str]:
         """The three steps of provider-api, section 11. A crash between them leaves an orphan that costs nothing."""
-        if len(upload.data) > UPLOAD_LIMIT_BYTES:
+        if upload.size_bytes > UPLOAD_LIMIT_BYTES:
             raise Rejected(
-                f"the picture has {len(upload.data)} bytes; the provider takes up to {UPLOAD_LIMIT_BYTES}",
+                f"the picture has {upload.size_bytes} bytes; the provider takes up to {UPLOAD_LIMIT_BYTES}",
                 code="TOO_LARGE",
             )
         ticket = yield from self._read_json(
             _post(
                 "/v1/asset-uploads",
-                {"filename": upload.name, "mime_type": upload.media_type, "size_bytes": len(upload.data)},
+                {"filename": upload.name, "mime_type": upload.media_type, "size_bytes": upload.size_bytes},
             )
         )
         asset_id, upload_url = ticket.get("asset_id"), ticket.get("upload_url")
@@ -270,9 +273,9 @@ class Runflow:
                 method="PUT",
                 url=upload_url,
                 headers={"content-type": upload.media_type},
-                body=upload.data,
+                body=Body((FilePart(upload, in_base64=False),)),
                 client="put",
-                timeout_seconds=120.0 + len(upload.data) / 50_000,
+                timeout_seconds=120.0 + upload.size_bytes / 50_000,
             )
         )
         if not 200 <= answer.status < 300:
@@ -321,17 +324,13 @@ class Runflow:
             raise Rejected(f"{self.model!r} is not a model id", code="MODEL")
         return "/".join(quote(segment, safe="") for segment in segments)
 
-    def _look(self, url: str) -> Flow[tuple[RunRecord | None, ProviderError | None]]:
-        """A poll: trouble on the way is returned, since a read can always be repeated."""
+    def _look(self, url: str) -> Flow[tuple[bytes, ProviderError | None]]:
+        """A poll's answer: trouble on the way is returned, since a read can always be repeated."""
         try:
             answer = yield from _send(Send(method="GET", url=url))
         except (NotSent, Unseen) as trouble:
-            return None, trouble
-        if not 200 <= answer.status < 300:
-            return None, refusal(answer, buys=False)
-        run = read_run(read_json(answer.body))
-        unreadable = Unseen("a run record that cannot be read", code="UNREADABLE", http_status=answer.status)
-        return run, unreadable if run is None else None
+            return b"", trouble
+        return answer.body, None if 200 <= answer.status < 300 else refusal(answer, buys=False)
 
     def _read_json(self, send: Send) -> Flow[dict[str, Any]]:
         answer = yield from _send(send)
@@ -367,7 +366,11 @@ def create(setup: Setup) -> Connected:
 
 
 def _post(url: str, body: dict[str, Any]) -> Send:
-    return Send(method="POST", url=url, headers={"content-type": "application/json"}, body=json.dumps(body).encode())
+    return Send(method="POST", url=url, headers={"content-type": "application/json"}, body=json_body(body))
+
+
+def _mentions(send: Send, text: bytes) -> bool:
+    return send.body is not None and send.body.mentions(text)
 
 
 def _send(send: Send) -> Flow[Answer]:

@@ -127,6 +127,17 @@ MUTANTS = (
         quick=True,
     ),
     Mutant(
+        "a picture that changes while it is sent is sent to its end",
+        (("batchedit/bodies.py", " or (not left and digest.hexdigest() != self.sha256)", ""),),
+        ("tests/test_bodies.py -k while_it_is_sent",),
+        quick=True,
+    ),
+    Mutant(
+        "a file that changed while it was sent counts as not sent",
+        (("batchedit/wire.py", 'NotSent if self._phase in ("", "connecting") else Unseen', "NotSent"),),
+        ("tests/test_bodies.py -k while_it_is_sent",),
+    ),
+    Mutant(
         "nothing is reserved before a send",
         (("batchedit/pool.py", "if self._ready and context.budget.reserve(self._ready[0].price):", "if self._ready:"),),
         ("nights:60",),
