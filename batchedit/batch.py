@@ -55,6 +55,8 @@ from batchedit.workers import Workers
 T = TypeVar("T")
 
 _BATCH = 500
+_MUCH = 50
+"""So many purchases are worth a moment's preparation."""
 _LIMIT_OPTIONS = ("in_flight", "requests_per_minute", "learn_rate", "max_failures")
 _SHOWN = 5
 
@@ -119,9 +121,11 @@ async def run_plan(
     effects = effects or Effects.real()
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
-        await effects.offload(run.record)
         wire = Wire(run.connected.endpoint, servers=servers, offload=effects.offload)
         async with wire, run.workers as workers:
+            if plan.figures.purchases >= _MUCH:
+                workers.prepare()
+            await effects.offload(run.record)
             return await run.execute(wire, workers, observer)
 
 
@@ -230,7 +234,8 @@ class _Run:
         )
         findings, to_buy = Findings(), 0
         with Ledger(self.plan.workspace.ledger) as reader:
-            for entries in _chunks(walk(plan, reader, findings), _BATCH):
+            known = reader if reader.has_tasks() else None  # the first run need not ask about each task
+            for entries in _chunks(walk(plan, known, findings), _BATCH):
                 self.held_back += sum(entry.verdict is Verdict.CHANGED for entry in entries)
                 to_buy += sum(entry.quote.high for entry in entries if entry.verdict in BUYING)
                 self.ledger.record_tasks(_wanted(entries), provider=plan.settings.name)

@@ -223,7 +223,10 @@ class Body:
 
 def json_body(value: object) -> Body:
     """The value as compact JSON, in which each `Upload` is a data URI."""
-    return Body(tuple(_joined(_json(value))))
+    try:
+        return Body((json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(),))
+    except TypeError:  # there is a picture in it
+        return Body(tuple(_joined(_json(value))))
 
 
 def _json(value: object) -> Iterator[bytes | FilePart]:

@@ -18,7 +18,7 @@ import os
 import secrets
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from batchedit.errors import StorageError
 
@@ -40,20 +40,36 @@ def alone(stages: Stages[T]) -> T:
             return result
 
 
-def together(changes: Sequence[Stages[T]]) -> list[T | Exception]:
-    """Carry out several changes, each stage for all of them before the next: what each returned or raised."""
-    results: dict[int, T | Exception] = {}
-    while len(results) < len(changes):
-        for number, stages in enumerate(changes):
-            if number in results:
-                continue
+class Together(Generic[T]):
+    """
+    Several changes that are carried out together, each stage for all of them before the next.
+
+    Attributes:
+        results: What each returned or raised, by its position, as far as they have ended.
+    """
+
+    def __init__(self, changes: Sequence[Stages[T]]) -> None:
+        self._open = dict(enumerate(changes))
+        self.results: dict[int, T | Exception] = {}
+
+    def advance(self) -> bool:
+        """Carry out one more stage; False if that was the last one."""
+        for number, stages in [*self._open.items()]:
             try:
                 next(stages)
             except StopIteration as stop:
-                results[number] = stop.value
+                self.results[number] = stop.value
             except Exception as error:
-                results[number] = error
-    return [results[number] for number in range(len(changes))]
+                self.results[number] = error
+            if number in self.results:
+                del self._open[number]
+        return bool(self._open)
+
+    def finish(self) -> list[T | Exception]:
+        """Carry out the rest, and say what each change returned or raised, in their order."""
+        while self._open:
+            self.advance()
+        return [self.results[number] for number in sorted(self.results)]
 
 
 @contextlib.contextmanager
@@ -110,6 +126,19 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def let_go(path: Path) -> None:
+    """
+    Let the system use the memory in which it keeps a file's bytes. A night's pictures would push everything else out of
+    it, and each new one would have to find memory that is not used yet, which takes longer than writing it.
+    """
+    if hasattr(os, "posix_fadvise"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -175,6 +204,8 @@ def copy(source: Path, target: Path) -> Stages[None]:
                     new.write(chunk)
     yield
     sync_file(target)
+    let_go(source)
+    let_go(target)
 
 
 def write_private(folder: Path, name: str, data: bytes) -> None:

@@ -65,7 +65,7 @@ def _component_problem(part: str) -> str | None:
         return f"has the component {part!r}, which would leave its place"
     if part != part.rstrip(" .") or part != part.lstrip(" "):
         return f"has the component {part!r}, which begins or ends with a space or ends with a dot"
-    if any(unicodedata.category(char)[0] == "C" for char in part):
+    if not part.isprintable() and any(unicodedata.category(char)[0] == "C" for char in part):
         return "has an invisible or control character"
     if _FORBIDDEN.search(part):
         return f"has the component {part!r} with a character that not every system allows"

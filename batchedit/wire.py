@@ -15,6 +15,7 @@ import contextlib
 import io
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
@@ -41,6 +42,7 @@ _GONE = (403, 404, 410)
 _TIMEOUTS = {"connect": 15.0}
 _MOST_REDIRECTS = 5
 _HEADERS = {"user-agent": "batchedit", "accept": "*/*"}
+_parsed = lru_cache(maxsize=32)(httpx.URL)  # most calls go to the same few addresses
 
 
 class Hooks(Protocol):
@@ -141,10 +143,12 @@ class Wire:
             headers["content-length"] = str(send.body.length)
         deadline = send.timeout_seconds or self._endpoint.timeout_seconds
         progress = _Progress()
-        with progress.noted(), translated(f"{send.method} {path}"), _deadline(deadline):
+        with progress.noted(), translated(f"{send.method} {path}"), anyio.fail_after(deadline):
+            # The transport's own time-outs are per step and do nothing in process.
             extensions = {"timeout": _TIMEOUTS, "told": progress.told}
             async with self._content(send.body) as content:
-                request = httpx.Request(send.method, url, headers=headers, content=content, extensions=extensions)
+                parsed = _parsed(url)
+                request = httpx.Request(send.method, parsed, headers=headers, content=content, extensions=extensions)
                 response = await transport.handle_async_request(request)
             try:
                 body = await _read_capped(response, ANSWER_LIMIT_BYTES)
@@ -166,7 +170,7 @@ class Wire:
         """
         patience = self._endpoint.timeout_seconds
         # The transport's time-out is per read: without this a storage that drips could hold a slot for ever.
-        with translated("the picture's download"), _deadline(10 * patience):
+        with translated("the picture's download"), anyio.fail_after(10 * patience):
             response = await self._get(url)
             try:
                 if response.status_code in _GONE:
@@ -351,13 +355,6 @@ def translated(what: str) -> Iterator[None]:
         ) from error
     except httpx.InvalidURL as error:
         raise Rejected(f"{what}: not a usable URL ({shorten(str(error))})", code="URL") from error
-
-
-@contextlib.contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    # The transport's time-outs are per step and do nothing in process; the deadline of the whole call is this one.
-    with anyio.fail_after(seconds):
-        yield
 
 
 @contextlib.asynccontextmanager

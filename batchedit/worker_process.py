@@ -13,6 +13,8 @@ import os
 import signal
 import struct
 import sys
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,13 +40,27 @@ def main() -> None:
 
 
 def serve(files: Filing, source: BinaryIO, target: BinaryIO) -> None:
-    """Do jobs until the input ends."""
-    while head := source.read(LENGTH):
-        jobs = json.loads(source.read(HEAD.unpack(head)[0]))
-        changes = [_change(files, job, source.read(job["size"])) for job in jobs]
-        answer = json.dumps([_result(outcome) for outcome in disk.together(changes)]).encode()
-        target.write(HEAD.pack(len(answer)) + answer)
-        target.flush()
+    """Do jobs until the input ends: while the files of one message wait for the disk, those of the next are decoded."""
+    with ThreadPoolExecutor(1) as finisher:
+        while head := source.read(LENGTH):
+            jobs = json.loads(source.read(HEAD.unpack(head)[0]))
+            changes = disk.Together([_change(files, job, source.read(job["size"])) for job in jobs])
+            changes.advance()
+            finisher.submit(_finish, changes, target).add_done_callback(_end_if_failed)
+
+
+def _finish(changes: disk.Together[Kept | None], target: BinaryIO) -> None:
+    answer = json.dumps([_result(outcome) for outcome in changes.finish()]).encode()
+    target.write(HEAD.pack(len(answer)) + answer)
+    target.flush()
+
+
+def _end_if_failed(done: Future[None]) -> None:
+    """The other side would wait for ever for an answer that could not be given; the end of the process it sees."""
+    error = done.exception()
+    if error is not None:
+        traceback.print_exception(error)
+        os._exit(1)
 
 
 def _change(files: Filing, job: dict[str, Any], data: bytes) -> disk.Stages[Kept | None]:

@@ -31,6 +31,15 @@ from batchedit.worker_process import HEAD, LENGTH
 _TOGETHER = 16
 _CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
 _TRIES = 2
+_MESSAGES = 2
+"""So many messages a process has at a time: one whose files wait for the disk, one that is being decoded."""
+_KEEP_MEMORY = {
+    "PILLOW_BLOCKS_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
+}
+"""Without this Pillow and the C library give the memory of each picture back, and fetch it again page by page."""
+_ENDED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 _PATIENCE_SECONDS = 5.0
 _READ_BYTES = 65536
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from batchedit.worker_process import main; main()"
@@ -59,10 +68,6 @@ class _Job:
     def fail(self, error: BaseException) -> None:
         self.error = error
         self.done.set()
-
-
-class _Died(Exception):
-    """A worker process has ended."""
 
 
 class Workers:
@@ -98,6 +103,11 @@ class Workers:
         # Not told of the error, the group does not wrap it: it goes on as what it is.
         await self._group.__aexit__(None, None, None)
 
+    def prepare(self) -> None:
+        """Start all of them before the first job comes: for a run that has much to do."""
+        while self._started < self._count:
+            self._start_one()
+
     async def keep(self, received: bytes | Path, number: int, ahead: Ahead | None = None) -> Kept:
         """As `Filing.keep`."""
         job = {"do": "keep", "number": number, "ahead": asdict(ahead) if ahead is not None else None}
@@ -120,8 +130,7 @@ class Workers:
         self._waiting.append(job)
         self._wake.set()
         if not self._idle and self._started < self._count:
-            self._started += 1
-            self._group.start_soon(self._serve)
+            self._start_one()
         # Once handed over it happens: a cancelled caller waits, so that nobody is left in doubt about a file.
         with anyio.CancelScope(shield=True):
             await job.done.wait()
@@ -129,18 +138,29 @@ class Workers:
             raise job.error
         return job.result
 
+    def _start_one(self) -> None:
+        self._started += 1
+        self._group.start_soon(self._serve)
+
     async def _serve(self) -> None:
         """One worker process after the other; the next one when the last has died."""
         try:
             while True:
-                process = await self._start()
+                line = _Line(await self._start())
                 try:
-                    while True:
-                        await self._serve_once(process)
-                except _Died:
-                    pass
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._feed, line)
+                        await line.settle()
+                        group.cancel_scope.cancel()
+                    with anyio.CancelScope(shield=True):
+                        code = await line.process.wait()
+                    self._suspect(line, code)
+                except BaseException as error:
+                    for job in line.jobs():
+                        job.fail(error)
+                    raise
                 finally:
-                    await _end(process)
+                    await _end(line.process)
         except BaseException as error:
             # Whoever waits is shielded and would wait for ever.
             self._failure = self._failure or error
@@ -149,27 +169,31 @@ class Workers:
             if not isinstance(error, StorageError):
                 raise
 
-    async def _serve_once(self, process: anyio.abc.Process) -> None:
-        jobs = await self._take()
-        try:
-            results = await self._ask(process, jobs)
-        except _Died:
-            with anyio.CancelScope(shield=True):
-                await process.wait()
-            for job in jobs:
-                job.tries += 1
-                if job.tries < _TRIES:
-                    self._suspects.append(job)
-                else:
-                    job.fail(_crash(job, process.returncode or 0))
-            self._wake.set()
-            raise
-        except BaseException as error:
-            for job in jobs:
-                job.fail(error)
-            raise
-        for job, result in zip(jobs, results, strict=True):
-            job.settle(result)
+    async def _feed(self, line: _Line) -> None:
+        """Hand jobs over, until cancelled."""
+        while True:
+            await line.room.acquire()
+            jobs = await self._take()
+            if not jobs[0].tries:
+                await line.hand_over(jobs)
+                continue
+            try:
+                await line.emptied()
+            except BaseException:
+                self._suspects.extendleft(jobs)
+                raise
+            await line.hand_over(jobs)
+            await line.emptied()
+
+    def _suspect(self, line: _Line, code: int) -> None:
+        """The process has died: what it had is tried once more, each job alone."""
+        for job in line.jobs():
+            job.tries += 1
+            if job.tries < _TRIES:
+                self._suspects.append(job)
+            else:
+                job.fail(_crash(job, code))
+        self._wake.set()
 
     async def _take(self) -> list[_Job]:
         """What waits, in fair portions; what was there when a process died, alone."""
@@ -194,25 +218,58 @@ class Workers:
         except OSError as error:
             raise StorageError(f"cannot start a process that writes files: {error.strerror}") from error
 
-    async def _ask(self, process: anyio.abc.Process, jobs: list[_Job]) -> list[Any]:
-        assert process.stdin is not None
-        assert process.stdout is not None
+
+class _Line:
+    """
+    One process, and what it has been handed and has not answered yet.
+
+    Attributes:
+        room: Held for each message that is on its way.
+    """
+
+    def __init__(self, process: anyio.abc.Process) -> None:
+        self.process = process
+        self.room = anyio.Semaphore(_MESSAGES)
+        self._handed: deque[list[_Job]] = deque()
+        self._settled = anyio.Event()
+
+    def jobs(self) -> list[_Job]:
+        """All that is not answered."""
+        return [job for jobs in self._handed for job in jobs]
+
+    async def hand_over(self, jobs: list[_Job]) -> None:
+        """Send a message. That the process has died is for `settle` to see."""
+        self._handed.append(jobs)
         header = json.dumps([{**job.what, "size": len(job.data)} for job in jobs]).encode()
-        try:
-            with anyio.CancelScope(shield=True):
-                await process.stdin.send(b"".join((HEAD.pack(len(header)), header, *(job.data for job in jobs))))
-                answer = bytearray()
+        assert self.process.stdin is not None
+        with suppress(*_ENDED):
+            await self.process.stdin.send(b"".join((HEAD.pack(len(header)), header, *(job.data for job in jobs))))
+
+    async def emptied(self) -> None:
+        """Wait until everything is answered."""
+        while self._handed:
+            self._settled = anyio.Event()
+            await self._settled.wait()
+
+    async def settle(self) -> None:
+        """Take the answers, in the order of the messages, until the process has ended."""
+        assert self.process.stdout is not None
+        answer = bytearray()
+        with suppress(*_ENDED):
+            while True:
                 while len(answer) < LENGTH or len(answer) < LENGTH + HEAD.unpack_from(answer)[0]:
-                    answer += await process.stdout.receive(_READ_BYTES)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            raise _Died from None
-        results: list[Any] = json.loads(answer[LENGTH:])
-        return results
+                    answer += await self.process.stdout.receive(_READ_BYTES)
+                end = LENGTH + HEAD.unpack_from(answer)[0]
+                for job, result in zip(self._handed[0], json.loads(answer[LENGTH:end]), strict=True):
+                    job.settle(result)
+                del answer[:end]
+                self._handed.popleft()
+                self.room.release()
+                self._settled.set()
 
 
 def _environment() -> dict[str, str]:
-    # Without it Pillow gives the memory of each picture back, and fetches it page by page for the next one.
-    return {**os.environ, "PILLOW_BLOCKS_MAX": "2"}
+    return {**_KEEP_MEMORY, **os.environ}
 
 
 async def _end(process: anyio.abc.Process) -> None:
@@ -226,7 +283,7 @@ async def _end(process: anyio.abc.Process) -> None:
             await process.wait()
         assert process.stdout is not None
         # asyncio lets go of a process only when it has seen the end of its output.
-        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        with suppress(*_ENDED):
             while True:
                 await process.stdout.receive(_READ_BYTES)
         await process.aclose()

@@ -8,10 +8,10 @@ that no two parties can move a request at once. Each transition is appended to `
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from batchedit.effects import Effects
 from batchedit.errors import LedgerError, StorageError
@@ -19,6 +19,8 @@ from batchedit.ledger.connection import DAMAGED_HINT, open_for_writing
 from batchedit.ledger.lock import LedgerLock, lock_path
 from batchedit.ledger.records import Attempt, Bill, Note
 from batchedit.lifecycle import TRANSITIONS, Event, State
+
+T = TypeVar("T")
 
 
 class LedgerCore:
@@ -99,24 +101,24 @@ class LedgerCore:
         """Undo what has been done since `begin`; nothing if an error has ended it already."""
         self._connection.rollback()
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
+    def step(self, work: Callable[[], T]) -> T:
         """
-        One of several steps that share a commit: one that fails is undone by itself.
+        Do one of several steps that share a commit, and return its result: one that fails is undone by itself.
 
         Raises:
-            StorageError: if the disk does not take it.
+            StorageError: if the disk does not take it; also whatever `work` raises.
         """
         with self._storage():
             self._connection.execute("SAVEPOINT step")
             try:
-                yield
+                result = work()
             except BaseException:
                 if self._connection.in_transaction:  # an error of the disk ends all of it
                     self._connection.execute("ROLLBACK TO step")
                     self._connection.execute("RELEASE step")
                 raise
             self._connection.execute("RELEASE step")
+        return result
 
     @contextmanager
     def _storage(self) -> Iterator[None]:

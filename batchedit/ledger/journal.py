@@ -47,8 +47,9 @@ class Step(Generic[T]):
         Raises:
             StorageError: if the disk did not take it.
         """
-        with anyio.CancelScope(shield=True):
-            await self.done.wait()
+        if not self.done.is_set():
+            with anyio.CancelScope(shield=True):
+                await self.done.wait()
         if self.error is not None:
             raise self.error
         return self.outcome  # type: ignore[return-value]  # set whenever there is no error
@@ -155,8 +156,7 @@ class Journal:
     def _run(self, step: Step[Any]) -> None:
         try:
             if step.changes:
-                with self._ledger.step():
-                    step.outcome = step.work()
+                step.outcome = self._ledger.step(step.work)
             else:
                 with self._ledger.reading():
                     step.outcome = step.work()

@@ -83,6 +83,10 @@ class Ledger:
         """``real`` or ``rehearsal``."""
         return str(self._one("SELECT value FROM meta WHERE name = 'world'")["value"])
 
+    def has_tasks(self) -> bool:
+        """True once a run has recorded what it wants."""
+        return self._connection.execute("SELECT 1 FROM tasks LIMIT 1").fetchone() is not None
+
     def mark(self) -> str | None:
         """What the last run left about everything being done, None if it left nothing or somebody has written since."""
         row = self._connection.execute("SELECT value FROM meta WHERE name = 'settled'").fetchone()

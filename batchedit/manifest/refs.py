@@ -46,7 +46,7 @@ def url_problem(url: str) -> str | None:
         return "must be an https URL or a path"
     if parts.username is not None or parts.password is not None:
         return "holds a user name or a password"
-    if any(char.isspace() or not char.isprintable() for char in url):
+    if " " in url or not url.isprintable():  # every other space counts as not printable
         return "has a space or a control character; write %20 for a space"
     return None if host else "names no host"
 
