@@ -27,6 +27,7 @@ Stages = Generator[None, None, T]
 """A change to files that stops before each sync, so that others catch up. Nothing is durable before its end."""
 
 _CHUNK = 1024 * 1024
+_LARGE_BYTES = 256 * 1024
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES)
 
 
@@ -133,7 +134,7 @@ def let_go(path: Path) -> None:
     Let the system use the memory in which it keeps a file's bytes. A night's pictures would push everything else out of
     it, and each new one would have to find memory that is not used yet, which takes longer than writing it.
     """
-    if hasattr(os, "posix_fadvise"):
+    if hasattr(os, "posix_fadvise") and path.stat().st_size >= _LARGE_BYTES:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
