@@ -84,7 +84,13 @@ class Learner:
 
     def ready_at(self, now: float) -> float:
         """The earliest clock time in seconds, not before `now`, for the next start."""
-        return max(now, self._free_at)
+        at = max(now, self._free_at)
+        if self._peak is None:
+            return at
+        # What made the window full came ever faster: it also leaves it ever faster, and not evenly.
+        self._forget(now)
+        over = len(self._starts) - len(self._refused) - max(1, math.floor(max(self._peak, self.per_minute)))
+        return at if over < 0 else max(at, self._starts[over] + _WINDOW_SECONDS + SLACK_SECONDS)
 
     def take(self, at: float) -> None:
         """Record a start at clock time `at`."""

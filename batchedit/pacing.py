@@ -20,6 +20,13 @@ Added to the window: calls that leave on time arrive a little early or late, and
 """
 
 
+# Where the server names no time, everybody pauses briefly, and for longer only if it goes on: the request itself waits
+# for a second or more, and the provider's own sample doubles up to 32 s (provider-api, section 12).
+_FIRST_PAUSE_SECONDS = 0.25
+# Where no limit is kept or looked for, one refusal says little about the rate.
+_BRIEF_PAUSE_SECONDS = 0.05
+
+
 @dataclass(slots=True)
 class Rate:
     """
@@ -87,7 +94,8 @@ class Pacer:
             Rate(per_minute) if per_minute else None for per_minute in (requests, images, calls)
         )
         self.learner = learner
-        self.cooldown = Cooldown()
+        is_limited = learner is not None or requests is not None or images is not None or calls is not None
+        self.cooldown = Cooldown(first_seconds=_FIRST_PAUSE_SECONDS if is_limited else _BRIEF_PAUSE_SECONDS)
 
     def ready_at(self, now: float, *, images: int) -> float:
         """
@@ -148,11 +156,13 @@ class Cooldown:
         until: Nothing starts before this clock time.
         refused: How many 429s were seen.
         in_a_row: So many rounds of them since the last call that was let through.
+        first_seconds: The first pause, where the server names no time.
     """
 
     until: float = float("-inf")
     refused: int = 0
     in_a_row: int = 0
+    first_seconds: float = _FIRST_PAUSE_SECONDS
     _gap: float = field(default=0.0, repr=False)
     _last: float = field(default=float("-inf"), repr=False)
 
@@ -188,10 +198,10 @@ class Cooldown:
         fresh = sent >= self.until
         if fresh:
             self.in_a_row += 1
-        doubled = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self.in_a_row - 1, 30), _LONGEST_PAUSE_SECONDS)
+        doubled = min(self.first_seconds * 2.0 ** min(self.in_a_row - 1, 30), _LONGEST_PAUSE_SECONDS)
         # Zero or a time that has passed is no wish: the server has just refused, and at once would be a storm.
         seconds = doubled if wish is None or wish <= 0 else wish
-        self.until = max(self.until, now + seconds + jitter * max(_FIRST_PAUSE_SECONDS, seconds / 4))
+        self.until = max(self.until, now + seconds + jitter * max(self.first_seconds, seconds / 4))
         self._gap = min(_LARGEST_GAP_SECONDS, (self.until - now) / 8)
         return fresh
 
@@ -201,9 +211,6 @@ class Cooldown:
             self.in_a_row = 0
 
 
-# Where the server names no time, everybody pauses briefly, and for longer only if it goes on: the request itself waits
-# for a second or more, and the provider's own sample doubles up to 32 s (provider-api, section 12).
-_FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 32.0
 # After a pause the second start waits for so long, each further one for less.
 _LARGEST_GAP_SECONDS = 1.0

@@ -139,7 +139,7 @@ def test_after_a_pause_the_first_ones_come_back_singly() -> None:
 
 def test_without_a_wish_the_pause_doubles_until_something_passes() -> None:
     """A quarter of a second, a half, and so on; a call that was let through starts it anew, one from before the pause does not."""
-    pacer, now, pauses = Pacer(), 0.0, []
+    pacer, now, pauses = Pacer(requests=600), 0.0, []
     for _ in range(9):
         refuse(pacer, now)
         pauses.append(pacer.cooldown.until - now)
@@ -162,7 +162,7 @@ def test_refusals_of_one_round_count_once() -> None:
 @pytest.mark.parametrize("wish", [0.0, -5.0])
 def test_a_wish_for_no_time_is_not_obeyed(wish: float) -> None:
     """Retry-After: 0, or a date that has passed, would be a storm."""
-    pacer = Pacer()
+    pacer = Pacer(requests=600)
     refuse(pacer, 0.0, wish)
     assert pacer.cooldown.until >= 0.25
 
@@ -280,6 +280,30 @@ def test_an_unknown_limit_is_found_in_two_minutes(limit: int, kind: Callable[[in
     night = simulate(Pacer(learner=Learner()), kind(limit), 1200, hints=hints)
     assert night.per_minute(120, 1200) >= 0.95 * limit
     assert night.share < 0.01
+
+
+@pytest.mark.parametrize("hints", [False, True], ids=["no hints", "Retry-After"])
+@pytest.mark.parametrize("limit", [200, 600, 1200, 3000])
+def test_a_window_that_was_found_is_not_run_against(limit: int, hints: bool) -> None:
+    """What filled it came ever faster, so that it empties unevenly: the first minutes are no different from the rest."""
+    night = simulate(Pacer(learner=Learner()), Window(limit), 300, hints=hints)
+    assert night.per_minute(120, 300) >= 0.95 * limit
+    assert night.share < 0.01
+
+
+def test_without_any_limit_one_refusal_is_a_brief_pause() -> None:
+    """It says little about the rate; several in a row still make it long."""
+    free, limited = Pacer(), Pacer(requests=600)
+    for pacer in (free, limited):
+        pacer.take(0.0, images=1)
+        pacer.refuse(0.0, 1.0, buys=True, wish=None, jitter=0.0)
+    assert free.ready_at(1.0, images=1) < 1.1 < limited.ready_at(1.0, images=1)
+    now = 1.0
+    for _ in range(12):
+        now = free.ready_at(1.0, images=1)
+        free.take(now, images=1)
+        free.refuse(now, now, buys=True, wish=None, jitter=0.0)
+    assert free.cooldown.until - now == 32.0
 
 
 @pytest.mark.parametrize("limit", [6, 20, 60])
