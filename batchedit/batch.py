@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from typing import TypeVar
@@ -118,15 +119,7 @@ async def run_plan(
         if not still_settled(plan):
             raise LedgerError(f"{plan.workspace.root} has changed since the plan was made", hint="just run it again")
         return nothing_to_do(plan.mark, options.budget if options.budget is not None else plan.manifest.budget)
-    effects = effects or Effects.real()
-    with ExitStack() as stack:
-        run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
-        wire = Wire(run.connected.endpoint, servers=servers, offload=effects.offload)
-        async with wire, run.workers as workers:
-            if plan.figures.purchases >= _MUCH:
-                workers.prepare()
-            await effects.offload(run.record)
-            return await run.execute(wire, workers, observer)
+    return await _carry_out(_Run.record, plan, options, effects, observer, environment, servers)
 
 
 async def reconcile(
@@ -154,12 +147,26 @@ async def reconcile(
     """
     if not has_begun(plan.workspace.ledger):
         raise LedgerError(f"there is no ledger at {plan.workspace.ledger}")
+    return await _carry_out(_Run.rejoin, plan, options, effects, observer, environment, servers)
+
+
+async def _carry_out(
+    begin: Callable[[_Run], None],
+    plan: Plan,
+    options: RunOptions,
+    effects: Effects | None,
+    observer: Observer | None,
+    environment: Mapping[str, str] | None,
+    servers: anyio.abc.TaskGroup | None,
+) -> RunSummary:
     effects = effects or Effects.real()
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
-        await effects.offload(run.rejoin)
         wire = Wire(run.connected.endpoint, servers=servers, offload=effects.offload)
         async with wire, run.workers as workers:
+            if plan.figures.purchases >= _MUCH:
+                workers.prepare()
+            await effects.offload(partial(begin, run))
             return await run.execute(wire, workers, observer)
 
 
@@ -259,35 +266,13 @@ class _Run:
 
     async def execute(self, wire: Wire, workers: Workers, observer: Observer | None) -> RunSummary:
         """Deliver what is paid already, then run the pool, then say how it went."""
-        connected, effects, limits = self.connected, self.effects, self.limits
-        journal = Journal(self.ledger, effects.commit)
-        context = Context(
-            provider=connected.provider,
-            wire=wire,
-            board=Board(
-                Latencies(limits.poll_seconds, effects.draw("polling")),
-                can_list=connected.provider.can_reconcile,
-            ),
-            ledger=self.ledger,
-            journal=journal,
-            outputs=Outputs(self.files, effects.offload, workers if effects.workers else None),
-            pacer=_pacer(limits, self.ledger.pace(connected.provider.scope)),
-            budget=self.budget,
-            breaker=Breaker(max_failures=limits.max_failures),
-            limits=limits,
-            policy=RetryPolicy(attempts=limits.attempts),
-            effects=effects,
-            key_print=connected.endpoint.key.fingerprint(self.ledger.id) if connected.endpoint.key else "",
-            buying=self.buying,
-            on_unknown=self.options.on_unknown or self.plan.settings.on_unknown,
-            observer=observer,
-        )
+        context = self._context(wire, workers, observer)
         sources = Sources(
-            provider=connected.provider,
+            provider=context.provider,
             wire=wire,
             ledger=self.ledger,
-            journal=journal,
-            offload=effects.offload,
+            journal=context.journal,
+            offload=self.effects.offload,
             hooks=ReadHooks(context),
             signed_urls=self.plan.signed_urls,
         )
@@ -310,8 +295,32 @@ class _Run:
         if learner is not None and learner.found is not None:
             pace = Pace(per_minute=learner.found, confidence=learner.confidence)
             with suppress(StorageError):  # it is a convenience; the run's own end is told all the same
-                self.ledger.record_pace(connected.provider.scope, pace)
+                self.ledger.record_pace(context.provider.scope, pace)
         return self._close(context)
+
+    def _context(self, wire: Wire, workers: Workers, observer: Observer | None) -> Context:
+        connected, effects, limits = self.connected, self.effects, self.limits
+        return Context(
+            provider=connected.provider,
+            wire=wire,
+            board=Board(
+                Latencies(limits.poll_seconds, effects.draw("polling")),
+                can_list=connected.provider.can_reconcile,
+            ),
+            ledger=self.ledger,
+            journal=Journal(self.ledger, effects.commit),
+            outputs=Outputs(self.files, effects.offload, workers if effects.workers else None),
+            pacer=_pacer(limits, self.ledger.pace(connected.provider.scope)),
+            budget=self.budget,
+            breaker=Breaker(max_failures=limits.max_failures),
+            limits=limits,
+            policy=RetryPolicy(attempts=limits.attempts),
+            effects=effects,
+            key_print=connected.endpoint.key.fingerprint(self.ledger.id) if connected.endpoint.key else "",
+            buying=self.buying,
+            on_unknown=self.options.on_unknown or self.plan.settings.on_unknown,
+            observer=observer,
+        )
 
     def _close(self, context: Context) -> RunSummary:
         reason, at_risk = context.stop_message, context.budget.held

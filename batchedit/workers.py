@@ -161,6 +161,7 @@ class Workers:
                     raise
                 finally:
                     await _end(line.process)
+                await self._work()  # a process that dies at once is not started again for nothing
         except BaseException as error:
             # Whoever waits is shielded and would wait for ever.
             self._failure = self._failure or error
@@ -197,6 +198,14 @@ class Workers:
 
     async def _take(self) -> list[_Job]:
         """What waits, in fair portions; what was there when a process died, alone."""
+        await self._work()
+        if self._suspects:
+            return [self._suspects.popleft()]
+        portion = min(_TOGETHER, -(-len(self._waiting) // self._count))
+        return [self._waiting.popleft() for _ in range(portion)]
+
+    async def _work(self) -> None:
+        """Wait until there is something to do."""
         while not self._waiting and not self._suspects:
             if self._wake.is_set():
                 self._wake = anyio.Event()
@@ -205,10 +214,6 @@ class Workers:
                 await self._wake.wait()
             finally:
                 self._idle -= 1
-        if self._suspects:
-            return [self._suspects.popleft()]
-        portion = min(_TOGETHER, -(-len(self._waiting) // self._count))
-        return [self._waiting.popleft() for _ in range(portion)]
 
     async def _start(self) -> anyio.abc.Process:
         arguments = [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path), *self._arguments]

@@ -187,6 +187,24 @@ async def test_a_killed_worker_is_replaced(files: Filing, number: signal.Signals
     assert len(set(raws)) == 18
 
 
+async def test_processes_that_end_at_once_are_not_started_for_ever(
+    files: Filing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Prepared for work that has not come yet, they are tried once; a job is tried twice and then told."""
+    log = tmp_path / "starts"
+    program = f"open({str(log)!r}, 'a').write('x'); raise SystemExit(5)"
+    monkeypatch.setattr(workers, "_PROGRAM", program)
+    async with running(files, 1) as pool:
+        pool.prepare()
+        while not log.exists() or children(os.getpid()):  # noqa: ASYNC110  it is another process that does it
+            await anyio.sleep(0.02)
+        await anyio.sleep(0.5)
+        assert log.read_text() == "x"
+        with pytest.raises(StorageError, match="exit code 5"):
+            await pool.keep(png(1), 1)
+        assert len(log.read_text()) <= 4
+
+
 async def test_nothing_is_left_running(files: Filing) -> None:
     """The processes end with the run."""
     async with running(files) as pool:
