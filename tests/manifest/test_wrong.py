@@ -275,8 +275,14 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:10: \"rmp\": limits has no key 'rmp'. Known are: rpm, ipm, calls, concurrency,"
-                " attempts, timeout, deadline, poll, list_lag, max_fail"
+                " attempts, timeout, deadline, poll, list_lag, max_fail, verify"
             ),
+        ],
+    ),
+    "limit verify": (
+        V + "limits: {verify: structural}\n" + ITEM,
+        [
+            ('m.yaml:2:18: "limits.verify": \'structural\' is not one of full, structure. Did you mean "structure"?'),
         ],
     ),
     "limit text": (
