@@ -2,8 +2,8 @@
 Connections to a server: one for each request in flight, kept for the next one, last used first.
 
 This is a transport of httpx: requests, answers and errors are httpx's. Its own transport looks at every connection of
-its pool twice per request, which is quadratic in what is in flight, and takes a message apart in so many steps that a
-picture of 1.5 MB costs ten times what reading it costs; HTTP itself is spoken by h11, as there.
+its pool twice per request, which is quadratic in what is in flight, and reads a large answer in many small steps; HTTP
+itself is spoken by h11, as there.
 """
 
 from __future__ import annotations
