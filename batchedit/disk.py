@@ -42,35 +42,29 @@ def alone(stages: Stages[T]) -> T:
 
 
 class Together(Generic[T]):
-    """
-    Several changes that are carried out together, each stage for all of them before the next.
-
-    Attributes:
-        results: What each returned or raised, by its position, as far as they have ended.
-    """
+    """Several changes that are carried out together, each stage for all of them before the next."""
 
     def __init__(self, changes: Sequence[Stages[T]]) -> None:
         self._open = dict(enumerate(changes))
-        self.results: dict[int, T | Exception] = {}
+        self._results: dict[int, T | Exception] = {}
 
-    def advance(self) -> bool:
-        """Carry out one more stage; False if that was the last one."""
+    def advance(self) -> None:
+        """Carry out one more stage."""
         for number, stages in [*self._open.items()]:
             try:
                 next(stages)
             except StopIteration as stop:
-                self.results[number] = stop.value
+                self._results[number] = stop.value
             except Exception as error:
-                self.results[number] = error
-            if number in self.results:
+                self._results[number] = error
+            if number in self._results:
                 del self._open[number]
-        return bool(self._open)
 
     def finish(self) -> list[T | Exception]:
         """Carry out the rest, and say what each change returned or raised, in their order."""
         while self._open:
             self.advance()
-        return [self.results[number] for number in sorted(self.results)]
+        return [self._results[number] for number in sorted(self._results)]
 
 
 @contextlib.contextmanager

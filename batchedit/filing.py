@@ -143,7 +143,7 @@ class Filing:
             try:
                 for planned in ahead.paths:
                     yield from self._place(raw, self.root / with_extension(planned, raw.format), is_fresh=True)
-            except InTheWay:
+            except (InTheWay, RawDamaged):
                 is_placed = False  # `place` will say so
         return Kept(raw, is_placed)
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from batchedit import disk
+from batchedit.filing import Filing
 from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.money import MicroUSD
 
@@ -75,20 +76,27 @@ def make_mark(
         paths: Of all delivered files, below the output folder.
 
     Returns:
-        None if the folders cannot be looked at.
+        None if one of the files is not there any more: somebody has removed it while the run went on.
     """
-    names = {str(PurePosixPath(path).parent) for path in paths}
-    folders = {name: _state_of(plan.workspace.root / name) for name in sorted(names)}
-    known = {name: state for name, state in folders.items() if state is not None}
-    if len(known) < len(folders):
-        return None
+    files = Filing(plan.workspace.root, plan.workspace.state)
+    folders: dict[str, list[int]] = {}
+    for path in paths:
+        name = str(PurePosixPath(path).parent)
+        # A folder's state before its files are looked at: whatever goes afterwards changes it.
+        if name not in folders:
+            state = _state_of(files.root / name)
+            if state is None:
+                return None
+            folders[name] = state
+        if files.missing(path):
+            return None
     return Mark(
         run_id=run_id,
         tasks=tasks,
         requests=requests,
         at_risk=at_risk,
         fingerprint=fingerprint(plan),
-        folders=known,
+        folders=folders,
     )
 
 

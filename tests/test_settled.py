@@ -13,6 +13,7 @@ import pytest
 
 from batchedit import planner
 from batchedit.batch import RunOptions, run_plan_sync
+from batchedit.context import Progress
 from batchedit.errors import LedgerError
 from batchedit.manifest import load_manifest
 from batchedit.planner import make_plan
@@ -142,6 +143,27 @@ def test_local_pictures_and_folders_are_looked_at_each_time(shop: Shop, cli: Cli
     walks.clear()
     assert cli(*arguments).code == 0
     assert walks
+
+
+def test_a_picture_that_goes_while_the_run_goes_on_is_not_settled(shop: Shop, cli: Cli, walks: list[int]) -> None:
+    """Its folder looks at the end as it will look the next time: without it."""
+    shop.write("rows.csv", ROWS)
+    shop.write("night.yaml", MANIFEST + "limits: {concurrency: 1}\n")
+    removed: list[Path] = []
+
+    def remove(progress: Progress) -> None:
+        if progress.done == 1 and not removed:
+            removed.extend(Path("out").glob("?/*.png"))
+            for path in removed:
+                path.unlink()
+
+    summary = run_plan_sync(make_plan(load_manifest("night.yaml"), out="out"), RunOptions(), observer=remove)
+    assert summary.exit_code == 0
+    assert removed
+    walks.clear()
+    assert cli(*RUN).code == 0
+    assert walks
+    assert shop.outputs() == ["a/a.png", "b/b.png"]
 
 
 def test_a_plan_is_not_carried_out_when_it_is_not_true_any_more(night: Shop, walks: list[int]) -> None:

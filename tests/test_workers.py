@@ -16,9 +16,9 @@ import anyio
 import pytest
 from PIL import Image
 
-from batchedit import workers
+from batchedit import disk, workers
 from batchedit.errors import StorageError
-from batchedit.filing import Filing, InTheWay
+from batchedit.filing import Ahead, Filing, InTheWay, RawDamaged
 from batchedit.pictures import BadPicture
 from batchedit.workers import Workers
 from tests.test_pictures import hollow
@@ -203,6 +203,21 @@ async def test_processes_that_end_at_once_are_not_started_for_ever(
         with pytest.raises(StorageError, match="exit code 5"):
             await pool.keep(png(1), 1)
         assert len(log.read_text()) <= 4
+
+
+def test_a_raw_that_goes_before_it_is_placed_is_left_to_placing(files: Filing) -> None:
+    """Keeping it has succeeded; placing says what is wrong, in words that a run understands."""
+    stages = files.keep(png(1), 1, Ahead(size=None, paths=("a.png",)))
+    try:
+        while True:
+            next(stages)
+            for raw in files.state.glob("raw/??/*"):
+                raw.unlink()
+    except StopIteration as stop:
+        kept = stop.value
+    assert not kept.is_placed
+    with pytest.raises(RawDamaged, match="is gone"):
+        disk.alone(files.place(kept.raw, "a.png"))
 
 
 async def test_nothing_is_left_running(files: Filing) -> None:
