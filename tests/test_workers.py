@@ -18,7 +18,7 @@ from PIL import Image
 
 from batchedit import disk, workers
 from batchedit.errors import StorageError
-from batchedit.filing import Ahead, Filing, InTheWay, RawDamaged
+from batchedit.filing import Ahead, Filing, InTheWay, Kept, RawDamaged
 from batchedit.pictures import BadPicture
 from batchedit.workers import Workers
 from tests.test_pictures import hollow
@@ -207,14 +207,20 @@ async def test_processes_that_end_at_once_are_not_started_for_ever(
 
 def test_a_raw_that_goes_before_it_is_placed_is_left_to_placing(files: Filing) -> None:
     """Keeping it has succeeded; placing says what is wrong, in words that a run understands."""
-    stages = files.keep(png(1), 1, Ahead(size=None, paths=("a.png",)))
-    try:
+
+    def disturbed() -> disk.Stages[Kept]:
+        stages = files.keep(png(1), 1, Ahead(size=None, paths=("a.png",)))
         while True:
-            next(stages)
+            try:
+                next(stages)
+            except StopIteration as stop:
+                kept: Kept = stop.value
+                return kept
             for raw in files.state.glob("raw/??/*"):
                 raw.unlink()
-    except StopIteration as stop:
-        kept = stop.value
+            yield
+
+    kept = disk.alone(disturbed())
     assert not kept.is_placed
     with pytest.raises(RawDamaged, match="is gone"):
         disk.alone(files.place(kept.raw, "a.png"))
