@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchedit.png import is_decodable
+
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
@@ -48,7 +50,7 @@ def sniff(head: bytes) -> str | None:
 
 def decode(source: Path | bytes) -> PictureFacts:
     """
-    Decode a picture completely.
+    Make sure that a picture can be decoded completely.
 
     Args:
         source: Its file or its bytes.
@@ -61,7 +63,10 @@ def decode(source: Path | bytes) -> PictureFacts:
         # verify() checks PNG checksums and ends the object; load() decodes. Each finds what the other misses.
         with _opened(source) as image:
             _refuse_large(image.width, image.height)
+            facts = PictureFacts(format=(image.format or "").lower(), width=image.width, height=image.height)
             image.verify()
+        if facts.format == "png" and is_decodable(source if isinstance(source, bytes) else source.read_bytes()):
+            return facts
         with _opened(source) as image:
             image.load()
             return PictureFacts(format=(image.format or "").lower(), width=image.width, height=image.height)

@@ -8,9 +8,12 @@ import zlib
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from batchedit.pictures import BadPicture, PictureFacts, decode, examine
+from batchedit.png import is_decodable
 
 
 def picture(kind: str) -> bytes:
@@ -79,3 +82,61 @@ def test_only_decoding_finds_what_was_written_wrong() -> None:
     with pytest.raises(BadPicture):
         decode(hollow())
     assert examine(hollow()).width == 40
+
+
+CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+
+
+@st.composite
+def pngs(draw: st.DrawFn, *, spoiled: bool) -> bytes:
+    """Of any usual kind, written line by line; `spoiled` in one of the ways that checksums do not show."""
+    colour, depth = draw(st.sampled_from(sorted(CHANNELS))), draw(st.sampled_from([8, 16]))
+    width, height = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    row = width * CHANNELS[colour] * depth // 8
+    last = 255 if spoiled else 4
+    lines = b"".join(
+        bytes([draw(st.integers(0, last) if spoiled else st.integers(0, 4))])
+        + draw(st.binary(min_size=row, max_size=row))
+        for _ in range(height)
+    )
+    if spoiled:
+        lines = lines[: draw(st.integers(0, len(lines)))] + draw(st.binary(max_size=9))
+    stream = zlib.compress(lines, draw(st.integers(0, 9)))
+    if spoiled:
+        stream = stream[: draw(st.integers(0, len(stream)))] + draw(st.binary(max_size=9))
+    cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=3)))
+    parts = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    text = b"a\0\0" + zlib.compress(b"b")
+    more = [chunk(kind, text) for kind in draw(st.lists(st.sampled_from([b"tEXt", b"abCd", b"zTXt"]), max_size=2))]
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunk(b"IDAT", part) for part in parts)
+    return data + b"".join(more) + chunk(b"IEND", b"")
+
+
+@given(pngs(spoiled=False))
+def test_any_whole_png_is_decodable(data: bytes) -> None:
+    """With every colour type, depth and filter, however its data is cut into chunks."""
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+    assert is_decodable(data) or b"zTXt" in data or b"abCd" in data
+    assert decode(data).format == "png"
+
+
+@given(pngs(spoiled=True))
+def test_what_is_called_decodable_can_be_decoded(data: bytes) -> None:
+    """Without making the pixels, the proof is never given where a decoder would fail."""
+    if is_decodable(data):
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+
+
+def test_a_real_picture_needs_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photograph's PNG is proved whole by its data alone; what is rare is decoded."""
+    loaded: list[str] = []
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: loaded.append(image.mode))
+    assert decode(picture("png")).width == 40
+    assert loaded == []
+    buffer = io.BytesIO()
+    Image.effect_noise((40, 24), 60).convert("P").save(buffer, "png")
+    assert decode(buffer.getvalue()).width == 40
+    assert loaded == ["P"]
