@@ -10,7 +10,7 @@ What batchedit costs and how fast it goes, beside the loops that a user would wr
     unknown    a limit of 600 a minute that only the provider knows, five minutes
     faults     2,000 edits of 0.3 s; 5 % refused, 1 % cut off after acceptance, 0.5 % never answered; and none of that
     night      20,000 edits of 150 s at 20 a minute on a virtual clock
-    scale      100,000 and 1,000,000 tasks: plan, run, resume; memory, ledger, time for each
+    scale      10,000, 100,000 and 1,000,000 tasks: plan, run, resume; memory, ledger, time for each
 
 Each client is a process of its own and so is the provider. Within a round all clients of a scenario run one after the
 other, in changing order; a ratio is taken within a round, and the median over the rounds is shown. `--part 0.1` runs a

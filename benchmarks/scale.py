@@ -1,5 +1,5 @@
 """
-How batchedit does with 100,000 and 1,000,000 tasks: the real command line, planner, ledger, pool and files.
+How batchedit does with 10,000 to 1,000,000 tasks: the real command line, planner, ledger, pool and files.
 
     plan      a fresh process reads the spreadsheet and says what would be bought
     run       a process of its own records and works through all tasks: see `scale_pool.py`
@@ -7,13 +7,14 @@ How batchedit does with 100,000 and 1,000,000 tasks: the real command line, plan
     compare   the same after a comment was added to the manifest, so that each row is compared with the ledger again
     status    what stands in the ledger; ended after ten minutes
 
-Only the network is left out, which would take compare than all the rest: the adapter answers at once, with a small
+Only the network is left out, which would take longer than all the rest: the adapter answers at once, with a small
 picture. So the seconds for each task are what recording, buying, keeping and placing cost, each of them durable.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,24 +24,26 @@ from benchmarks.running import Result, Usage, measured, say
 from benchmarks.scale_pool import ORIGIN
 from benchmarks.scenarios import Settings, bar
 
-SIZES = (100_000, 1_000_000)
+SIZES = (10_000, 100_000, 1_000_000, 10_000)
+"""The small one before and after the large one, so that a machine that gets slower meanwhile does not decide."""
+
 _PICTURE_ROOM = 2 * 4096
 _TASK_ROOM = 4096
 _PATIENCE_SECONDS = 600.0
 
 
 def scale(settings: Settings) -> Result:
-    """100,000 and 1,000,000 tasks: plan, run, resume; memory, ledger, and time for each task."""
+    """10,000 to 1,000,000 tasks: plan, run, resume; memory, ledger, and time for each task."""
     rows: list[list[Any]] = []
     notes = ["MB: most memory of the process, this program's own at least; the run's worker processes are not in it"]
     bars: list[Result] = []
     rounds: list[list[Result]] = []
-    for full in SIZES:
+    for number, full in enumerate(SIZES):
         count = settings.count(full)
         if not settings.ground.has_room(count * (_PICTURE_ROOM + _TASK_ROOM)):
             notes.append(f"{count} tasks not run: too little room on the disk")
             continue
-        figures = _measure(settings.ground.new(f"scale-{count}"), count)
+        figures = _measure(settings.ground.new(f"scale-{number}-{count}"), count)
         rounds.append([figures])
         plan, pool, resume, compare, status = (figures[name] for name in ("plan", "run", "resume", "compare", "status"))
         rows.append(
@@ -74,9 +77,7 @@ def scale(settings: Settings) -> Result:
             bar(f"{count}: exit codes of resuming what is done", max(resume["exit"], compare["exit"]), 0),
             bar(f"{count}: seconds of status", status["seconds"], _PATIENCE_SECONDS),
         ]
-        if len(rounds) == 2:
-            small, large = (sum(each[0]["run"]["tenths"]) for each in rounds)
-            bars.append(bar(f"time for a task, {count} / {rounds[0][0]['tasks']}", large / small, 1.1))
+    bars += _against_small([figures for (figures,) in rounds])
     return {
         "columns": [
             "tasks", "plan s", "MB", "recorded s", "run s", "ms/task 1st tenth", "last tenth", "MB 10 %", "MB 50 %",
@@ -87,6 +88,21 @@ def scale(settings: Settings) -> Result:
         "notes": notes,
         "rounds": rounds,
     }  # fmt: skip
+
+
+def _against_small(runs: list[Result]) -> list[Result]:
+    """What a task costs in the largest run beside what it costs in the smallest ones."""
+    sizes = sorted({figures["tasks"] for figures in runs})
+    if len(sizes) < 2:
+        return []
+
+    def cost(size: int, column: str) -> float:
+        return statistics.mean(sum(run["run"][column]) for run in runs if run["tasks"] == size)
+
+    return [
+        bar(f"{what} for a task, {sizes[-1]} / {sizes[0]}", cost(sizes[-1], column) / cost(sizes[0], column), 1.1)
+        for what, column in (("time", "tenths"), ("processor time", "processor_tenths"))
+    ]
 
 
 def _growth(tenths: list[float]) -> float:
