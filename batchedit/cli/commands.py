@@ -198,3 +198,21 @@ def emulate(host: str, port: int, seed: str, state: Path | None, switches: tuple
     finally:
         emulator.close()
     return ExitCode.DONE
+
+
+@cli.command()
+@DEBUG
+def schema(debug: bool) -> int:
+    """
+    Print the JSON Schema of manifests, for editors that complete and check while one types.
+
+    \b
+      batchedit schema > schema.json
+      # yaml-language-server: $schema=schema.json        as a manifest's first line
+    """
+    import json
+
+    from batchedit.manifest.schema import manifest_schema
+
+    say(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+    return ExitCode.DONE

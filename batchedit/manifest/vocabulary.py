@@ -1,0 +1,229 @@
+"""
+What may stand in a manifest: every key, what it means, what its value may look like, an example.
+
+The reader takes its known keys from here, the JSON Schema is made from here, and `docs/manifest.md` is compared with
+it: one list, so that the three cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from batchedit.model import (
+    FORMATS,
+    MAX_PROMPT,
+    MAX_SAMPLES,
+    MIN_PROMPT,
+    ON_UNKNOWN,
+    QUALITIES,
+    SIZE_PRESETS,
+    VERIFY,
+)
+
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+"""Names of edits, variants and prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Any text; numbers and words such as `no` stay what is written. `pattern` is an expression for all of it."""
+
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """
+    A number, or one of a few words instead of it.
+
+    Attributes:
+        least: 0 or 1; what is no whole number must be above 0 for 1.
+        most: Largest whole number.
+        optional: True if its key may stand there without a value.
+    """
+
+    whole: bool = True
+    least: int = 1
+    most: int | None = None
+    words: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in dollars."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list; where `or_one` is set, a single value may stand for a list of it."""
+
+    value: Value
+    or_one: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """A mapping whose keys the user chooses. `names` is a regular expression for them, empty for any."""
+
+    value: Value
+    names: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A mapping with known keys, of which those in `required` must be there; or what `instead` says."""
+
+    keys: tuple[Key, ...]
+    required: tuple[str, ...] = ()
+    instead: Value | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the keys."""
+        return tuple(key.name for key in self.keys)
+
+
+Value: TypeAlias = Text | Choice | Flag | Number | Money | ListOf | MapOf | Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """
+    One key.
+
+    Attributes:
+        means: For whoever hovers over it in an editor, or reads the manual.
+        example: A value as it would stand in YAML, already read.
+    """
+
+    name: str
+    value: Value
+    means: str
+    example: object
+
+
+def named(keys: Iterable[Key], *names: str) -> tuple[Key, ...]:
+    """Those of the keys that have one of the names, in the order of the names."""
+    by_name = {key.name: key for key in keys}
+    return tuple(by_name[name] for name in names)
+
+
+_LABELS = Key(
+    "labels", MapOf(Text()), "names and values for the cost report; merged over the levels", {"client": "acme"}
+)
+
+TASK_KEYS = (
+    Key("prompt", Text(), f"text, or the name of an entry in `prompts`; {MIN_PROMPT} to {MAX_PROMPT:,} characters",
+        "Put the {{ title }} on a white background"),
+    Key("image", Text(), "path or https URL of the picture to edit", "in/{{ sku }}.jpg"),
+    Key("mask", Text(), "path or https URL; transparent pixels are the region to edit. A path that ends in `?` may be"
+        " missing", "masks/{{ stem }}.png?"),
+    Key("references", ListOf(Text(), or_one=True), "further pictures; a list, or one text separated by `|`; 16 pictures"
+        " in all", ["refs/brand.png"]),
+    Key("quality", Choice(QUALITIES), "`low`, `medium`, `high` (default)", "medium"),
+    Key("size", Text("|".join(SIZE_PRESETS) + "|[0-9]{1,5}[xX][0-9]{1,5}"),
+        "`auto` (default), a preset, or `WIDTHxHEIGHT`: multiples of 16, up to 3840, 655,360 to 8,294,400 pixels",
+        "1024x1536"),
+    Key("format", Choice((*FORMATS, "jpg")), "`png` (default), `jpeg`, `webp`", "jpeg"),
+    Key("n", Number(most=MAX_SAMPLES, optional=True), f"1 to {MAX_SAMPLES} pictures per task", 2),
+    Key("sync_mode", Flag(), "`true`: the provider answers with the picture itself instead of a URL", False),
+    Key("output", Text(), "template of the path below the output folder", "{{ client }}/{{ stem }}.{{ ext }}"),
+    _LABELS,
+    Key("enabled", Flag(), "`false` skips the row, edit or variant", True),
+)  # fmt: skip
+"""What a row, an edit, a variant and the defaults may hold."""
+
+ROW_KEYS = (
+    Key("id", Text(), "stable name of the row; default: the picture's file name without extension", "{{ sku }}"),
+    *TASK_KEYS,
+    Key("edit", ListOf(Text(), or_one=True), "only these edits, a list or separated by `|`", ["white"]),
+    Key("note", Text(), "ignored", "ask the client about the label"),
+    Key("vars", MapOf(Text()), "variables for templates; data, never rendered", {"colour": "red"}),
+)
+"""What a row may hold."""
+
+PROVIDER_KEYS = (
+    Key("name", Text("[!-~]{1,200}"), "`rehearsal` (default) or `runflow`", "runflow"),
+    Key("api", Choice(("runs", "run")), "`runs` (default; runs can be found again) or `run` (synchronous)", "runs"),
+    Key("model", Text(r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*"), "the provider's model id",
+        "openai/gpt-image-2/edit"),
+    Key("base_url", Text(), "address of the API; https, or http on this machine", "https://api.example.com"),
+    Key("organization", Text("[!-~]{1,200}"), "whose account pays; default: the key's own", "org_123"),
+    Key("images_as", Choice(("asset", "signed-url", "data-uri")), "how local pictures are handed over", "asset"),
+    Key("size_as", Choice(("object", "text")), "how an explicit size is written on the wire", "object"),
+    Key("on_unknown", Choice(ON_UNKNOWN), "what becomes of an outcome that asking the provider does not settle:"
+        " `hold` (default), `resend` once, `write-off`", "hold"),
+)  # fmt: skip
+
+LIMIT_KEYS = (
+    Key("rpm", Number(words=("auto", "none")), "edits started per minute; `auto` (default) finds the provider's limit",
+        300),
+    Key("ipm", Number(), "pictures bought per minute", 300),
+    Key("calls", Number(), "calls of any kind per minute, polls and uploads included", 1200),
+    Key("concurrency", Number(), "edits in flight; default 64", 32),
+    Key("attempts", Number(), "attempts for one request; default 5", 5),
+    Key("timeout", Number(whole=False), "seconds for one call", 60),
+    Key("deadline", Number(whole=False), "seconds to follow one run before it is left to the next start", 1800),
+    Key("poll", Number(whole=False), "seconds before the first look at a run", 2),
+    Key("list_lag", Number(whole=False, least=0), "seconds that the provider's list of runs may lag behind", 60),
+    Key("max_fail", Number(), "stop after so many failed requests", 50),
+    Key("verify", Choice(VERIFY), "`full` (default) makes sure that each picture that arrives can be decoded to its"
+        " last pixel; `structure` checks a PNG by its checksums and its end, which takes a tenth of the time", "full"),
+)  # fmt: skip
+
+BUDGET_KEYS = (Key("run", Money(), "the most that spent and at risk may come to, in dollars", "25.00"),)
+
+EDIT_KEYS = (
+    *TASK_KEYS,
+    Key(
+        "variants",
+        MapOf(Keys(TASK_KEYS), NAME_PATTERN),
+        "named alternatives of the edit, each with its own fields",
+        {"oak": {"prompt": "Put it on an oak table"}},
+    ),
+)
+
+SOURCE_KEYS = (
+    Key("csv", Text(), "a CSV or TSV file", "shop.csv"),
+    Key("glob", Text(), "pictures in folders", "in/**/*.jpg"),
+    Key("requires", ListOf(Text(), or_one=True), "columns that must not be empty; rows without are skipped and listed",
+        ["image_src"]),
+    Key("limit", Number(), "at most so many rows", 100),
+    *(key for key in ROW_KEYS if key.name != "note"),
+)  # fmt: skip
+"""What a source may hold: where its rows are, and fields for each of them."""
+
+TOP_KEYS = Keys(
+    (
+        Key("version", Number(most=1), "always 1", 1),
+        Key("name", Text(), "what runs are noted under; default: the file's name", "autumn"),
+        Key("provider", Keys(PROVIDER_KEYS, instead=Text()), "who does the edits: a name, or a mapping. Never a key",
+            "rehearsal"),
+        Key("defaults", Keys(TASK_KEYS), "fields for every task", {"quality": "medium"}),
+        Key("prompts", MapOf(Keys((Key("file", Text(), "a text file", "p.txt"),), required=("file",), instead=Text()),
+            NAME_PATTERN), "name -> text, or `{file: p.txt}`", {"white": "Put it on white"}),
+        Key("edits", MapOf(Keys(EDIT_KEYS), NAME_PATTERN), "name -> fields. None: one edit called `edit`",
+            {"white": {"prompt": "Put it on white"}}),
+        Key("sources", ListOf(Keys(SOURCE_KEYS)), "where rows come from, with any field as a template over their"
+            " columns", [{"csv": "shop.csv"}]),
+        Key("items", ListOf(Keys(ROW_KEYS)), "rows in place", [{"id": "a", "image": "in/a.png"}]),
+        Key("budget", Keys(BUDGET_KEYS), "how much may be spent", {"run": "25.00"}),
+        Key("limits", Keys(LIMIT_KEYS), "how hard the provider may be driven", {"rpm": 300}),
+    ),
+    required=("version",),
+)  # fmt: skip
