@@ -13,6 +13,7 @@ A source is a YAML, CSV, TSV or JSON Lines file, or a glob, a folder or a pictur
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -263,7 +264,7 @@ def _read_file(path: Path, shown: str, head: Head, findings: Findings) -> None:
     if path.suffix.lower() in _YAML:
         HeadReader(findings, path.parent, rows_allowed=True).read(read_yaml(path, shown, streamed="items"), head)
         tables = [path.parent / source.where for source in head.sources if source.kind != "glob"]
-        head.files.extend(table for table in tables if table.is_file())
+        head.files.extend(table for table in tables if os.path.isfile(table))  # which takes any name
         return
     sibling = path.with_name(f"{path.stem}.defaults.yaml")
     if sibling.is_file():
