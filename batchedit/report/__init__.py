@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from batchedit.ledger.reader import Ledger, ledger_at
+from batchedit.ledger.books import Books
+from batchedit.ledger.reader import ledger_at
 from batchedit.report.as_json import figures_json
 from batchedit.report.text import report_text
 from batchedit.summary import summarize
@@ -27,8 +28,14 @@ def render_report(
     Raises:
         LedgerError: if there is no ledger, or it cannot be used.
     """
-    with Ledger(ledger_at(ledger)) as reader:
-        figures = summarize(reader.costs(), reader.tasks(), by=by)
+    with Books(ledger_at(ledger)) as reader:
+        figures = summarize(
+            reader.cost_groups(),
+            reader.task_groups(),
+            troubles=reader.troubles(),
+            durations=reader.durations(),
+            by=by,
+        )
         runs, world = reader.runs(), reader.world()
     if form == "json":
         return figures_json(figures, runs, world)

@@ -30,11 +30,14 @@ def report_text(figures: Figures, runs: Sequence[RunRow], world: str) -> str:
     lines += _totals(figures)
     for name, groups in figures.by.items():
         lines += ["", *_table(name, groups, figures.total)]
-    if figures.failures:
+    if figures.troubles:
         lines += ["", "not done, by reason"]
-        for group in figures.failures[:12]:
-            slots = ", ".join(group.slots) + (", ..." if group.count > len(group.slots) else "")
-            lines += [f"  {group.count:>6}  {group.state}: {_fit(group.reason, 80)}", f"          {_fit(slots, 88)}"]
+        for trouble in figures.troubles[:12]:
+            slots = ", ".join(trouble.slots) + (", ..." if trouble.tasks > len(trouble.slots) else "")
+            lines += [
+                f"  {trouble.tasks:>6}  {trouble.state}: {_fit(trouble.reason, 80)}",
+                f"          {_fit(slots, 88)}",
+            ]
     steps = advice(figures.tasks)
     if steps:
         lines += ["", "what can be done", *(f"  {step}" for step in steps)]
@@ -87,11 +90,15 @@ def _totals(figures: Figures) -> list[str]:
         f"at risk    {format_usd(total.at_risk)}{_risk(total)}",
     ]
     if total.wasted:
-        lines.append(f"wasted     {format_usd(total.wasted)}  (paid without a usable picture; part of spent)")
+        kinds = ", ".join(f"{kind} {format_usd(amount)}" for kind, amount in total.waste.most_common())
+        lines.append(f"wasted     {format_usd(total.wasted)}  (part of spent: {kinds})")
     if total.doubled:
         lines.append(f"twice?     {format_usd(total.doubled)}  (possible double purchases; part of the two above)")
-    if figures.avoided:
-        lines.append(f"avoided    {format_usd(figures.avoided)}  (equal tasks bought once; an estimate)")
+    if total.avoided:
+        lines.append(f"avoided    {format_usd(total.avoided)}  (equal tasks bought once; an estimate)")
+    if total.per_delivered is not None:
+        each = format_usd(total.per_delivered)
+        lines.append(f"each       {each} for a delivered picture, of which there are {total.delivered}")
     return lines
 
 

@@ -9,6 +9,8 @@ import contextlib
 import hashlib
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,26 @@ class Judge:
         self._check_pace(start)
         if (self._out / ".batchedit/ledger.db").exists():
             self._check()
+
+    def reads(self, report: Mapping[str, Any]) -> None:
+        """The report says what the provider bills, and each of its groupings adds up to that."""
+        audit, total = self._audit(), report["total"]
+        billed = audit["billed_microusd_total"] + audit["will_bill_microusd"]
+        spent, risk = _micro(total["spent"]), _micro(total["at_risk"])
+        guessed = sum(_micro(amount) for basis, amount in report["basis"].items() if basis != "reported")
+        if not self._surplus() and billed > spent + risk:
+            self._say(f"the provider bills {billed}, the report brackets {spent} to {spent + risk}")
+        if risk == 0 and not guessed and not self._surplus() and spent != billed:
+            self._say(f"nothing is in doubt, but the report says {spent} and {billed} are billed")
+        if _micro(total["useful"]) + _micro(total["wasted"]) != spent:
+            self._say(f"useful and wasted do not make up what was spent: {total}")
+        for name, groups in report["by"].items():
+            for field in ("spent", "at_risk", "useful", "wasted"):
+                if sum(_micro(group[field]) for group in groups.values()) != _micro(total[field]):
+                    self._say(f"the report by {name} does not add up to its total: {field}")
+            for field in ("requests", "attempts", "pictures"):
+                if sum(group[field] for group in groups.values()) != total[field]:
+                    self._say(f"the report by {name} does not add up to its total: {field}")
 
     def _check_pace(self, start: Start) -> None:
         """No minute has more starts than were allowed, whatever the wall clock does, and none waits for days."""
@@ -248,3 +270,7 @@ class Judge:
         path = self._out / ".batchedit/ledger.db"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             yield db
+
+
+def _micro(dollars: str) -> int:
+    return int(Decimal(dollars) * 1_000_000)

@@ -48,6 +48,8 @@ from batchedit.money import MicroUSD
 from batchedit.planner import outline
 from batchedit.providers.registry import Connected, Setup
 from batchedit.providers.runflow import Runflow
+from batchedit.report import render_report
+from batchedit.summary import GROUPINGS
 from tests.proof.judge import Judge
 from tests.proof.weather import PICTURES, Start, Weather, forecast
 
@@ -263,6 +265,8 @@ async def _start(
     night.happenings[start.kind] += 1
     night.happenings["frozen"] += len(start.freezes) - len(life.freezes)
     judge.ends(start, code)
+    if (folder / "out/.batchedit/ledger.db").exists():
+        judge.reads(json.loads(render_report(folder / "out", by=GROUPINGS, form="json")))
 
 
 def _choose(start: Start, folder: Path, effects: Effects, night: Night) -> None:

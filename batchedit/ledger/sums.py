@@ -1,0 +1,113 @@
+"""
+Rows of the ledger that were added up for a report, as values. Amounts in micro-dollars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batchedit.lifecycle import State
+from batchedit.money import MicroUSD
+
+USES = ("useful", "superseded", "suspect", "lost", "written off", "failed but billed", "open", "nothing")
+"""What became of the money of an attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostGroup:
+    """
+    Attempts that agree in everything a report groups by, and what they cost together. Amounts in micro-dollars.
+
+    Attributes:
+        minute: ISO minute (UTC) in which they ended, or began if they are open.
+        labels: JSON of the labels of the task that bears the cost.
+        outcome: How they ended, ``open`` while they have not.
+        use: One of `USES`.
+        basis: Where the cost comes from.
+        requests: How many of them are their request's first attempt, so that each request is counted once.
+        pictures: Kept from them.
+        at_risk: Reserved and not settled: may still be billed.
+        doubt: How much more than `cost` it may have been: no price was named, or it was sent again.
+        surplus: What further runs cost that nobody wanted; `surplus_doubt` is how much more they may have cost.
+        quoted_low: What was quoted for those that bought something; `quoted_high` is the quote's other end.
+    """
+
+    minute: str
+    run: int
+    labels: str
+    edit: str
+    variant: str
+    provider: str
+    model: str
+    quality: str
+    size: str
+    outcome: str
+    use: str
+    basis: str
+    attempts: int
+    requests: int
+    pictures: int
+    cost: MicroUSD
+    at_risk: MicroUSD
+    doubt: MicroUSD
+    surplus: MicroUSD
+    surplus_doubt: MicroUSD
+    quoted_low: MicroUSD
+    quoted_high: MicroUSD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGroup:
+    """
+    Tasks that agree in everything a report groups by.
+
+    Attributes:
+        shared: They are delivered what another task has paid for.
+        delivered: Pictures at their places.
+        avoided: What shared ones would have cost on their own, at the price that was paid.
+    """
+
+    labels: str
+    edit: str
+    variant: str
+    provider: str
+    model: str
+    quality: str
+    size: str
+    state: State
+    shared: bool
+    tasks: int
+    delivered: int
+    avoided: MicroUSD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """
+    Tasks that did not end well for one reason.
+
+    Attributes:
+        cost: Spent on them so far; `at_risk` is what may still be billed.
+        first: When the first of them came to this state, ISO; `last` likewise.
+        slots: The first few of them.
+    """
+
+    state: State
+    code: str
+    reason: str
+    retryable: bool
+    tasks: int
+    cost: MicroUSD
+    at_risk: MicroUSD
+    first: str
+    last: str
+    slots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durations:
+    """So many purchases of a quality took so many tenths of a second from sending to the pictures being here."""
+
+    quality: str
+    tenths: int
+    count: int
