@@ -246,6 +246,7 @@ class _Run:
                 self.held_back += sum(entry.verdict is Verdict.CHANGED for entry in entries)
                 to_buy += sum(entry.quote.high for entry in entries if entry.verdict in BUYING)
                 self.ledger.record_tasks(_wanted(entries), provider=plan.settings.name)
+        self.ledger.remember_digests(plan.digests.fresh())
         findings.raise_if_problems()
         self.ledger.redo_failed()
         spent, held = self.ledger.money()

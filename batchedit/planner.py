@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchedit.claims import Claims
+from batchedit.digests import Digests
 from batchedit.errors import LedgerError, NothingSelected, Problem
 from batchedit.filing import Filing
 from batchedit.keys import make_request, to_spec, url_identity
@@ -25,7 +26,7 @@ from batchedit.plan import PlanFigures, Verdict, judge, what_changed
 from batchedit.pricing import PriceList, shipped_prices
 from batchedit.providers.registry import check_name, is_rehearsal
 from batchedit.settled import Mark, read_mark
-from batchedit.sources import FileFacts, SourceProblem, digest_file
+from batchedit.sources import SourceProblem
 
 _SHOWN = 20
 
@@ -101,7 +102,7 @@ class Plan:
     findings: Findings
     accept_changed: bool = False
     mark: Mark | None = None
-    digests: dict[Path, FileFacts] = field(default_factory=dict, repr=False)
+    digests: Digests = field(default_factory=Digests, repr=False)
     signed_urls: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -281,9 +282,10 @@ class _Names:
 
 def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None) -> Request | None:
     images = [
-        _source(plan, task, "image" if n == 0 else "references", ref, findings) for n, ref in enumerate(task.images)
+        _source(plan, task, "image" if n == 0 else "references", ref, findings, reader)
+        for n, ref in enumerate(task.images)
     ]
-    mask = _source(plan, task, "mask", task.mask, findings) if task.mask is not None else None
+    mask = _source(plan, task, "mask", task.mask, findings, reader) if task.mask is not None else None
     known = tuple(image for image in images if image is not None)
     if len(known) != len(images) or (task.mask is not None and mask is None):
         return None
@@ -298,28 +300,21 @@ def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None) 
     )
 
 
-def _source(plan: Plan, task: Task, field: str, ref: ImageRef, findings: Findings) -> SourceImage | None:
+def _source(
+    plan: Plan, task: Task, field: str, ref: ImageRef, findings: Findings, reader: Ledger | None
+) -> SourceImage | None:
     if isinstance(ref, UrlImage):
         identity = url_identity(ref.url)
         if identity != f"url:{ref.url}":
             plan.signed_urls[identity] = ref.url
         return SourceImage(identity=identity, ref=ref)
-    facts = plan.digests.get(ref.path)
-    if facts is None:
-        try:
-            facts = digest_file(ref.path)
-        except SourceProblem as problem:
-            findings.problem(
-                Problem(
-                    place=task.place,
-                    code="unreadable-image",
-                    field=field,
-                    value=str(ref),
-                    message=f"{ref} {problem}",
-                )
-            )
-            return None
-        plan.digests[ref.path] = facts
+    try:
+        facts = plan.digests.facts(ref.path, reader)
+    except SourceProblem as problem:
+        findings.problem(
+            Problem(place=task.place, code="unreadable-image", field=field, value=str(ref), message=f"{ref} {problem}")
+        )
+        return None
     return SourceImage(identity=f"sha256:{facts.sha256}", ref=LocalImage(ref.path))
 
 

@@ -349,9 +349,11 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     LedgerWriter(path, Effects(seed="1"), world="real").close()
     with database(path) as db:
+        db.execute("DROP TABLE digests")
+        db.execute("ALTER TABLE runs DROP COLUMN plan")
         db.execute("DROP TABLE paces")
         db.execute("ALTER TABLE attempts DROP COLUMN phase")
-        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'pace'")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name <> 'initial'")
         db.execute("PRAGMA user_version = 1")
         db.commit()
     with closing(LedgerWriter(path, Effects(seed="1"), world="real")) as writer:

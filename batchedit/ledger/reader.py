@@ -16,7 +16,7 @@ from typing import Self
 
 from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
-from batchedit.ledger.records import CostRow, OutputRow, RunRow, Standing, TaskState, read_raw
+from batchedit.ledger.records import CostRow, Digest, OutputRow, RunRow, Standing, TaskState, read_raw
 from batchedit.lifecycle import State
 from batchedit.model import Raw
 from batchedit.money import MicroUSD
@@ -55,6 +55,7 @@ class Ledger:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._connection = open_for_reading(self.path)
+        self._knows_digests: bool | None = None
 
     def __enter__(self) -> Self:
         """The ledger itself."""
@@ -130,6 +131,19 @@ class Ledger:
             "SELECT slot, request_key FROM outputs WHERE path_key = ?", (path_key,)
         ).fetchone()
         return None if row is None else (row["slot"], row["request_key"])
+
+    def digest_of(self, path: str) -> Digest | None:
+        """A picture on this machine as an earlier run has read it, by its absolute path; None if none has."""
+        if self._knows_digests is None:  # a ledger that no newer run has opened has no such table
+            sql = "SELECT 1 FROM sqlite_master WHERE name = 'digests'"
+            self._knows_digests = self._connection.execute(sql).fetchone() is not None
+        if not self._knows_digests:
+            return None
+        row = self._connection.execute(
+            "SELECT path, size_bytes, modified_ns, changed_ns, inode, sha256, format FROM digests WHERE path = ?",
+            (path,),
+        ).fetchone()
+        return None if row is None else Digest(*row)
 
     # -- for verification --------------------------------------------------------------------------------------
 

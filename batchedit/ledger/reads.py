@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchedit.ledger.core import LedgerCore
+from batchedit.ledger.digests import LedgerDigests
 from batchedit.ledger.records import Attempt, OutputRow, Pace, RequestRow, TaskRow, read_raw
 from batchedit.lifecycle import State
 from batchedit.model import Raw
@@ -14,7 +14,7 @@ from batchedit.money import MicroUSD
 _TRIED = "EXISTS (SELECT 1 FROM attempts WHERE request_key = requests.key) AS tried"
 
 
-class LedgerReads(LedgerCore):
+class LedgerReads(LedgerDigests):
     """The questions; none of them changes anything."""
 
     def pending_after(self, position: int, limit: int) -> list[tuple[int, RequestRow]]:

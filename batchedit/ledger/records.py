@@ -154,6 +154,34 @@ class Pace:
     confidence: int
 
 
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """
+    A picture on this machine as it was when it was read.
+
+    Attributes:
+        path: Absolute.
+        modified_ns: Time of the last change of its content, in nanoseconds as the file system tells it.
+        changed_ns: Time of the last change of anything about it, which no program can set.
+        sha256: Of its bytes, hex.
+        format: That its first bytes announce.
+    """
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+    sha256: str
+    format: str
+
+    def row(self) -> tuple[str, int, int, int, int, str, str]:
+        """Its fields, in order."""
+        return (
+            self.path, self.size_bytes, self.modified_ns, self.changed_ns, self.inode, self.sha256, self.format,
+        )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRow:
     """

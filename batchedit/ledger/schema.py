@@ -6,6 +6,7 @@ The ledger's tables and how an older ledger becomes a current one.
                         tasks    1--n outputs            the files that were delivered
 
                         paces                            the provider's rate limits, as far as they were found
+                        digests                          the pictures on this machine that runs have read
 
 Amounts are whole micro-dollars, times ISO 8601 in UTC. The words for states are those of `lifecycle.State`; a test
 compares them. Each migration runs in one transaction together with the note that it was applied.
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x62617465
 """Written into the file's header ("bate"), so that another program's database is recognised as such."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
 
 _INITIAL = """
@@ -179,6 +180,21 @@ CREATE TABLE paces (
 ) STRICT, WITHOUT ROWID;
 """
 
+_DIGESTS = """
+CREATE TABLE digests (
+  path TEXT PRIMARY KEY,                   -- absolute
+  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+  modified_ns INTEGER NOT NULL,            -- the file's times and inode, as they were when it was read
+  changed_ns INTEGER NOT NULL,
+  inode INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  format TEXT NOT NULL CHECK (format IN ('png', 'jpeg', 'webp'))
+) STRICT, WITHOUT ROWID;
+
+-- digest of the saved plan that a run carries out, empty for one that needs none
+ALTER TABLE runs ADD COLUMN plan TEXT NOT NULL DEFAULT '';
+"""
+
 
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
@@ -194,6 +210,11 @@ def apply_migrations(db: Database) -> None:
     @migrations()
     def pace(db: Database) -> None:
         for statement in _statements(_PACE):
+            db.execute(statement)
+
+    @migrations()
+    def digests(db: Database) -> None:
+        for statement in _statements(_DIGESTS):
             db.execute(statement)
 
     migrations.apply(db)
