@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Self
 
 _CACHE_KIB = 16 * 1024
+_LEFT_OUT = "\0"
+"""Before the slot of a task that is not selected; no slot begins like this."""
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -44,9 +46,23 @@ class Claims:
         owner, where = self._connection.execute("SELECT slot, place FROM names WHERE name = ?", (name,)).fetchone()
         return None if owner == slot else str(where)
 
+    def name_left_out(self, name: str, slot: str, place: str) -> str | None:
+        """As `name`, for a task that is not selected: its name is taken, but it is not among those that get files."""
+        return self.name(name, _LEFT_OUT + slot, place)
+
     def request(self, key: str) -> bool:
         """Claim a request, by its key in hex; False if another task has claimed it before."""
         return self._insert("requests", bytes.fromhex(key))
+
+    def release(self, key: str) -> None:
+        """Take back the claim to a request: the task is not wanted after all."""
+        self._connection.execute("DELETE FROM requests WHERE key = ?", (bytes.fromhex(key),))
+
+    def knows(self, slot: str) -> bool:
+        """True if this task has claimed a name, selected or not. After the walk: the first question takes a while."""
+        self._connection.execute("CREATE INDEX IF NOT EXISTS names_slot ON names (slot)")
+        sql = "SELECT 1 FROM names WHERE slot IN (?, ?)"
+        return self._connection.execute(sql, (slot, _LEFT_OUT + slot)).fetchone() is not None
 
     def without(self, slots: set[str]) -> set[str]:
         """Those of the tasks that have claimed no name."""

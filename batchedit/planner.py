@@ -7,7 +7,7 @@ The same walk serves `plan`, which only counts, and `run`, which records what it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,12 @@ from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.ledger.records import Standing, TaskRow
 from batchedit.manifest import Findings, Manifest
 from batchedit.model import ImageRef, LocalImage, ProviderSettings, Quote, Request, SourceImage, Task, UrlImage
-from batchedit.paths import collision_key
+from batchedit.naming import Names
 from batchedit.plan import PlanFigures, Verdict, judge, what_changed
 from batchedit.pricing import PriceList, shipped_prices
 from batchedit.providers.registry import check_name, is_rehearsal
+from batchedit.selecting import Choice, Sample
+from batchedit.selection import parse_selection
 from batchedit.settled import Mark, read_mark
 from batchedit.sources import SourceProblem
 
@@ -91,6 +93,7 @@ class Plan:
         figures: Counts and money.
         findings: Warnings and skipped rows.
         accept_changed: Tasks whose content changed since they were bought are bought again.
+        choice: Which tasks are meant; the others are left exactly as they are.
         mark: Set if an earlier run has left nothing to do; the tasks have not been looked at then.
     """
 
@@ -101,6 +104,7 @@ class Plan:
     figures: PlanFigures
     findings: Findings
     accept_changed: bool = False
+    choice: Choice = field(default_factory=Choice)
     mark: Mark | None = None
     digests: Digests = field(default_factory=Digests, repr=False)
     signed_urls: dict[str, str] = field(default_factory=dict, repr=False)
@@ -124,6 +128,10 @@ def make_plan(
     rehearse: bool = False,
     accept_changed: bool = False,
     prices: PriceList | None = None,
+    select: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    ids: Iterable[str] | None = None,
+    sample: Sample | None = None,
 ) -> Plan:
     """
     Compare a manifest with its ledger. Reads pictures to identify them; sends and writes nothing.
@@ -134,13 +142,26 @@ def make_plan(
         rehearse: Use the built-in provider and a tree of its own, whatever the manifest says.
         accept_changed: Buy tasks again whose content has changed since they were bought.
         prices: None for the list that comes with the package.
+        select, exclude: Which tasks are meant, as ``--select`` and ``--exclude``; the others are left as they are.
+        ids: Only items with these ids; None for any.
+        sample: Only a part of what is selected; None for all of it.
 
     Raises:
         ManifestError: with every problem of the manifest.
-        NothingSelected: if it holds no task.
+        UsageError: for a selector that cannot be read, or a label that no task has.
+        NothingSelected: if it holds no task, or none that is meant.
         LedgerError: if the ledger is damaged, newer, or of the other world.
     """
-    plan = survey(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
+    selection = parse_selection(select, exclude, ids=ids, named=manifest.selectors)
+    plan = survey(
+        manifest,
+        out=out,
+        ledger=ledger,
+        rehearse=rehearse,
+        accept_changed=accept_changed,
+        prices=prices,
+        choice=Choice(selection=selection, sample=sample),
+    )
     settle(plan)
     return plan
 
@@ -169,9 +190,11 @@ def survey(
     rehearse: bool,
     accept_changed: bool = False,
     prices: PriceList | None = None,
+    choice: Choice | None = None,
 ) -> Plan:
     """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
     plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
+    plan.choice = choice or plan.choice
     known = plan.workspace.ledger
     begun = has_begun(known)
     if not begun:
@@ -183,9 +206,19 @@ def survey(
             if plan.mark is not None:
                 plan.figures.counts[Verdict.DONE] = plan.mark.tasks
                 return plan
+        if plan.choice:
+            plan.choice.begin(reader, _to_draw_from(plan, reader))
         for entry in walk(plan, reader, plan.findings):
             _count(plan.figures, entry, reader)
+    plan.choice.end(plan.findings, manifest.source)
     return plan
+
+
+def _to_draw_from(plan: Plan, reader: Ledger | None) -> Iterator[Task]:
+    """What a sample is drawn from; pictures are looked at only if the selection hangs on the verdicts."""
+    if any(condition.method == "state" for condition in plan.choice.selection.conditions()):
+        return (entry.task for entry in walk(plan, reader, Findings()))
+    return plan.manifest.tasks(Findings())
 
 
 def outline(
@@ -246,38 +279,29 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
     """
     # A rehearsal charges what the provider it stands for would charge.
     seller = "runflow" if plan.rehearsal else plan.settings.name
-    outputs = Filing(plan.workspace.root, plan.workspace.state)
+    outputs, choice = Filing(plan.workspace.root, plan.workspace.state), plan.choice
     with Claims() as claims:
-        names = _Names(claims)
+        names = Names(claims, outputs, reader, findings, is_part=bool(choice))
         for task in plan.manifest.tasks(findings):
-            request = _request(plan, task, findings, reader)
-            if request is None or not _paths_are_free(task, request, names, outputs, reader, findings):
+            early = choice.early(task, reader)
+            if early is False:
+                names.leave(task)
+                choice.note(task, reader, None)
                 continue
-            yield Entry(
-                task=task,
-                request=request,
-                quote=plan.prices.quote(seller, request.model, request.params),
-                verdict=_verdict(plan, task, request, reader, outputs, seen=not claims.request(request.key)),
-            )
-        gone = claims.without(set(names.contested))
-        for slot, problem in names.contested.items():
-            if slot in gone:
-                findings.problem(problem)
-
-
-@dataclass(slots=True)
-class _Names:
-    """
-    The output names of one walk.
-
-    Attributes:
-        claims: Which task has which.
-        contested: Problems of names that another task has in the ledger, by that task's slot; none if that task is in
-            this manifest too, since then its own name is another one now.
-    """
-
-    claims: Claims
-    contested: dict[str, Problem] = field(default_factory=dict)
+            request = _request(plan, task, findings, reader)
+            if request is None or not names.are_free(task, request):
+                continue
+            seen = not claims.request(request.key)
+            verdict = _verdict(plan, task, request, reader, outputs, seen=seen)
+            if early is None and not choice.late(task, reader, verdict):
+                if not seen:
+                    claims.release(request.key)
+                choice.note(task, reader, None)
+                continue
+            choice.note(task, reader, verdict)
+            quote = plan.prices.quote(seller, request.model, request.params)
+            yield Entry(task=task, request=request, quote=quote, verdict=verdict)
+        names.close()
 
 
 def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None) -> Request | None:
@@ -316,43 +340,6 @@ def _source(
         )
         return None
     return SourceImage(identity=f"sha256:{facts.sha256}", ref=LocalImage(ref.path))
-
-
-def _paths_are_free(
-    task: Task, request: Request, names: _Names, outputs: Filing, reader: Ledger | None, findings: Findings
-) -> bool:
-    """No two tasks may deliver to one name, and no name may be taken by a file that is not ours."""
-    own = {output.path for output in reader.outputs_of(task.slot)} if reader is not None else set()
-    free = True
-    for path in task.outputs:
-        key = collision_key(path)
-        other = names.claims.name(key, task.slot, str(task.place))
-        if other is not None:
-            free = False
-            message = f"the output {path!r} is also that of {other}"
-            hint = "add {{ id }}, {{ variant }} or another column to the output template"
-            findings.problem(_output_problem(task, "output-collision", path, message, hint))
-        elif path not in own and outputs.blocked(path):
-            free = False
-            message = f"{outputs.root / path} exists and is not a file of this ledger"
-            hint = "move it away or change the output template; nothing is ever overwritten"
-            findings.problem(_output_problem(task, "output-exists", path, message, hint))
-        elif path not in own and reader is not None and not outputs.missing(path):
-            _contest(task, request, path, reader.owner_of(key), names)
-    return free
-
-
-def _contest(task: Task, request: Request, path: str, owner: tuple[str, str] | None, names: _Names) -> None:
-    """A file of another task may only be taken over by the same picture, as when a row was renamed."""
-    if owner is None or owner[0] == task.slot or owner[1] == request.key:
-        return
-    message = f"the output {path!r} is that of the task {owner[0]}, which is not in this manifest"
-    hint = "change the output template, use another folder, or move the file away"
-    names.contested[owner[0]] = _output_problem(task, "output-owned", path, message, hint)
-
-
-def _output_problem(task: Task, code: str, path: str, message: str, hint: str) -> Problem:
-    return Problem(place=task.place, code=code, field="output", value=path, message=message, hint=hint)
 
 
 def _verdict(

@@ -59,11 +59,11 @@ def can_be_marked(plan: Plan) -> bool:
     True if the manifest's files alone decide what is wanted, and there was nothing to say about them.
 
     Folders of pictures can get new ones, and local pictures other bytes; warnings and skipped rows are to be heard
-    each time.
+    each time. Of a part of the tasks it says nothing.
     """
     found = plan.findings
     said = found.warnings or found.skipped
-    return plan.manifest.is_closed and not plan.digests and not found.absences and not said
+    return plan.manifest.is_closed and not plan.choice and not plan.digests and not found.absences and not said
 
 
 def make_mark(
@@ -107,7 +107,7 @@ def read_mark(plan: Plan, text: str | None) -> Mark | None:
     Args:
         text: As kept in the ledger; None if it has no mark.
     """
-    if text is None or not plan.manifest.is_closed:
+    if text is None or plan.choice or not plan.manifest.is_closed:
         return None
     try:
         values = json.loads(text)

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from batchedit.cli import listing as _listing  # noqa: F401  adds its commands
 from batchedit.cli import upkeep as _upkeep  # noqa: F401  adds its commands
 from batchedit.cli.commands import cli
 from batchedit.cli.voice import say

@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from batchedit.cli.options import DEBUG, JSON, Pace, manifest_options, plan_from, survey_from
+from batchedit.cli.options import (
+    DEBUG,
+    JSON,
+    SELECTING,
+    Pace,
+    choosing_options,
+    manifest_options,
+    plan_from,
+    survey_from,
+)
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, ManifestError, UsageError
 from batchedit.model import ON_UNKNOWN
@@ -64,6 +73,7 @@ def check(as_json: bool, **flags: Any) -> int:
 
 @cli.command()
 @manifest_options
+@choosing_options
 @JSON
 @click.option("--exit-code", "use_exit_code", is_flag=True, help="Return 10 if there is something to buy.")
 def plan(as_json: bool, use_exit_code: bool, **flags: Any) -> int:
@@ -81,6 +91,7 @@ def plan(as_json: bool, use_exit_code: bool, **flags: Any) -> int:
 
 @cli.command()
 @manifest_options
+@choosing_options
 @JSON
 @click.option("--budget", metavar="DOLLARS", help="Never let spent and at risk pass this amount.")
 @click.option("--rate", type=Pace(), metavar="N|auto|none",
@@ -159,16 +170,20 @@ def status(ledger: str, as_json: bool, debug: bool) -> int:
 @cli.command()
 @click.argument("ledger", default="out")
 @click.option("--by", help="Labels, or day, edit, variant, quality, size, model; separated by commas.")
+@SELECTING[0]
+@SELECTING[1]
 @JSON
 @DEBUG
-def report(ledger: str, by: str | None, as_json: bool, debug: bool) -> int:
+def report(
+    ledger: str, by: str | None, select: tuple[str, ...], exclude: tuple[str, ...], as_json: bool, debug: bool
+) -> int:
     """
     Say where the money went in LEDGER (a file or an output folder): by label and by day.
     """
     from batchedit.report import render_report
 
     names = None if by is None else [name.strip() for name in by.split(",") if name.strip()]
-    say(render_report(ledger, by=names, form="json" if as_json else "text"))
+    say(render_report(ledger, by=names, form="json" if as_json else "text", select=select, exclude=exclude))
     return ExitCode.DONE
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -12,6 +14,7 @@ from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES
 if TYPE_CHECKING:
     from batchedit.manifest import Manifest
     from batchedit.planner import Plan
+    from batchedit.selecting import Choice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,6 +56,20 @@ class Pace(click.ParamType[Any]):
         return self.fail(f"{value!r} is not a number above 0, auto or none", param, ctx)
 
 
+SELECTING = (
+    click.option("--select", multiple=True, metavar="SELECTOR",
+                 help="Only these tasks, such as client:acme,edit:white or BOOT-*; repeatable."),
+    click.option("--exclude", multiple=True, metavar="SELECTOR", help="Not these tasks; repeatable."),
+)  # fmt: skip
+
+_CHOOSING = (
+    *SELECTING,
+    click.option("--ids-from", metavar="FILE", help="Only items whose ids are the lines of FILE; - reads them here."),
+    click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N of the selected tasks."),
+    click.option("--seed", default="0", show_default=True, help="Which ones; the same seed draws the same."),
+    click.option("--stratify", metavar="LABELS", help="Each combination of these labels takes its turn."),
+)
+
 DEBUG = click.option("--debug", is_flag=True, help="Show where an error comes from.")
 JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
@@ -64,6 +81,55 @@ def manifest_options(command: F) -> F:
     return command
 
 
+def choosing_options(command: F) -> F:
+    """Which of the manifest's tasks are meant."""
+    for option in reversed(_CHOOSING):
+        command = option(command)
+    return command
+
+
+def read_ids(source: str) -> list[str]:
+    """
+    The ids in a file, one for each line; blank lines do not count.
+
+    Args:
+        source: Its path, or ``-`` for standard input.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    from batchedit.errors import UsageError
+
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--ids-from: {source}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"--ids-from: {source} is not UTF-8 text") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _choice(flags: dict[str, Any], manifest: Manifest) -> Choice:
+    from batchedit.errors import UsageError
+    from batchedit.selecting import Choice, Sample
+    from batchedit.selection import parse_selection
+
+    source = flags.get("ids_from")
+    selection = parse_selection(
+        flags.get("select", ()),
+        flags.get("exclude", ()),
+        ids=None if source is None else read_ids(source),
+        named=manifest.selectors,
+    )
+    size, strata = flags.get("sample"), flags.get("stratify")
+    if strata is not None and size is None:
+        raise UsageError("--stratify belongs to --sample", hint="add --sample N")
+    names = tuple(name.strip() for name in (strata or "").split(",") if name.strip())
+    return Choice(
+        selection=selection, sample=None if size is None else Sample(size=size, seed=flags["seed"], strata=names)
+    )
+
+
 def survey_from(flags: dict[str, Any]) -> Plan:
     """
     The plan for a command's flags, its problems collected and not yet raised.
@@ -73,7 +139,8 @@ def survey_from(flags: dict[str, Any]) -> Plan:
     """
     from batchedit.planner import survey
 
-    return survey(_manifest(flags), **_place(flags), accept_changed=flags["changed"])
+    manifest = _manifest(flags)
+    return survey(manifest, **_place(flags), accept_changed=flags["changed"], choice=_choice(flags, manifest))
 
 
 def outline_from(flags: dict[str, Any]) -> Plan:

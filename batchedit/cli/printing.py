@@ -53,6 +53,8 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None) -> str:
         lines.append(f"  quote    {_range(plan)} for {_count(figures.pictures, 'picture')} ({money})")
     else:
         lines.append("  nothing to buy")
+    if plan.choice.left_out:
+        lines.append(f"  {plan.choice.left_out:>7}  not selected: left as they are")
     lines += skipped_lines(plan)
     limit = plan.manifest.budget if budget is None else budget
     if limit is not None:
@@ -72,6 +74,7 @@ def plan_json(plan: Plan) -> str:
             "rehearsal": plan.rehearsal,
             "tasks": figures.tasks,
             "counts": {str(verdict): figures.counts[verdict] for verdict in Verdict},
+            "not_selected": plan.choice.left_out,
             "requests_to_buy": figures.purchases,
             "pictures_to_buy": figures.pictures,
             "quote": {"low": decimal_text(figures.quote.low), "high": decimal_text(figures.quote.high)},

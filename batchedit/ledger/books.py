@@ -6,7 +6,8 @@ A night of a million tasks becomes a few hundred rows here, so that a report tak
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from batchedit.ledger.reader import Ledger
@@ -40,6 +41,7 @@ SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS 
   sum(CASE WHEN a.cost_basis <> 'none' THEN r.quote_low_microusd ELSE 0 END) AS quoted_low,
   sum(CASE WHEN a.cost_basis <> 'none' THEN r.quote_high_microusd ELSE 0 END) AS quoted_high
 FROM attempts AS a JOIN requests AS r ON r.key = a.request_key JOIN tasks AS t ON t.slot = r.buyer_slot
+{only}
 GROUP BY minute, run, t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, outcome, use, basis
 """
 
@@ -52,6 +54,7 @@ SELECT t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.st
     THEN (SELECT coalesce(sum(cost_microusd), 0) FROM attempts WHERE attempts.request_key = r.key)
     ELSE 0 END) AS avoided
 FROM tasks AS t JOIN requests AS r ON r.key = t.request_key
+{only}
 GROUP BY t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.state, shared
 """
 
@@ -62,19 +65,20 @@ SELECT r.state, r.code, r.reason, r.retryable, count(*) AS tasks, min(r.changed_
   sum(CASE WHEN t.slot = r.buyer_slot THEN (SELECT coalesce(sum(reserved_microusd), 0) FROM attempts
     WHERE attempts.request_key = r.key AND outcome IS NULL) ELSE 0 END) AS at_risk
 FROM requests AS r JOIN tasks AS t ON t.request_key = r.key
-WHERE r.state <> 'done' AND r.reason <> ''
+{only} AND r.state <> 'done' AND r.reason <> ''
 GROUP BY r.state, r.code, r.reason, r.retryable ORDER BY tasks DESC, r.state, r.code, r.reason LIMIT ?
 """
 
 _SLOTS = """
 SELECT t.slot FROM requests AS r JOIN tasks AS t ON t.request_key = r.key
-WHERE r.state = ? AND r.code = ? AND r.reason = ? AND r.retryable = ? ORDER BY t.rowid LIMIT ?
+{only} AND r.state = ? AND r.code = ? AND r.reason = ? AND r.retryable = ? ORDER BY t.rowid LIMIT ?
 """
 
 _DURATIONS = """
 SELECT r.quality, CAST(round((julianday(a.ended_at) - julianday(a.started_at)) * 864000) AS INTEGER) AS tenths,
   count(*) AS count
-FROM attempts AS a JOIN requests AS r ON r.key = a.request_key WHERE a.outcome = 'done' GROUP BY r.quality, tenths
+FROM attempts AS a JOIN requests AS r ON r.key = a.request_key JOIN tasks AS t ON t.slot = r.buyer_slot
+{only} AND a.outcome = 'done' GROUP BY r.quality, tenths
 """
 
 
@@ -86,26 +90,37 @@ class Books(Ledger):
         # Each row is found by a key without any order: without the file in memory most of the time goes into reading.
         self._connection.execute(f"PRAGMA mmap_size={_MAP_BYTES}")
         self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        self._only = "WHERE 1"
+
+    def restrict(self, slots: Iterable[str]) -> None:
+        """Look at these tasks only; what they share counts with the task that bears the cost."""
+        # A temporary table of this connection, which may write nothing else.
+        self._connection.execute("CREATE TEMP TABLE chosen (slot TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._connection.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", ((slot,) for slot in slots))
+        self._only = "WHERE t.slot IN (SELECT slot FROM chosen)"
 
     def cost_groups(self) -> Iterator[CostGroup]:
         """All attempts, added up."""
-        for row in self._connection.execute(_COSTS):
+        for row in self._rows(_COSTS):
             yield CostGroup(**dict(row))
 
     def task_groups(self) -> Iterator[TaskGroup]:
         """All tasks, counted."""
-        for row in self._connection.execute(_TASKS):
+        for row in self._rows(_TASKS):
             yield TaskGroup(**{**dict(row), "state": State(row["state"]), "shared": bool(row["shared"])})
 
     def troubles(self, *, groups: int = 50, slots: int = 3) -> Iterator[Trouble]:
         """Why tasks are not done, most frequent first."""
-        for row in self._connection.execute(_TROUBLES, (groups,)).fetchall():
+        for row in self._rows(_TROUBLES, (groups,)).fetchall():
             alike = (row["state"], row["code"], row["reason"], row["retryable"], slots)
-            some = tuple(each["slot"] for each in self._connection.execute(_SLOTS, alike))
+            some = tuple(each["slot"] for each in self._rows(_SLOTS, alike))
             known = {**dict(row), "state": State(row["state"]), "retryable": bool(row["retryable"])}
             yield Trouble(**known, slots=some)
 
     def durations(self) -> Iterator[Durations]:
         """How long purchases took."""
-        for row in self._connection.execute(_DURATIONS):
+        for row in self._rows(_DURATIONS):
             yield Durations(**dict(row))
+
+    def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        return self._connection.execute(query.format(only=self._only), parameters)

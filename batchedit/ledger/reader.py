@@ -16,6 +16,7 @@ from typing import Self
 
 from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
+from batchedit.ledger.listing import LedgerListing
 from batchedit.ledger.records import CostRow, Digest, OutputRow, RunRow, Standing, TaskState, read_raw
 from batchedit.lifecycle import State
 from batchedit.model import Raw
@@ -44,7 +45,7 @@ def has_begun(path: Path) -> bool:
             raise LedgerError(f"the ledger {path} cannot be read: {error}", hint=DAMAGED_HINT) from error
 
 
-class Ledger:
+class Ledger(LedgerListing):
     """
     A ledger opened for reading; a context manager.
 
@@ -119,6 +120,11 @@ class Ledger:
     def pictures_of(self, key: str) -> int:
         """How many pictures are kept of a request."""
         return int(self._one("SELECT count(*) AS n FROM raws WHERE request_key = ?", key)["n"])
+
+    def raws_of(self, key: str) -> list[Raw]:
+        """The kept pictures of a request, in order."""
+        rows = self._connection.execute("SELECT * FROM raws WHERE request_key = ? ORDER BY number", (key,))
+        return [read_raw(row) for row in rows]
 
     def outputs_of(self, slot: str) -> list[OutputRow]:
         """The delivered files of a task, in order."""

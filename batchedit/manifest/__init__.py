@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePath
@@ -101,6 +101,11 @@ class Manifest:
     def limits_given(self) -> frozenset[str]:
         """Names of the fields of `limits` that the manifest sets."""
         return self._head.limits_given
+
+    @property
+    def selectors(self) -> Mapping[str, Sequence[str]]:
+        """Named selections: what ``@name`` stands for."""
+        return self._head.selectors
 
     @property
     def budget(self) -> MicroUSD | None:

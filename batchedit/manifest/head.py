@@ -13,12 +13,13 @@ from batchedit.manifest.fields import ROW_FIELDS, TASK_FIELDS, Given, key_proble
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.layers import Edit, Head, Source
 from batchedit.manifest.reading import Pairs, Reading
+from batchedit.manifest.selectors import read_selectors
 from batchedit.manifest.settings import read_budget, read_limits, read_provider
 from batchedit.manifest.yaml_tree import Node
 
 VERSION = 1
 TOP_KEYS = (
-    "version", "name", "provider", "defaults", "prompts", "edits", "sources", "items", "budget", "limits",
+    "version", "name", "provider", "defaults", "prompts", "edits", "sources", "items", "budget", "limits", "selectors",
 )  # fmt: skip
 SOURCE_KINDS = ("csv", "glob")
 SOURCE_KEYS = (*SOURCE_KINDS, "requires", "limit", *(name for name in ROW_FIELDS if name != "note"))
@@ -60,6 +61,8 @@ class HeadReader:
             head.limits, head.limits_given = read_limits(top["limits"][1], reading)
         if "budget" in top:
             head.budget = read_budget(top["budget"][1], reading)
+        if "selectors" in top:
+            head.selectors = read_selectors(top["selectors"][1], reading)
         if "prompts" in top:
             head.prompts = self._prompts(top["prompts"][1], head)
         if "defaults" in top:

@@ -98,4 +98,5 @@ class Head:
     edits: list[Edit] = field(default_factory=lambda: [Edit("edit", Layer())])
     sources: list[Source] = field(default_factory=list)
     items: bool = False
+    selectors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)

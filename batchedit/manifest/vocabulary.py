@@ -222,6 +222,8 @@ TOP_KEYS = Keys(
         Key("sources", ListOf(Keys(SOURCE_KEYS)), "where rows come from, with any field as a template over their"
             " columns", [{"csv": "shop.csv"}]),
         Key("items", ListOf(Keys(ROW_KEYS)), "rows in place", [{"id": "a", "image": "in/a.png"}]),
+        Key("selectors", MapOf(ListOf(Text(), or_one=True)), "name -> selection, or a list of them (either one counts):"
+            " what `@name` stands for in `--select` and `--exclude`", {"nightly": "client:acme,edit:white"}),
         Key("budget", Keys(BUDGET_KEYS), "how much may be spent", {"run": "25.00"}),
         Key("limits", Keys(LIMIT_KEYS), "how hard the provider may be driven", {"rpm": 300}),
     ),

@@ -61,12 +61,38 @@ YAML: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "later key": (
-        V + "selectors: {}\n" + ITEM,
+        V + "notices: {}\n" + ITEM,
         [
             (
-                "m.yaml:2:1: \"selectors\": the manifest has no key 'selectors'. Known are: version, name,"
-                " provider, defaults, prompts, edits, sources, items, budget, limits"
+                "m.yaml:2:1: \"notices\": the manifest has no key 'notices'. Known are: version, name,"
+                " provider, defaults, prompts, edits, sources, items, budget, limits, selectors"
             ),
+        ],
+    ),
+    "selectors": (
+        V
+        + "selectors:\n  a: status:fialed\n  b: [x, 'line:z', '@c']\n  d: '@d'\n  e: []\n  'f g': x\n  h: {}\n"
+        + ITEM,
+        [
+            (
+                "m.yaml:3:6: \"selectors.a\": 'status:fialed', character 8: there is no status 'fialed'."
+                " Did you mean 'failed'?"
+            ),
+            "m.yaml:4:10: \"selectors.b\": 'line:z', character 6: 'z' is no range of lines. Such as: line:120-180",
+            (
+                "m.yaml:4:20: \"selectors.b\": '@c', character 1: the manifest has no selector 'c'."
+                " Known are: @a, @b, @d, @e, @h"
+            ),
+            "m.yaml:5:6: \"selectors.d\": '@d', character 1: the selector @d contains itself",
+            'm.yaml:6:6: "selectors.e": selects nothing',
+            "m.yaml:7:3: 'f g' is no name for a selector: letters, digits, dots, hyphens and underscores",
+            'm.yaml:8:6: "selectors.h": selectors.h must be a list, not a mapping',
+        ],
+    ),
+    "selectors list": (
+        V + "selectors: [a]\n" + ITEM,
+        [
+            "m.yaml:2:12: selectors must be a mapping of keys and values, not a list",
         ],
     ),
     "duplicate key": (

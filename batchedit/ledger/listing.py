@@ -1,0 +1,227 @@
+"""One task after the other as the ledger knows it, for lists, selections and a close look at one."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from batchedit.lifecycle import State
+from batchedit.money import MicroUSD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTask:
+    """
+    A task with where its request stands; amounts in micro-dollars. A `selectors.Candidate`.
+
+    Attributes:
+        place: File and line of its row, as text.
+        paths: Where its pictures shall go.
+        key: Of the request that serves it.
+        shared: Another task bears the request's cost.
+        cost: What its request has cost; 0 if it is shared.
+        at_risk: What may still be billed for it; 0 if it is shared.
+        attempts: At its request.
+        delivered: How many files lie at their paths as far as the ledger knows.
+        runs: Numbers of the runs that wanted it last or tried its request.
+        is_in_last: The last run is one of them.
+    """
+
+    slot: str
+    id: str
+    edit: str
+    variant: str
+    labels: Mapping[str, str]
+    place: str
+    paths: tuple[str, ...]
+    revision: int
+    created_at: str
+    key: str
+    state: State
+    code: str
+    reason: str
+    retryable: bool
+    model: str
+    quality: str
+    size: str
+    format: str
+    shared: bool
+    cost: MicroUSD
+    at_risk: MicroUSD
+    attempts: int
+    delivered: int
+    runs: frozenset[int]
+    is_in_last: bool
+
+    @property
+    def status(self) -> str:
+        """The state of its request."""
+        return str(self.state)
+
+    @property
+    def tags(self) -> Collection[str]:
+        """None: a ledger does not keep them."""
+        return ()
+
+    @property
+    def verdict(self) -> str | None:
+        """None: a verdict needs the manifest."""
+        return None
+
+    @property
+    def line(self) -> int | None:
+        """The line of its row, None where there are no lines."""
+        return line_in(self.place)
+
+    def in_run(self, number: int | None) -> bool:
+        """True if this run worked on it; None is the last one."""
+        return self.is_in_last if number is None else number in self.runs
+
+
+def line_in(place: str) -> int | None:
+    """The line that a place names, such as 12 in ``jobs.csv:12:3``; None without one."""
+    numbers: list[int] = []
+    for part in reversed(place.split(":")[1:]):
+        if len(numbers) == 2 or not (part.isascii() and part.isdecimal()):
+            break
+        numbers.append(int(part))
+    return numbers[-1] if numbers else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastAttempt:
+    """
+    One try at one of a task's requests; amounts in micro-dollars, times as kept.
+
+    Attributes:
+        outcome: None while it is open.
+        surplus: What further runs of it have cost that nobody wanted.
+        at_risk: What may still be billed for it.
+        pictures: Kept from it.
+    """
+
+    key: str
+    revision: int
+    number: int
+    run_id: int
+    started_at: str
+    accepted_at: str | None
+    ended_at: str | None
+    outcome: str | None
+    provider_run_id: str | None
+    http_status: int | None
+    code: str
+    message: str
+    cost: MicroUSD
+    basis: str
+    surplus: MicroUSD
+    at_risk: MicroUSD
+    pictures: int
+
+
+_RISK = "doubt_microusd + surplus_doubt_microusd + CASE WHEN outcome IS NULL THEN reserved_microusd ELSE 0 END"
+_TASKS = (
+    "SELECT tasks.*, requests.state, requests.reason, requests.code, requests.retryable, requests.buyer_slot,"
+    " requests.model, requests.quality, requests.size, requests.format,"
+    " (SELECT count(*) FROM outputs WHERE outputs.slot = tasks.slot) AS delivered,"
+    " (SELECT count(*) FROM attempts WHERE attempts.request_key = requests.key) AS attempts,"
+    " (SELECT coalesce(sum(cost_microusd + surplus_microusd), 0) FROM attempts"
+    "  WHERE attempts.request_key = requests.key) AS cost,"
+    f" (SELECT coalesce(sum({_RISK}), 0) FROM attempts WHERE attempts.request_key = requests.key) AS at_risk,"
+    " (SELECT group_concat(DISTINCT run_id) FROM attempts WHERE attempts.request_key = requests.key) AS tried_by"
+    " FROM tasks JOIN requests ON requests.key = tasks.request_key"
+)
+
+
+class LedgerListing:
+    """The questions of lists; `reader.Ledger` answers them."""
+
+    _connection: sqlite3.Connection
+
+    def last_run(self) -> int:
+        """The number of the last run, 0 if there was none."""
+        return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM runs").fetchone()[0])
+
+    def listed(self) -> Iterator[ListedTask]:
+        """All tasks, in the order in which they were first recorded."""
+        last = self.last_run()
+        for row in self._connection.execute(f"{_TASKS} ORDER BY tasks.rowid"):
+            yield _listed(row, last)
+
+    def listed_task(self, slot: str) -> ListedTask | None:
+        """One task, None if the ledger does not know it."""
+        row = self._connection.execute(f"{_TASKS} WHERE tasks.slot = ?", (slot,)).fetchone()
+        return None if row is None else _listed(row, self.last_run())
+
+    def slots_of(self, item_id: str) -> list[str]:
+        """The tasks of an item."""
+        rows = self._connection.execute("SELECT slot FROM tasks WHERE item_id = ? ORDER BY rowid", (item_id,))
+        return [row["slot"] for row in rows]
+
+    def history(self, slot: str, key: str) -> list[PastAttempt]:
+        """All attempts at a task's request and at those that it has had and paid for before, oldest first."""
+        rows = self._connection.execute(
+            f"SELECT attempts.*, requests.revision, {_RISK} AS at_risk, (SELECT count(*) FROM raws WHERE"
+            " raws.request_key = attempts.request_key AND raws.attempt_id = attempts.id) AS pictures"
+            " FROM attempts JOIN requests ON requests.key = attempts.request_key"
+            " WHERE requests.key IN (SELECT key FROM requests WHERE buyer_slot = ? UNION SELECT ?)"
+            " ORDER BY attempts.id",
+            (slot, key),
+        )
+        return [
+            PastAttempt(
+                key=row["request_key"],
+                revision=row["revision"],
+                number=row["number"],
+                run_id=row["run_id"],
+                started_at=row["started_at"],
+                accepted_at=row["accepted_at"],
+                ended_at=row["ended_at"],
+                outcome=row["outcome"],
+                provider_run_id=row["provider_run_id"],
+                http_status=row["http_status"],
+                code=row["code"],
+                message=row["message"],
+                cost=MicroUSD(row["cost_microusd"]),
+                basis=row["cost_basis"],
+                surplus=MicroUSD(row["surplus_microusd"]),
+                at_risk=MicroUSD(row["at_risk"]),
+                pictures=row["pictures"],
+            )
+            for row in rows
+        ]
+
+
+def _listed(row: sqlite3.Row, last: int) -> ListedTask:
+    tried = frozenset(int(number) for number in (row["tried_by"] or "").split(",") if number)
+    runs = tried | {row["wanted_by"]}
+    shared = row["slot"] != row["buyer_slot"]
+    return ListedTask(
+        slot=row["slot"],
+        id=row["item_id"],
+        edit=row["edit"],
+        variant=row["variant"],
+        labels=json.loads(row["labels"]),
+        place=row["place"],
+        paths=tuple(json.loads(row["paths"])),
+        revision=row["revision"],
+        created_at=row["created_at"],
+        key=row["request_key"],
+        state=State(row["state"]),
+        code=row["code"],
+        reason=row["reason"],
+        retryable=bool(row["retryable"]),
+        model=row["model"],
+        quality=row["quality"],
+        size=row["size"],
+        format=row["format"],
+        shared=shared,
+        cost=MicroUSD(0 if shared else row["cost"]),
+        at_risk=MicroUSD(0 if shared else row["at_risk"]),
+        attempts=row["attempts"],
+        delivered=row["delivered"],
+        runs=runs,
+        is_in_last=last in runs,
+    )

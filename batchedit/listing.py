@@ -1,0 +1,163 @@
+"""
+Lists of tasks and a close look at one, from the ledger alone: what `ls` and `show` print.
+
+A list is read as it is printed, so that a million tasks need no memory.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from batchedit.errors import NothingSelected, UsageError
+from batchedit.ledger.listing import ListedTask, PastAttempt
+from batchedit.ledger.reader import Ledger
+from batchedit.money import decimal_text
+from batchedit.selection import Witness, nothing_selected, parse_selection
+from batchedit.selectors import did_you_mean
+
+_WITHOUT: Mapping[str, str] = {
+    "state": "a plan's verdict needs the manifest; here status: asks where a task stands",
+    "tag": "the ledger does not keep tags",
+}
+
+FIELDS: Mapping[str, Callable[[ListedTask], Any]] = {
+    "id": lambda task: task.id,
+    "slot": lambda task: task.slot,
+    "edit": lambda task: task.edit,
+    "variant": lambda task: task.variant,
+    "status": lambda task: task.status,
+    "class": lambda task: task.code,
+    "reason": lambda task: task.reason,
+    "cost_usd": lambda task: decimal_text(task.cost),
+    "at_risk_usd": lambda task: decimal_text(task.at_risk),
+    "shared": lambda task: task.shared,
+    "attempts": lambda task: task.attempts,
+    "runs": lambda task: sorted(task.runs),
+    "labels": lambda task: dict(task.labels),
+    "paths": lambda task: list(task.paths),
+    "delivered": lambda task: task.delivered,
+    "place": lambda task: task.place,
+    "quality": lambda task: task.quality,
+    "size": lambda task: task.size,
+    "format": lambda task: task.format,
+    "model": lambda task: task.model,
+    "revision": lambda task: task.revision,
+    "key": lambda task: task.key,
+    "created_at": lambda task: task.created_at,
+}
+"""What a list can say of a task, by the name of the field in JSON."""
+
+
+def choose_fields(names: Iterable[str]) -> dict[str, Callable[[ListedTask], Any]]:
+    """
+    The fields of these names, in their order.
+
+    Raises:
+        UsageError: if there is no such field.
+    """
+    chosen: dict[str, Callable[[ListedTask], Any]] = {}
+    for name in names:
+        if name not in FIELDS:
+            hint = did_you_mean(name, FIELDS) or f"Known are: {', '.join(FIELDS)}"
+            raise UsageError(f"--json: there is no field {name!r}", hint=hint)
+        chosen[name] = FIELDS[name]
+    return chosen
+
+
+def selected_tasks(reader: Ledger, select: Sequence[str], exclude: Sequence[str]) -> Iterator[ListedTask]:
+    """
+    The tasks of a ledger that are meant, in the order in which they were first recorded; read as they are taken.
+
+    Raises:
+        UsageError: for a selector that cannot be read, before the first task; for a label that none has, after the
+            last.
+        NothingSelected: after the last, if there was none.
+    """
+    selection = parse_selection(select, exclude, without=_WITHOUT)
+    witness = Witness(selection)
+    for task in reader.listed():
+        meant = selection.meant(task) is True
+        witness.see(task, meant=meant)
+        if meant:
+            yield task
+    if not witness.looked:
+        raise NothingSelected(f"{reader.path} holds no task")
+    witness.refuse_unknown_labels()
+    if not witness.selected:
+        raise nothing_selected(witness, f"{witness.looked} tasks of {reader.path}")
+
+
+def find_task(reader: Ledger, name: str) -> ListedTask:
+    """
+    The task of this slot, or of the item with this id if it has but one.
+
+    Raises:
+        UsageError: if the item has several.
+        NothingSelected: if there is none.
+    """
+    task = reader.listed_task(name)
+    if task is not None:
+        return task
+    slots = reader.slots_of(name)
+    if len(slots) == 1:
+        task = reader.listed_task(slots[0])
+        assert task is not None, "the slot was read a moment ago"
+        return task
+    if slots:
+        shown = ", ".join(slots[:8]) + (f" and {len(slots) - 8} more" if len(slots) > 8 else "")
+        raise UsageError(f"the item {name!r} has {len(slots)} tasks", hint=f"name one: {shown}")
+    names: dict[str, None] = {}
+    for entry in reader.listed():
+        names.update(dict.fromkeys((entry.slot, entry.id)))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(near)}" if near else ""
+    raise NothingSelected(f"{reader.path} has no task {name!r}", hint=hint)
+
+
+def task_json(task: ListedTask, reader: Ledger, root: Path) -> dict[str, Any]:
+    """
+    Everything the ledger knows of a task.
+
+    Args:
+        root: The output folder.
+    """
+    spec = reader.spec(task.key)
+    raws = reader.raws_of(task.key)
+    return {
+        "version": 1,
+        **{name: value(task) for name, value in FIELDS.items()},
+        "prompt": spec["prompt"],
+        "inputs": spec["images"],
+        "mask": spec["mask"],
+        "attempt_list": [_attempt_json(attempt) for attempt in reader.history(task.slot, task.key)],
+        "files": [
+            {"path": row.path, "sha256": row.sha256, "exists": (root / row.path).exists()}
+            for row in reader.outputs_of(task.slot)
+        ],
+        "raws": [{"name": raw.name, "width": raw.width, "height": raw.height, "bytes": raw.size_bytes} for raw in raws],
+    }
+
+
+def _attempt_json(attempt: PastAttempt) -> dict[str, Any]:
+    return {
+        "request": attempt.key,
+        "revision": attempt.revision,
+        "number": attempt.number,
+        "run": attempt.run_id,
+        "provider_run_id": attempt.provider_run_id,
+        "started_at": attempt.started_at,
+        "accepted_at": attempt.accepted_at,
+        "ended_at": attempt.ended_at,
+        "outcome": attempt.outcome,
+        "http_status": attempt.http_status,
+        "class": attempt.code,
+        "message": attempt.message,
+        "cost_usd": decimal_text(attempt.cost),
+        "basis": attempt.basis,
+        "surplus_usd": decimal_text(attempt.surplus),
+        "at_risk_usd": decimal_text(attempt.at_risk),
+        "pictures": attempt.pictures,
+    }

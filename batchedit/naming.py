@@ -1,0 +1,85 @@
+"""The output names of one walk over a manifest: no two tasks may have one, and nothing is ever overwritten."""
+
+from __future__ import annotations
+
+from batchedit.claims import Claims
+from batchedit.errors import Problem
+from batchedit.filing import Filing
+from batchedit.ledger.reader import Ledger
+from batchedit.manifest import Findings
+from batchedit.model import Request, Task
+from batchedit.paths import collision_key
+
+
+class Names:
+    """
+    Who delivers where.
+
+    Args:
+        claims: Which task has which name.
+        outputs: The output folder.
+        reader: The ledger, None if there is none yet.
+        findings: Where problems go.
+        is_part: Some tasks of the manifest are not selected.
+    """
+
+    def __init__(
+        self, claims: Claims, outputs: Filing, reader: Ledger | None, findings: Findings, *, is_part: bool
+    ) -> None:
+        self._claims, self._outputs, self._reader, self._findings = claims, outputs, reader, findings
+        self._is_part = is_part
+        # Problems of names that another task has in the ledger, by that task's slot; none if that task is in the
+        # manifest too, since then its own name is another one now.
+        self._contested: dict[str, Problem] = {}
+
+    def are_free(self, task: Task, request: Request) -> bool:
+        """Claim a task's names; False if one is taken, by another task or by a file that is not ours."""
+        reader, outputs = self._reader, self._outputs
+        own = {output.path for output in reader.outputs_of(task.slot)} if reader is not None else set()
+        free = True
+        for path in task.outputs:
+            key = collision_key(path)
+            other = self._claims.name(key, task.slot, str(task.place))
+            if other is not None:
+                free = False
+                self._collide(task, path, other)
+            elif path not in own and outputs.blocked(path):
+                free = False
+                message = f"{outputs.root / path} exists and is not a file of this ledger"
+                hint = "move it away or change the output template; nothing is ever overwritten"
+                self._findings.problem(_problem(task, "output-exists", path, message, hint))
+            elif path not in own and reader is not None and not outputs.missing(path):
+                self._contest(task, request, path, reader.owner_of(key))
+        return free
+
+    def leave(self, task: Task) -> None:
+        """Claim the names of a task that is not selected: they stay its own."""
+        for path in task.outputs:
+            other = self._claims.name_left_out(collision_key(path), task.slot, str(task.place))
+            if other is not None:
+                self._collide(task, path, other)
+
+    def close(self) -> None:
+        """After the last task: report the names of tasks that will not give them up."""
+        gone = self._claims.without(set(self._contested))
+        for slot, problem in self._contested.items():
+            if slot in gone:
+                self._findings.problem(problem)
+
+    def _collide(self, task: Task, path: str, other: str) -> None:
+        message = f"the output {path!r} is also that of {other}"
+        hint = "add {{ id }}, {{ variant }} or another column to the output template"
+        self._findings.problem(_problem(task, "output-collision", path, message, hint))
+
+    def _contest(self, task: Task, request: Request, path: str, owner: tuple[str, str] | None) -> None:
+        """A file of another task may only be taken over by the same picture, as when a row was renamed."""
+        if owner is None or owner[0] == task.slot or owner[1] == request.key:
+            return
+        where = "not selected, or not in this manifest" if self._is_part else "not in this manifest"
+        message = f"the output {path!r} is that of the task {owner[0]}, which is {where}"
+        hint = "change the output template, use another folder, or move the file away"
+        self._contested[owner[0]] = _problem(task, "output-owned", path, message, hint)
+
+
+def _problem(task: Task, code: str, path: str, message: str, hint: str) -> Problem:
+    return Problem(place=task.place, code=code, field="output", value=path, message=message, hint=hint)
