@@ -16,19 +16,17 @@ import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path, PurePath
 
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.expand import Expander
-from batchedit.manifest.fields import Given, looks_like_a_key, shortened, suggestion
-from batchedit.manifest.findings import Findings, OncePerRow, Skip
-from batchedit.manifest.globs import IMAGE_SUFFIXES, glob_rows
+from batchedit.manifest.feeding import source_rows
+from batchedit.manifest.fields import Given, looks_like_a_key, shortened
+from batchedit.manifest.findings import Findings, Skip
+from batchedit.manifest.globs import IMAGE_SUFFIXES
 from batchedit.manifest.head import HeadReader
-from batchedit.manifest.jsonl import jsonl_rows
 from batchedit.manifest.layers import Head, Layer, Row, Source
 from batchedit.manifest.reading import Reading
-from batchedit.manifest.rows import csv_rows
 from batchedit.manifest.yaml_tree import read_yaml, stream_list
 from batchedit.model import Limits, ProviderSettings, Task
 from batchedit.money import MicroUSD
@@ -137,9 +135,10 @@ class Manifest:
         for problem in self._problems:
             findings.problem(problem)
         expander = Expander(self._head, self._overrides.layer(), self.root, findings)
+        folder = "" if self.path is None else str(PurePath(self._shown).parent)
         for source in self._head.sources:
             try:
-                for row in islice(self._rows(source, findings), source.limit):
+                for row in source_rows(source, self.root, folder, findings):
                     yield from expander.tasks(row)
             except ManifestError as error:
                 for problem in error.problems:
@@ -159,53 +158,6 @@ class Manifest:
         except ManifestError as error:  # the file was changed since its head was read
             for problem in error.problems:
                 findings.problem(problem)
-
-    def _rows(self, source: Source, findings: Findings) -> Iterator[Row]:
-        """The rows of a source that have what it requires, with its own fields over theirs."""
-        requires: tuple[str, ...] | None = None
-        for row in self._raw_rows(source, findings):
-            if requires is None:
-                requires = self._known_columns(source, row, findings)
-            missing = [name for name in requires if not _column(row, name)]
-            if missing:
-                findings.skip(Skip(row.place, f"no {missing[0]}"))
-                continue
-            row.values.update(source.variables)
-            row.layer.fields.update(source.layer.fields)
-            row.layer.labels.update(source.layer.labels)
-            yield row
-
-    def _raw_rows(self, source: Source, findings: Findings) -> Iterator[Row]:
-        path = self.root / source.where
-        folder = "" if self.path is None else str(PurePath(self._shown).parent)
-        shown = str(PurePath(folder, source.where))
-        collector = OncePerRow(findings)
-        match source.kind:
-            case "glob":
-                return glob_rows(source.where, self.root, folder, source.place, findings)
-            case "jsonl":
-                return _fresh(jsonl_rows(path, shown, collector), collector)
-            case _:
-                return _fresh(csv_rows(path, shown, collector), collector)
-
-    def _known_columns(self, source: Source, row: Row, findings: Findings) -> tuple[str, ...]:
-        """What the source requires, without the columns that its table does not have; those are problems."""
-        known = [name for name in source.requires if name in row.columns or name in row.values]
-        for name in source.requires:
-            if name not in known:
-                names = [*row.columns, *row.values]
-                message = f"{source.where} has no column {shortened(name)!r}"
-                findings.problem(
-                    Problem(
-                        place=source.place,
-                        code="unknown-column",
-                        field="requires",
-                        value=shortened(name),
-                        message=message,
-                        hint=suggestion(name, names),
-                    )
-                )
-        return tuple(known)
 
     def note(self, problems: Findings) -> None:
         """Keep the head's problems, to be reported with those of the rows."""
@@ -278,16 +230,6 @@ def _read_file(path: Path, shown: str, head: Head, findings: Findings) -> None:
         HeadReader(findings, path.parent, rows_allowed=False).read(read_yaml(sibling, name), head)
     kind = "jsonl" if path.suffix.lower() in _JSON_LINES else "csv"
     head.sources = [Source(kind, path.name, Place(shown))]
-
-
-def _fresh(rows: Iterator[Row], collector: OncePerRow) -> Iterator[Row]:
-    for row in rows:
-        yield row
-        collector.next_row()
-
-
-def _column(row: Row, name: str) -> str:
-    return row.columns.get(name) or row.values.get(name, "")
 
 
 def _refused(shown: str, message: str) -> ManifestError:

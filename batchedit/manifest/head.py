@@ -9,20 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchedit.errors import ManifestError, Place, Problem
-from batchedit.manifest.fields import ROW_FIELDS, TASK_FIELDS, Given, key_problem, looks_like_a_key, shortened
+from batchedit.manifest.fields import TASK_FIELDS, Given, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings
-from batchedit.manifest.layers import Edit, Head, Source
+from batchedit.manifest.layers import Edit, Head
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.selectors import read_selectors
 from batchedit.manifest.settings import read_budget, read_limits, read_provider
+from batchedit.manifest.source_keys import SourceReader
 from batchedit.manifest.yaml_tree import Node
 
 VERSION = 1
 TOP_KEYS = (
     "version", "name", "provider", "defaults", "prompts", "edits", "sources", "items", "budget", "limits", "selectors",
 )  # fmt: skip
-SOURCE_KINDS = ("csv", "glob")
-SOURCE_KEYS = (*SOURCE_KINDS, "requires", "limit", *(name for name in ROW_FIELDS if name != "note"))
 MAX_PROMPT_FILE = 1_000_000
 """Bytes; a longer file is no prompt."""
 
@@ -104,10 +103,7 @@ class HeadReader:
 
     def _rows(self, tree: Node, top: Pairs, head: Head) -> None:
         if "sources" in top:
-            for node in self._reading.list(top["sources"][1], "sources"):
-                source = self._source(node)
-                if source is not None:
-                    head.sources.append(source)
+            head.sources += SourceReader(self._reading).sources(top["sources"][1])
         if "items" in top:
             self._reading.list(top["items"][1], "items")
             head.items = isinstance(top["items"][1].value, list)
@@ -163,48 +159,6 @@ class HeadReader:
             if reading.is_name(name, place, "an edit"):
                 edits.append(edit)
         return edits
-
-    def _source(self, node: Node) -> Source | None:
-        reading = self._reading
-        pairs = reading.mapping(node, "the source", SOURCE_KEYS)
-        if not isinstance(node.value, dict):
-            if node.value is None:
-                reading.wrong(node.place, "bad-source", f"a source has one of: {', '.join(SOURCE_KINDS)}")
-            return None
-        kinds = [kind for kind in SOURCE_KINDS if kind in pairs]
-        source = Source("", "", node.place, reading.layer(pairs), reading.variables(pairs))
-        source.requires, source.limit = self._requires(pairs), self._limit(pairs)
-        if len(kinds) != 1:
-            reading.wrong(node.place, "bad-source", f"a source has one of: {', '.join(SOURCE_KINDS)}")
-            return None
-        named = pairs[kinds[0]][1]
-        where = reading.text(named, kinds[0])
-        if not where:
-            if where == "" or named.value is None:
-                reading.wrong(named.place, "bad-source", "is empty", field=kinds[0])
-            return None
-        source.kind, source.where, source.place = kinds[0], where, named.place
-        return source
-
-    def _requires(self, pairs: Pairs) -> tuple[str, ...]:
-        if "requires" not in pairs:
-            return ()
-        node = pairs["requires"][1]
-        nodes = [node] if isinstance(node.value, str) else self._reading.list(node, "requires")
-        return tuple(text for child in nodes if (text := self._reading.text(child, "requires")))
-
-    def _limit(self, pairs: Pairs) -> int | None:
-        if "limit" not in pairs:
-            return None
-        node = pairs["limit"][1]
-        text = self._reading.text(node, "limit") if node.value is not None else ""
-        if text is None:
-            return None
-        if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0:
-            return int(text)
-        message = f"{shortened(text)!r} is not a positive number"
-        self._reading.wrong(node.place, "bad-limit", message, field="limit", value=text)
-        return None
 
 
 def _small_text(path: Path) -> tuple[str, str]:
