@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchedit.errors import ManifestError
+from batchedit.errors import ManifestError, Place
 from batchedit.manifest import Findings, Manifest, Overrides, load_manifest
-from batchedit.manifest.rows import csv_rows
+from batchedit.manifest.feeding import source_rows
+from batchedit.manifest.layers import Source
 from batchedit.manifest.templates import TemplateProblem, render
 from batchedit.manifest.yaml_tree import parse_yaml
 from batchedit.model import LocalImage, Task, UrlImage
@@ -216,7 +217,7 @@ def test_tasks_are_made_when_they_are_needed(shop: Shop) -> None:
     lines = ["id,image,prompt", *(f"i{n},in/mug.png,prompt number {n} with some words in it" for n in range(50_000))]
     shop.write("big.csv", "\n".join(lines))
     tracemalloc.start()
-    rows = csv_rows(shop.root / "big.csv", "big.csv", Findings())
+    rows = source_rows(Source("csv", "big.csv", Place("big.csv")), shop.root, "", Findings())
     assert len(list(islice(rows, 1000))) == 1000
     early, _ = tracemalloc.get_traced_memory()
     assert sum(1 for _ in rows) == 49_000
@@ -260,7 +261,7 @@ WRONG_YAML = [
      ' mean "quality"?'),
     ("version: 1\nprompts: {p: {file: gone.txt}}\n", ITEM, "m.yaml:2:21: \"file\": {root}/gone.txt: No such file or"
      " directory"),
-    ("version: 1\n", "sources:\n  - {limit: 3}\n", "m.yaml:3:5: a source has one of: csv, glob"),
+    ("version: 1\n", "sources:\n  - {limit: 3}\n", "m.yaml:3:5: a source has one of: csv, jsonl, parquet, glob, urls, imagefolder"),
     ("version: 1\n", "sources:\n  - {csv: gone.csv}\n", "gone.csv: cannot be read: No such file or directory"),
     ("version: 1\n", "sources:\n  - {glob: 'x/*.png'}\n", "m.yaml:3:12: no picture matches 'x/*.png'. Put a glob in"
      " quotes"),
@@ -363,7 +364,10 @@ def test_everything_that_is_wrong_is_listed_at_once(shop: Shop) -> None:
 def test_a_bad_encoding_is_explained(shop: Shop) -> None:
     """Latin-1 is no UTF-8: say what to do in a spreadsheet."""
     (shop.root / "t.csv").write_bytes("id,image,prompt\na,in/mug.png,Größe\n".encode("latin-1"))
-    assert problems("t.csv") == ["t.csv: is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8)"]
+    assert problems("t.csv") == [
+        "t.csv: is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8). Or give its source an encoding, such as"
+        " encoding: cp1252"
+    ]
 
 
 @pytest.mark.parametrize("source", ["nothing.csv", "nothing.yaml", "what"])

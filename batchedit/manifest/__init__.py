@@ -3,11 +3,13 @@ From the file that people have to Items and Tasks, streamed, with everything tha
 
     load_manifest(source) -> Manifest --tasks(findings)--> Task, Task, ...
 
-A source is a YAML, CSV, TSV or JSON Lines file, or a glob, a folder or a picture. Inside, the data flows like this:
+A source is a YAML, CSV, TSV, JSON Lines or Parquet file, a list of URLs, or a glob, a folder or a picture. Inside, the
+data flows like this:
 
-    yaml_tree --> reading, settings, head --> Head (layers)
-                                               |
-    rows, jsonl, globs --(columns)--> Row ---> expand --> making (rendering, naming, refs) --> Task
+    yaml_tree --> reading, settings, source_keys, head --> Head (layers)
+                                                            |
+    rows, jsonl, parquet --> Record --(shaping: presets, columns)--> Row --(feeding)--> expand --> making --> Task
+    globs, urls, imagefolder -----------------(patterns)--------------^
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from pathlib import Path, PurePath
 
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.expand import Expander
-from batchedit.manifest.feeding import source_rows
+from batchedit.manifest.feeding import TABLE_KINDS, names_pictures, source_rows
 from batchedit.manifest.fields import Given, looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings, Skip
 from batchedit.manifest.globs import IMAGE_SUFFIXES
 from batchedit.manifest.head import HeadReader
+from batchedit.manifest.imagefolder import METADATA
 from batchedit.manifest.layers import Head, Layer, Row, Source
 from batchedit.manifest.reading import Reading
 from batchedit.manifest.yaml_tree import read_yaml, stream_list
@@ -33,9 +36,9 @@ from batchedit.money import MicroUSD
 
 __all__ = ["Findings", "Manifest", "Overrides", "Skip", "load_manifest"]
 
-_TABLES = frozenset({".csv", ".tsv"})
-_JSON_LINES = frozenset({".jsonl", ".ndjson"})
 _YAML = frozenset({".yaml", ".yml"})
+_SEARCHED = frozenset({"glob", "imagefolder"})
+"""Kinds of sources that a folder is searched for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +121,7 @@ class Manifest:
     @property
     def is_closed(self) -> bool:
         """True if its files name every row; False where folders are searched for pictures."""
-        return self.path is not None and all(source.kind != "glob" for source in self._head.sources)
+        return self.path is not None and all(source.kind not in _SEARCHED for source in self._head.sources)
 
     @property
     def given(self) -> str:
@@ -169,7 +172,8 @@ def load_manifest(source: str | Path, *, overrides: Overrides = Overrides(), cwd
     Read a manifest's head.
 
     Args:
-        source: A YAML, CSV, TSV or JSON Lines file, or a glob, a folder or a picture.
+        source: A YAML, CSV, TSV, JSON Lines or Parquet file, a text file with URLs, or a glob, a picture or a folder;
+            metadata in the folder that names its pictures is read.
         overrides: From the command line.
         cwd: Where relative sources start; None for the working folder.
 
@@ -189,7 +193,7 @@ def load_manifest(source: str | Path, *, overrides: Overrides = Overrides(), cwd
         pass
     except OSError as error:
         raise _refused(shortened(shown), f"cannot be read: {error.strerror}") from None
-    if kind in _YAML | _TABLES | _JSON_LINES and not path.is_dir() and not glob.has_magic(text):
+    if (kind in _YAML or kind in TABLE_KINDS) and not path.is_dir() and not glob.has_magic(text):
         if not path.exists():
             raise _refused(shown, "there is no such file")
         if not path.is_file():
@@ -199,9 +203,10 @@ def load_manifest(source: str | Path, *, overrides: Overrides = Overrides(), cwd
     elif path.is_dir() or glob.has_magic(text) or kind in IMAGE_SUFFIXES:
         root = folder
         head.name = path.name if path.is_dir() else (path.parent.name or "pictures")
-        head.sources = [Source("glob", shown, Place(shown))]
+        metadata = path.is_dir() and any(names_pictures(path / name) for name in METADATA if (path / name).is_file())
+        head.sources = [Source("imagefolder" if metadata else "glob", shown, Place(shown))]
     else:
-        raise _refused(shown, "is neither a YAML, CSV or JSON Lines file, nor a folder, a picture or a glob")
+        raise _refused(shown, "is neither a YAML, CSV, JSON Lines or Parquet file, nor a folder, a picture or a glob")
     manifest = Manifest(text, path if head.files else None, root, head, overrides, shown)
     manifest.note(findings)
     return manifest
@@ -220,7 +225,7 @@ def _read_file(path: Path, shown: str, head: Head, findings: Findings) -> None:
     head.files.append(path)
     if path.suffix.lower() in _YAML:
         HeadReader(findings, path.parent, rows_allowed=True).read(read_yaml(path, shown, streamed="items"), head)
-        tables = [path.parent / source.where for source in head.sources if source.kind != "glob"]
+        tables = [path.parent / source.where for source in head.sources if source.kind not in _SEARCHED]
         head.files.extend(table for table in tables if os.path.isfile(table))  # which takes any name
         return
     sibling = path.with_name(f"{path.stem}.defaults.yaml")
@@ -228,8 +233,7 @@ def _read_file(path: Path, shown: str, head: Head, findings: Findings) -> None:
         head.files.append(sibling)
         name = str(PurePath(shown).with_name(sibling.name))
         HeadReader(findings, path.parent, rows_allowed=False).read(read_yaml(sibling, name), head)
-    kind = "jsonl" if path.suffix.lower() in _JSON_LINES else "csv"
-    head.sources = [Source(kind, path.name, Place(shown))]
+    head.sources = [Source(TABLE_KINDS[path.suffix.lower()], path.name, Place(shown))]
 
 
 def _refused(shown: str, message: str) -> ManifestError:

@@ -7,7 +7,7 @@ What the columns of a table mean: a field, a label, a variable. Worked out once 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,74 +20,99 @@ _SCIENTIFIC = re.compile(r"[+-]?\d(?:[.,]\d+)?E[+-]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Columns:
     """
-    One column.
+    The columns of a header, sorted by what they give; each by its number from 0.
 
     Attributes:
-        name: As in the header; empty for a column without a name.
-        variable: Its name in templates, None where it is no identifier.
-        snake: Its name in lower case with underscores, None where that is no identifier either.
-        label: The label that it gives, None if it gives none.
-        field: True if it gives the field of its name.
+        names: As in the header; empty for a column without a name.
+        named: Name and number of each column that has a name.
+        variables: Names in templates: as in the header, and in lower case with underscores where that is free.
+        fields: Fields.
+        labels: Labels.
     """
 
-    name: str
-    variable: str | None
-    snake: str | None
-    label: str | None
-    field: bool
+    names: tuple[str, ...]
+    named: tuple[tuple[str, int], ...]
+    variables: tuple[tuple[str, int], ...]
+    fields: tuple[tuple[str, int], ...]
+    labels: tuple[tuple[str, int], ...]
 
 
 @lru_cache(maxsize=64)
-def columns_of(names: tuple[str, ...]) -> tuple[Column, ...]:
-    """The columns of a header."""
-    return tuple(_column(name) for name in names)
+def columns_of(names: tuple[str, ...], mapping: tuple[tuple[str, str], ...] = ()) -> Columns:
+    """
+    The columns of a header.
+
+    Args:
+        mapping: Pairs of a field, a variable or ``label.NAME`` and the column that gives it. It takes the name away
+            from a column that is called so, which stays reachable by ``row``.
+    """
+    named = {name: number for number, name in enumerate(names) if name}
+    mapped = {target: named[name] for target, name in mapping if name in named}
+    variables: dict[str, int] = {}
+    snakes: dict[str, int] = {}
+    fields: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    for name, number in named.items():
+        if name.startswith("label.") and len(name) > len("label."):
+            labels[name.removeprefix("label.")] = number
+            continue
+        variable = name.removeprefix("var.")
+        snake = re.sub(r"\W+", "_", variable).strip("_").lower()
+        if variable.isidentifier():
+            variables[variable] = number
+        if snake.isidentifier():
+            snakes.setdefault(snake, number)
+        if name in CELL_FIELDS:
+            fields[name] = number
+    # The first of several that come to one name; a column that has the name itself wins, and `mapping` over all.
+    variables = {**snakes, **variables}
+    for target, number in mapped.items():
+        if target.startswith("label."):
+            labels[target.removeprefix("label.")] = number
+            continue
+        variables[target] = number
+        if target in CELL_FIELDS:
+            fields[target] = number
+    return Columns(names, *(tuple(found.items()) for found in (named, variables, fields, labels)))
 
 
-def _column(name: str) -> Column:
-    if name.startswith("label.") and len(name) > len("label."):
-        return Column(name, None, None, name.removeprefix("label."), False)
-    variable = name.removeprefix("var.")
-    snake = re.sub(r"\W+", "_", variable).strip("_").lower()
-    return Column(
-        name,
-        variable if variable.isidentifier() else None,
-        snake if snake.isidentifier() else None,
-        None,
-        name in CELL_FIELDS,
-    )
-
-
-def table_row(columns: Sequence[Column], cells: Sequence[str], place: Place, findings: Collector) -> Row:
+def table_row(columns: Columns, cells: Sequence[str], place: Place, findings: Collector) -> Row:
     """A row of texts. Cells are data: nothing in them is ever a template."""
-    row = Row(place, Layer())
-    for column, cell in zip(columns, cells, strict=True):
-        if not column.name:
-            continue
-        text = cell.strip()
-        refused = looks_like_a_key(text)
-        if refused:
-            findings.problem(key_problem(place, column.name, cell=True))
-            text = ""
-        row.columns[column.name] = text
-        if column.variable is not None:
-            row.values[column.variable] = text
-        if not text and not refused:
-            continue
-        if column.label is not None:
-            row.layer.labels[column.label] = Given(text, False, place, refused)
-        elif column.field:
-            row.layer.fields[column.name] = Given(text, False, place, refused)
-    for column in columns:
-        if column.snake is not None:
-            # The first of several that come to one name; a column that has the name itself wins over all.
-            row.values.setdefault(column.snake, row.columns[column.name])
+    texts = [cell.strip() for cell in cells]
+    refused: set[int] = set()
+    for name, number in columns.named:
+        if looks_like_a_key(texts[number]):
+            findings.problem(key_problem(place, name, cell=True))
+            texts[number] = ""
+            refused.add(number)
+    fields = {
+        name: Given(texts[number], False, place, number in refused)
+        for name, number in columns.fields
+        if texts[number] or number in refused
+    }
+    labels = {
+        name: Given(texts[number], False, place, number in refused)
+        for name, number in columns.labels
+        if texts[number] or number in refused
+    }
+    row = Row(
+        place,
+        Layer(fields, labels),
+        {name: texts[number] for name, number in columns.variables},
+        {name: texts[number] for name, number in columns.named},
+    )
     _check_id(row, findings)
     return row
 
 
-def near_misses(names: Sequence[str], place: Place, findings: Collector) -> None:
+def is_known(name: str) -> bool:
+    """True for a column whose name alone says that it is a field, a label or a variable."""
+    return name in CELL_FIELDS or (name.startswith(("label.", "var.")) and not name.endswith("."))
+
+
+def near_misses(names: Iterable[str], place: Place, findings: Collector) -> None:
     """Warn of columns that are only variables but look like a field's name with a slip."""
     for name in names:
         lowered = name.lower()

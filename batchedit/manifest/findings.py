@@ -11,14 +11,24 @@ from batchedit.errors import ManifestError, Place, Problem
 
 PER_CODE = 20
 """So many different problems of one kind are listed; the rest is counted."""
+PER_REASON = 1000
+"""So many skipped rows are listed for each reason; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A row that makes no task, on purpose: where it stands and why."""
+    """
+    A row that makes no task, on purpose.
+
+    Attributes:
+        place: Where it stands.
+        reason: Why.
+        count: More than 1 for what is not listed one by one any more; `place` is the first of them.
+    """
 
     place: Place
     reason: str
+    count: int = 1
 
 
 class Collector(Protocol):
@@ -35,13 +45,15 @@ class Findings:
     Equal problems (same kind, field and message) are one entry with a count and the first place.
 
     Attributes:
-        skipped: In the order in which they were met.
+        skipped: In the order in which they were met; of a reason's rows beyond `PER_REASON` only the number.
         absences: How many pictures that may be missing were missing; another time they may be there.
     """
 
     def __init__(self) -> None:
         self.absences = 0
         self.skipped: list[Skip] = []
+        self._reasons: Counter[str] = Counter()
+        self._uncounted: dict[str, int] = {}
         self._found: dict[tuple[str, str, str, bool], Problem] = {}
         self._kinds: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
@@ -77,6 +89,13 @@ class Findings:
 
     def skip(self, skip: Skip) -> None:
         """Note a row that makes no task."""
+        self._reasons[skip.reason] += skip.count
+        if skip.reason in self._uncounted:
+            number = self._uncounted[skip.reason]
+            self.skipped[number] = replace(self.skipped[number], count=self.skipped[number].count + skip.count)
+            return
+        if self._reasons[skip.reason] > PER_REASON:
+            self._uncounted[skip.reason] = len(self.skipped)
         self.skipped.append(skip)
 
     def raise_if_problems(self) -> None:

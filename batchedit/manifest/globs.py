@@ -45,8 +45,9 @@ def glob_rows(pattern: str, root: Path, shown_root: str, place: Place, findings:
         below = PurePath(picture).relative_to(fixed)
         row = Row(Place(str(PurePath(shown_root, picture))), Layer(), folder=below.parent.parts)
         row.layer.fields["image"] = Given(picture, False, row.place)
+        row.below = below.with_suffix("").as_posix()
         if stems[below.stem] > 1:
-            row.default_id = below.with_suffix("").as_posix()
+            row.default_id = row.below
         yield row
 
 

@@ -1,4 +1,4 @@
-"""Rows of JSON Lines files: one object a line. Values are data, never templates; numbers keep their digits."""
+"""Records of JSON Lines files: one object a line. Values are data, never templates; numbers keep their digits."""
 
 from __future__ import annotations
 
@@ -8,41 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from batchedit.errors import ManifestError, Place, Problem
-from batchedit.manifest.columns import columns_of, near_misses, table_row
 from batchedit.manifest.fields import Given, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Collector
-from batchedit.manifest.layers import Row
+from batchedit.manifest.layers import Record
+from batchedit.manifest.rows import wrong_encoding
 
 _HINT = 'Each line is one object, such as {"id": "a", "image": "in/a.png"}'
 
 
-def jsonl_rows(path: Path, shown: str, findings: Collector) -> Iterator[Row]:
+def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "") -> Iterator[Record]:
     """
-    The rows of a JSON Lines file.
+    The records of a JSON Lines file.
 
     Args:
         shown: The path as the user would type it, for messages.
+        encoding: Empty for UTF-8.
 
     Raises:
         ManifestError: if it cannot be read at all.
     """
-    seen: set[str] = set()
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding=encoding or "utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                row = _row(line, Place(shown, number), findings)
-                if row is not None:
-                    new = [name for name in row.columns if name not in seen]
-                    near_misses(new, row.place, findings)
-                    seen.update(new)
-                    row.base = path.parent
-                    yield row
+                record = _record(line, Place(shown, number), findings)
+                if record is not None:
+                    yield record
     except OSError as error:
         raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise _refuse(Place(shown), "encoding", "is not UTF-8; save it as UTF-8") from None
+    except UnicodeError:
+        raise wrong_encoding(shown, encoding) from None
 
 
 class _Twice(Exception):
@@ -58,7 +54,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _row(line: str, place: Place, findings: Collector) -> Row | None:
+def _record(line: str, place: Place, findings: Collector) -> Record | None:
     try:
         data = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
@@ -78,7 +74,17 @@ def _row(line: str, place: Place, findings: Collector) -> Row | None:
     if not isinstance(data, dict):
         _note(findings, place, "json-syntax", "is not a JSON object on one line", hint=_HINT)
         return None
-    return _Object(data, place, findings).row()
+    return object_record(data, place, findings)
+
+
+def object_record(data: dict[str, Any], place: Place, findings: Collector) -> Record | None:
+    """
+    The record of an object whose texts and numbers are text; lists and objects only where a field takes them.
+
+    Returns:
+        None, with a problem, if a value is not what it must be.
+    """
+    return _Object(data, place, findings).record()
 
 
 class _Object:
@@ -87,8 +93,8 @@ class _Object:
     def __init__(self, data: dict[str, Any], place: Place, findings: Collector) -> None:
         self._data, self._place, self._findings, self._bad = data, place, findings, False
 
-    def row(self) -> Row | None:
-        """The row; None if a value in it is not what it must be."""
+    def record(self) -> Record | None:
+        """The record; None if a value in it is not what it must be."""
         data, place = self._data, self._place
         labels, variables = self._texts("labels"), self._texts("vars")
         references = self._references()
@@ -102,13 +108,14 @@ class _Object:
             return None
         if self._bad:
             return None
-        row = table_row(columns_of(tuple(cells)), [cell or "" for cell in cells.values()], place, self._findings)
-        row.layer.labels.update({name: Given(text, False, place) for name, text in labels.items() if text})
-        row.values.update(variables)
-        row.columns.update(variables)
-        if references is not None:
-            row.layer.fields["references"] = references
-        return row
+        return Record(
+            place,
+            tuple(cells),
+            [cell or "" for cell in cells.values()],
+            {name: Given(text, False, place) for name, text in labels.items() if text},
+            variables,
+            references,
+        )
 
     def _references(self) -> Given | None:
         value = self._data.get("references")
@@ -133,7 +140,8 @@ class _Object:
         if isinstance(value, bool):
             return "true" if value else "false"
         if not isinstance(value, str):
-            self._wrong(name, "must be text, not " + ("a list" if isinstance(value, list) else "an object"))
+            kind = "a list" if isinstance(value, list) else "bytes" if isinstance(value, bytes) else "an object"
+            self._wrong(name, f"must be text, not {kind}")
             return None
         if looks_like_a_key(value):
             self._bad = True

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from batchedit.errors import Place
 from batchedit.manifest.fields import Given
+from batchedit.manifest.patterns import Pattern
 from batchedit.model import Limits, ProviderSettings
 from batchedit.money import MicroUSD
 
@@ -34,13 +35,20 @@ class Source:
     A place that rows come from.
 
     Attributes:
-        kind: ``csv``, ``jsonl`` or ``glob``.
-        where: File or pattern.
+        kind: ``csv``, ``jsonl``, ``parquet``, ``glob``, ``urls`` or ``imagefolder``.
+        where: File, folder or pattern; empty for URLs that stand in the manifest.
         place: Where it is named.
         layer: Fields that apply to each of its rows and win over its columns.
         variables: `vars` for each of its rows.
         requires: Columns that must not be empty; other rows are skipped.
         limit: At most so many rows; None for all.
+        preset: Name of a preset for its table, as written; None for none.
+        mapping: Field, variable or ``label.NAME`` -> the column that gives it, as written.
+        pattern: What the names of its pictures say.
+        condition: An expression; rows for which it is false are left out.
+        encoding: Of its file; empty to tell it from the file's mark.
+        strict: True if a column that is no field, label or variable of `mapping` is a mistake.
+        urls: URLs that stand in the manifest.
     """
 
     kind: str
@@ -50,6 +58,32 @@ class Source:
     variables: dict[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     limit: int | None = None
+    preset: Given | None = None
+    mapping: dict[str, Given] = field(default_factory=dict)
+    pattern: Pattern | None = None
+    condition: Given | None = None
+    encoding: str = ""
+    strict: bool = False
+    urls: tuple[Given, ...] = ()
+
+
+@dataclass(slots=True)
+class Record:
+    """
+    One line of a table as it is read, before anything is made of its columns.
+
+    Attributes:
+        names: The columns; the same object for lines with the same columns.
+        cells: Their texts, one for each name.
+        labels, variables, references: What JSON and Parquet can give as lists and objects.
+    """
+
+    place: Place
+    names: tuple[str, ...]
+    cells: list[str]
+    labels: dict[str, Given] | None = None
+    variables: dict[str, str] | None = None
+    references: Given | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +100,7 @@ class Row:
         inline: True for an item written in the manifest itself.
         base: Folder that paths in its cells start from; None for the manifest's own.
         default_id: The id if none is given, where it is not the picture's file name without extension.
+        below: The picture's path below its source, without extension; empty for rows of tables.
     """
 
     place: Place
@@ -76,6 +111,7 @@ class Row:
     inline: bool = False
     base: Path | None = None
     default_id: str | None = None
+    below: str = ""
 
 
 @dataclass(slots=True)

@@ -1,55 +1,56 @@
-"""Rows of CSV and TSV files, one at a time, each with its file and first physical line."""
+"""Records of CSV and TSV files, one at a time, each with its file and first physical line."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from batchedit.errors import ManifestError, Place, Problem
-from batchedit.manifest.columns import columns_of, near_misses, table_row
 from batchedit.manifest.fields import key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Collector
-from batchedit.manifest.layers import Row
+from batchedit.manifest.layers import Record
 
 DELIMITERS = (",", ";", "\t", "|")
 _ANNOUNCED = re.compile(r"sep=(.)\r?\n?")
 
 
-def csv_rows(path: Path, shown: str, findings: Collector) -> Iterator[Row]:
+def csv_records(
+    path: Path, shown: str, findings: Collector, header: Callable[[tuple[str, ...], Place], None], encoding: str = ""
+) -> Iterator[Record]:
     """
-    The rows of a CSV or TSV file.
+    The records of a CSV or TSV file; those without any text are left out.
 
     Args:
         shown: The path as the user would type it, for messages.
+        header: Is told the columns before the first record comes.
+        encoding: Empty to tell it from the file's mark.
 
     Raises:
         ManifestError: if it cannot be read at all: encoding, no header, broken quoting.
     """
     try:
-        with path.open(encoding=_encoding(path), newline="") as file:
-            for row in _Table(file, shown, findings).rows():
-                row.base = path.parent
-                yield row
+        with path.open(encoding=encoding or marked_encoding(path), newline="") as file:
+            yield from _Table(file, shown, findings, header).records()
     except OSError as error:
         raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None
     except UnicodeError:
-        raise _refuse(
-            Place(shown), "encoding", "is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8)"
-        ) from None
+        raise wrong_encoding(shown, encoding, " (in a spreadsheet: CSV UTF-8)") from None
 
 
 class _Table:
     """A table that is being read."""
 
-    def __init__(self, file: TextIO, shown: str, findings: Collector) -> None:
-        self._file, self._shown, self._findings = file, shown, findings
+    def __init__(
+        self, file: TextIO, shown: str, findings: Collector, header: Callable[[tuple[str, ...], Place], None]
+    ) -> None:
+        self._file, self._shown, self._findings, self._on_header = file, shown, findings, header
         self._names: tuple[str, ...] = ()
 
-    def rows(self) -> Iterator[Row]:
-        """The rows below the header; rows without any text are left out."""
+    def records(self) -> Iterator[Record]:
+        """The records below the header; those without any text are left out."""
         delimiter, line = self._begin()
         before = line - 1
         reader = csv.reader(self._file, delimiter=delimiter, strict=True)
@@ -61,9 +62,9 @@ class _Table:
                 if not self._names:
                     self._header(cells, place)
                     continue
-                row = self._row(cells, place, delimiter)
-                if row is not None:
-                    yield row
+                record = self._record(cells, place, delimiter)
+                if record is not None:
+                    yield record
         except csv.Error as error:
             raise _refuse(Place(self._shown, line), "csv-syntax", f"is not valid CSV: {error}") from None
         if not self._names:
@@ -93,9 +94,9 @@ class _Table:
                 message = f"the column {shortened(name)!r} stands at {known[name]} and {number}"
                 self._note(place, "duplicate-column", message, field=shortened(name))
             known.setdefault(name, number)
-        near_misses(self._names, place, self._findings)
+        self._on_header(self._names, place)
 
-    def _row(self, cells: list[str], place: Place, delimiter: str) -> Row | None:
+    def _record(self, cells: list[str], place: Place, delimiter: str) -> Record | None:
         names = self._names
         if len(cells) != len(names):
             few = len(cells) < len(names)
@@ -114,7 +115,7 @@ class _Table:
                 message = f"there is text in the column {number}, which has no name"
                 self._note(place, "unnamed-cell", message, "Give the column a name in the first line")
                 return None
-        return table_row(columns_of(names), cells, place, self._findings)
+        return Record(place, names, cells)
 
     def _note(
         self, place: Place, code: str, message: str, hint: str = "", *, field: str = "", warning: bool = False
@@ -124,10 +125,25 @@ class _Table:
         )
 
 
-def _encoding(path: Path) -> str:
+def marked_encoding(path: Path) -> str:
+    """UTF-16 if the file begins with its mark, else UTF-8 with or without one."""
     with path.open("rb") as file:
-        head = file.read(4)
-    return "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        head = file.read(2)
+    return "utf-16" if head in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def wrong_encoding(shown: str, encoding: str, where: str = "") -> ManifestError:
+    """
+    What is said about a file that is not in its encoding.
+
+    Args:
+        encoding: The one that the manifest names, empty for none.
+        where: How to save it otherwise.
+    """
+    if encoding:
+        return _refuse(Place(shown), "encoding", f"is not {encoding}, which the manifest says it is")
+    message = f"is not UTF-8; save it as UTF-8{where}"
+    return _refuse(Place(shown), "encoding", message, "Or give its source an encoding, such as encoding: cp1252")
 
 
 def _delimiter(header: str) -> str:
@@ -136,5 +152,5 @@ def _delimiter(header: str) -> str:
     return max(DELIMITERS, key=lambda candidate: (outside.count(candidate), candidate == ","))
 
 
-def _refuse(place: Place, code: str, message: str) -> ManifestError:
-    return ManifestError([Problem(place=place, code=code, message=message)])
+def _refuse(place: Place, code: str, message: str, hint: str = "") -> ManifestError:
+    return ManifestError([Problem(place=place, code=code, message=message, hint=hint)])

@@ -24,7 +24,7 @@ from batchedit.paths import safe_component
 MAX_TEXT = 200_000
 """Most characters of any text on the way to a result."""
 
-FILTERS = ("default", "int", "join", "lower", "replace", "round", "title", "trim", "truncate", "upper")
+FILTERS = ("default", "float", "int", "join", "lower", "replace", "round", "title", "trim", "truncate", "upper")
 
 _METHODS = frozenset(
     {"split", "rsplit", "splitlines", "partition", "rpartition", "strip", "lstrip", "rstrip", "removeprefix"}
@@ -74,12 +74,7 @@ class Compiled:
         sandbox = environment(path)
         tree = sandbox.parse(text)
         _refuse_statements(tree)
-        guarded = {
-            node.node.name
-            for node in tree.find_all((nodes.Filter, nodes.Test))
-            if node.name in ("default", "defined", "undefined") and isinstance(node.node, nodes.Name)
-        }
-        self.names = frozenset(meta.find_undeclared_variables(tree)) - guarded
+        self.names = _needed(tree)
         self._template: Template = sandbox.from_string(text)
 
     def render(self, values: Mapping[str, Any], limit: int) -> str:
@@ -96,6 +91,32 @@ class Compiled:
                 raise OverflowError(f"the text is longer than {limit} characters")
             parts.append(part)
         return "".join(parts)
+
+
+class Condition:
+    """
+    An expression ready to be evaluated.
+
+    Attributes:
+        names: As with `Compiled`.
+    """
+
+    def __init__(self, text: str) -> None:
+        sandbox = environment(False)
+        self._expression = sandbox.compile_expression(text, undefined_to_none=False)
+        tree = sandbox.parse("{{ " + text + " }}")
+        _refuse_statements(tree)
+        self.names = _needed(tree)
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """What it comes to."""
+        return self._expression(values)
+
+
+@lru_cache(maxsize=64)
+def condition(text: str) -> Condition:
+    """An expression, kept for the next row."""
+    return Condition(text)
 
 
 @lru_cache(maxsize=1024)
@@ -131,6 +152,15 @@ def _text(value: object) -> str:
 
 def _component(value: object) -> str:
     return safe_component(_text(value))
+
+
+def _needed(tree: nodes.Template) -> frozenset[str]:
+    guarded = {
+        node.node.name
+        for node in tree.find_all((nodes.Filter, nodes.Test))
+        if node.name in ("default", "defined", "undefined") and isinstance(node.node, nodes.Name)
+    }
+    return frozenset(meta.find_undeclared_variables(tree)) - guarded
 
 
 def _refuse_statements(tree: nodes.Template) -> None:

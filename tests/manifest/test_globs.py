@@ -64,7 +64,7 @@ def test_absolute_patterns(folder: Folder) -> None:
         ("in/*.gif", "in/*.gif: no picture matches 'in/*.gif'. Put a glob in quotes"),
         ("docs", "docs: no picture matches 'docs' (2 other files do)"),
         ("gone.png", "gone.png: no picture matches 'gone.png'. Put a glob in quotes"),
-        ("what", "what: is neither a YAML, CSV or JSON Lines file, nor a folder, a picture or a glob"),
+        ("what", "what: is neither a YAML, CSV, JSON Lines or Parquet file, nor a folder, a picture or a glob"),
         ("gone.csv", "gone.csv: there is no such file"),
         ("x" * 300, "x" * 197 + "...: cannot be read: File name too long"),
         ("rf_live_abcdefgh1234", "MANIFEST: this is no path"),

@@ -7,6 +7,7 @@ import pytest
 from tests.manifest.conftest import Folder
 
 V = "version: 1\n"
+OR_SAY = ". Or give its source an encoding, such as encoding: cp1252"
 ITEM = "items:\n  - {id: a, image: in/a.png, prompt: pp}\n"
 ROW = "items:\n  - {id: a, image: in/a.png, prompt: pp, "
 
@@ -497,13 +498,13 @@ YAML: dict[str, tuple[str, list[str]]] = {
     "source without kind": (
         V + "sources: [{limit: 3}]\n",
         [
-            "m.yaml:2:11: a source has one of: csv, glob",
+            "m.yaml:2:11: a source has one of: csv, jsonl, parquet, glob, urls, imagefolder",
         ],
     ),
     "source with two": (
         V + "sources: [{csv: a, glob: b}]\n",
         [
-            "m.yaml:2:11: a source has one of: csv, glob",
+            "m.yaml:2:11: a source has one of: csv, jsonl, parquet, glob, urls, imagefolder",
         ],
     ),
     "source empty": (
@@ -513,13 +514,11 @@ YAML: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "source later": (
-        V + "sources: [{jsonl: a}]\n",
+        V + "sources: [{xlsx: a}]\n",
         [
-            "m.yaml:2:11: a source has one of: csv, glob",
+            "m.yaml:2:11: a source has one of: csv, jsonl, parquet, glob, urls, imagefolder",
             (
-                "m.yaml:2:12: \"jsonl\": the source has no key 'jsonl'. Known are: csv, glob, requires,"
-                " limit, id, prompt, image, mask, references, quality, size, format, n, sync_mode,"
-                " output, labels, enabled, edit, vars"
+                "m.yaml:2:12: \"xlsx\": the source has no key 'xlsx'. Known are: csv, jsonl, parquet, glob, urls, imagefolder, preset, map, columns, encoding, pattern, where, requires, limit, id, prompt, image, mask, references, quality, size, format, n, sync_mode, output, labels, enabled, edit, vars"
             ),
         ],
     ),
@@ -539,6 +538,276 @@ YAML: dict[str, tuple[str, list[str]]] = {
         V + "sources: [{glob: 'x/*.png'}]\n",
         [
             "m.yaml:2:18: no picture matches 'x/*.png'. Put a glob in quotes",
+        ],
+    ),
+    "source keys of other kinds": (
+        V + "sources: [{csv: shop.csv, pattern: '{a}'}, {glob: in/*, map: {x: y}, encoding: cp1252, prompt: pp}]\n",
+        [
+            'm.yaml:2:27: "pattern": a source of the kind csv has no pattern; it belongs to glob, urls, imagefolder',
+            'm.yaml:2:57: "map": a source of the kind glob has no map; it belongs to csv, jsonl, parquet, imagefolder',
+            'm.yaml:2:70: "encoding": a source of the kind glob has no encoding; it belongs to csv, jsonl, urls, imagefolder',
+        ],
+    ),
+    "preset unknown": (
+        V + "sources: [{csv: shop.csv, preset: Shopyfy, image: in/a.png, prompt: pp}]\n",
+        [
+            'm.yaml:2:35: "preset": there is no preset \'Shopyfy\'. Did you mean "shopify"?',
+        ],
+    ),
+    "preset list": (
+        V + "sources: [{csv: shop.csv, preset: [a], image: in/a.png, prompt: pp}]\n",
+        [
+            'm.yaml:2:35: "preset": must be text, not a list',
+        ],
+    ),
+    "preset without its columns": (
+        V + "sources: [{csv: shop.csv, preset: shopify, prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:35: \"preset\": the preset shopify needs a column 'Handle' or 'URL handle'; the columns of"
+                " shop.csv:1 are: id, Image Src. Write map: {handle: NAME OF THE COLUMN}"
+            ),
+        ],
+    ),
+    "preset of another kind": (
+        V + "sources: [{csv: woo.csv, preset: shopify, prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:34: \"preset\": the preset shopify needs a column 'Image Src' or 'Product image URL'; the"
+                " columns of woo.csv:1 are: ID, Type, SKU, Name, Images. This looks like preset: woocommerce"
+            ),
+        ],
+    ),
+    "map list": (
+        V + "sources: [{csv: shop.csv, map: [a], image: in/a.png, prompt: pp}]\n",
+        [
+            "m.yaml:2:32: map must be a mapping of keys and values, not a list",
+        ],
+    ),
+    "map empty": (
+        V + "sources: [{csv: shop.csv, map: {title: }, image: in/a.png, prompt: pp}]\n",
+        [
+            'm.yaml:2:40: "map.title": names no column',
+        ],
+    ),
+    "map names": (
+        V + "sources: [{csv: shop.csv, map: {a b: x, row: x, label.: x, var.id: x}, image: in/a.png, prompt: pp}]\n",
+        [
+            f'm.yaml:2:{column}: "map": {name!r} is neither a field, nor label.NAME, nor a name that a variable can have'
+            for column, name in ((33, "a b"), (41, "row"), (49, "label."), (60, "var.id"))
+        ],
+    ),
+    "map column": (
+        V + "sources: [{csv: shop.csv, map: {image: Image Scr, title: Name}, prompt: pp}]\n",
+        [
+            'm.yaml:2:40: "map.image": shop.csv has no column \'Image Scr\'. Did you mean "Image Src"?',
+            "m.yaml:2:58: \"map.title\": shop.csv has no column 'Name'. Its columns are: id, Image Src",
+        ],
+    ),
+    "columns": (
+        V + "sources: [{csv: shop.csv, columns: closed, image: in/a.png, prompt: pp}]\n",
+        [
+            "m.yaml:2:36: \"columns\": 'closed' is neither strict nor open",
+        ],
+    ),
+    "columns strict": (
+        V + "sources: [{csv: strict.csv, columns: strict, map: {tone: Colour}, prompt: pp}]\n",
+        [
+            'strict.csv:1: "promt": columns: strict allows no column \'promt\'. Did you mean "prompt"?',
+            (
+                "strict.csv:1: \"extra\": columns: strict allows no column 'extra'. Known are the fields, label.NAME,"
+                " var.NAME and what map names"
+            ),
+        ],
+    ),
+    "encoding unknown": (
+        V + "sources: [{csv: shop.csv, encoding: cp1522, image: in/a.png, prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:37: \"encoding\": there is no encoding 'cp1522'. Known are for example: utf-8, utf-16,"
+                " cp1252, latin-1"
+            ),
+        ],
+    ),
+    "encoding of no text": (
+        V + "sources: [{csv: shop.csv, encoding: base64, image: in/a.png, prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:37: \"encoding\": there is no encoding 'base64'. Known are for example: utf-8, utf-16,"
+                " cp1252, latin-1"
+            ),
+        ],
+    ),
+    "encoding wrong": (
+        V + "sources: [{csv: latin.csv, encoding: ascii, prompt: pp}]\n",
+        [
+            "latin.csv: is not ascii, which the manifest says it is",
+        ],
+    ),
+    "pattern brace": (
+        V + "sources: [{glob: in/*, pattern: '{sku', prompt: pp}]\n",
+        [
+            "m.yaml:2:33: \"pattern\": '{sku' has a brace without its partner",
+        ],
+    ),
+    "pattern without names": (
+        V + "sources: [{glob: in/*, pattern: sku, prompt: pp}]\n",
+        [
+            "m.yaml:2:33: \"pattern\": 'sku' names nothing; write for example {sku}_{pos}",
+        ],
+    ),
+    "pattern side by side": (
+        V + "sources: [{glob: in/*, pattern: '{a}{b}', prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:33: \"pattern\": '{a}{b}' has two names with nothing between them, so that nobody knows"
+                " where one ends"
+            ),
+        ],
+    ),
+    "pattern name": (
+        V + "sources: [{glob: in/*, pattern: '{a b}', prompt: pp}]\n",
+        [
+            "m.yaml:2:33: \"pattern\": '{a b}' has {a b}, which is no name: letters, digits and underscores",
+        ],
+    ),
+    "pattern own name": (
+        V + "sources: [{glob: in/*, pattern: '{ext}', prompt: pp}]\n",
+        [
+            "m.yaml:2:33: \"pattern\": '{ext}' has {ext}, a name that already has a meaning",
+        ],
+    ),
+    "pattern twice": (
+        V + "sources: [{glob: in/*, pattern: '{a}/{a}', prompt: pp}]\n",
+        [
+            "m.yaml:2:33: \"pattern\": '{a}/{a}' has {a} twice",
+        ],
+    ),
+    "pattern empty part": (
+        V + "sources: [{glob: in/*, pattern: '/{a}', prompt: pp}]\n",
+        [
+            "m.yaml:2:33: \"pattern\": '/{a}' has an empty part before or after a slash",
+        ],
+    ),
+    "where syntax": (
+        V + "sources: [{csv: shop.csv, where: 'a ==', image: in/a.png, prompt: pp}]\n",
+        [
+            "m.yaml:2:34: \"where\": the condition is not a valid expression: unexpected 'end of template'",
+        ],
+    ),
+    "where filter": (
+        V + "sources: [{csv: shop.csv, where: 'a|shuffle', image: in/a.png, prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:34: \"where\": the condition is not a valid expression: No filter named 'shuffle'. Filters are:"
+                " default, float, int, join, lower, replace, round, title, trim, truncate, upper"
+            ),
+        ],
+    ),
+    "where unknown": (
+        V + "sources: [{csv: shop.csv, where: imag != '', image: in/a.png, prompt: pp}]\n",
+        [
+            (
+                'm.yaml:2:34: "where": the condition uses imag, which is no column or variable here.'
+                " Known are: id, image_src, line, row, source"
+            ),
+        ],
+    ),
+    "where row": (
+        V + "sources: [{csv: shop.csv, where: \"row['Image Scr'] != ''\", image: in/a.png, prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:34: \"where\": the condition uses row['Image Scr'], and there is no such column."
+                ' Did you mean "Image Src"?'
+            ),
+        ],
+    ),
+    "where text": (
+        V + "sources: [{csv: shop.csv, where: image_src, image: in/a.png, prompt: pp}]\n",
+        [
+            "m.yaml:2:34: \"where\": the condition is neither true nor false. Compare it, such as title != ''",
+        ],
+    ),
+    "where number": (
+        V + "sources: [{csv: shop.csv, where: image_src > 3, image: in/a.png, prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:34: \"where\": the condition cannot be evaluated: '>' not supported between instances of"
+                " 'str' and 'int'. Cells are text: compare them with text, or write NAME|float"
+            ),
+        ],
+    ),
+    "where escape": (
+        V + "sources: [{csv: shop.csv, where: \"image_src.__class__ == 'x'\", image: in/a.png, prompt: pp}]\n",
+        [
+            'm.yaml:2:34: "where": the condition does something that templates may not do',
+        ],
+    ),
+    "where growth": (
+        V + "sources: [{csv: shop.csv, where: \"'a' * 1000000000 == 'b'\", image: in/a.png, prompt: pp}]\n",
+        [
+            'm.yaml:2:34: "where": the condition uses the operator *, which templates may not do',
+        ],
+    ),
+    "urls": (
+        V + "sources: [{urls: ['http://x.test/a.png?k=SECRET', a.png, 'https://x.test/b c.png'], prompt: pp}]\n",
+        [
+            "m.yaml:2:19: \"urls\": 'http://x.test/a.png' must be an https URL or a path",
+            "m.yaml:2:51: \"urls\": 'a.png' is no URL; each line is one https URL",
+            (
+                "m.yaml:2:58: \"urls\": 'https://x.test/b c.png' has a space or a control character; write %20 for a space"
+            ),
+        ],
+    ),
+    "urls empty": (
+        V + "sources: [{urls: [], prompt: pp}]\n",
+        [
+            'm.yaml:2:18: "urls": is empty',
+        ],
+    ),
+    "urls gone": (
+        V + "sources: [{urls: gone.txt, prompt: pp}]\n",
+        [
+            "gone.txt: cannot be read: No such file or directory",
+        ],
+    ),
+    "imagefolder without metadata": (
+        V + "sources: [{imagefolder: in, prompt: pp}]\n",
+        [
+            (
+                'm.yaml:2:25: "imagefolder": in has no metadata.csv, metadata.jsonl or metadata.parquet. For pictures'
+                " without metadata write glob instead"
+            ),
+        ],
+    ),
+    "imagefolder gone": (
+        V + "sources: [{imagefolder: gone, prompt: pp}]\n",
+        [
+            'm.yaml:2:25: "imagefolder": gone is no folder',
+        ],
+    ),
+    "imagefolder without names": (
+        V + "sources: [{imagefolder: folder, prompt: pp}]\n",
+        [
+            (
+                "m.yaml:2:25: \"preset\": the preset imagefolder needs a column 'file_name'; the columns of"
+                " folder/metadata.csv:1 are: picture. Write map: {image: NAME OF THE COLUMN}"
+            ),
+        ],
+    ),
+    "parquet broken": (
+        V + "sources: [{parquet: shop.csv, prompt: pp}]\n",
+        [
+            (
+                "shop.csv: is not valid Parquet: Parquet magic bytes not found in footer. Either the file is corrupted or"
+                " this is not a parquet file"
+            ),
+        ],
+    ),
+    "requires of a glob": (
+        V + "sources: [{glob: in/*.png, pattern: '{sku}', requires: [skus], prompt: pp}]\n",
+        [
+            'm.yaml:2:18: "requires": in/*.png has no column \'skus\'. Did you mean "sku"?',
         ],
     ),
     "requires unknown": (
@@ -810,7 +1079,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:3:38: \"prompt\": the template is not a valid template: No filter named 'uper'."
-                " Filters are: default, int, join, lower, replace, round, title, trim, truncate, upper"
+                " Filters are: default, float, int, join, lower, replace, round, title, trim, truncate, upper"
             ),
         ],
     ),
@@ -1141,9 +1410,13 @@ JSONL: dict[str, tuple[str, list[str]]] = {
 
 @pytest.fixture
 def prepared(folder: Folder) -> Folder:
-    """An empty picture, a table with a column, and defaults beside the table of the test."""
+    """An empty picture, tables of several kinds, and defaults beside the table of the test."""
     folder.write("empty.png", b"")
     folder.write("shop.csv", "id,Image Src\na,x\n")
+    folder.write("woo.csv", "ID,Type,SKU,Name,Images\n1,simple,a,A,https://x.test/a.png\n")
+    folder.write("strict.csv", "id,image,promt,extra,Colour,label.x,var.y\na,in/a.png,,,,,\n")
+    folder.write("latin.csv", "id,image\nGröße,in/a.png\n".encode("latin-1"))
+    folder.write("folder/metadata.csv", "picture\na.png\n")
     folder.write("t.defaults.yaml", "version: 1\ndefaults: {prompt: pp}\nedits: {white: {}}\n")
     return folder
 
@@ -1205,13 +1478,13 @@ def test_too_long(folder: Folder, base: str, message: str) -> None:
 def test_a_bad_encoding_is_explained(folder: Folder) -> None:
     """Latin-1 is no UTF-8: say what to do."""
     folder.write("t.csv", "id,image,prompt\na,in/a.png,Größe\n".encode("latin-1"))
-    assert folder.problems("t.csv") == ["t.csv: is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8)"]
+    assert folder.problems("t.csv") == ["t.csv: is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8)" + OR_SAY]
     folder.write("u.csv", b"\xff\xfei\x00d\x00\n")
-    assert folder.problems("u.csv") == ["u.csv: is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8)"]
+    assert folder.problems("u.csv") == ["u.csv: is not UTF-8; save it as UTF-8 (in a spreadsheet: CSV UTF-8)" + OR_SAY]
     folder.write("m.yaml", "version: 1\nname: Größe\n".encode("latin-1"))
     assert folder.problems("m.yaml") == ["m.yaml: is not UTF-8 (byte 0xf6); save it as UTF-8"]
     folder.write("r.jsonl", '{"id": "Größe"}'.encode("latin-1"))
-    assert folder.problems("r.jsonl") == ["r.jsonl: is not UTF-8; save it as UTF-8"]
+    assert folder.problems("r.jsonl") == ["r.jsonl: is not UTF-8; save it as UTF-8" + OR_SAY]
 
 
 def test_no_message_repeats_a_secret(folder: Folder) -> None:

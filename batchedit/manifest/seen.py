@@ -1,0 +1,99 @@
+"""
+What a walk over rows must remember of all of them: ids, names of pictures. On the disk, in SQLite's own temporary
+files, so that a million rows need no memory; the files are gone when they are closed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+_CACHE_KIB = 8 * 1024
+
+
+class _Temporary:
+    """A temporary database of one walk. A context manager."""
+
+    TABLES = ""
+
+    def __init__(self) -> None:
+        # A walk may go on in another thread than it began in, but never in two at a time.
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {self.TABLES}")
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._connection.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Forget everything."""
+        self._connection.close()
+
+    def _insert(self, statement: str, *values: object) -> bool:
+        """True if the row was new."""
+        return self._connection.execute(f"INSERT OR IGNORE INTO {statement}", values).rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An id that was met before: itself, or one that differs only by case or leading zeros; and where."""
+
+    id: str
+    place: str
+
+
+class Ids(_Temporary):
+    """The ids of a walk, first come first served."""
+
+    TABLES = """
+    CREATE TABLE ids (plain TEXT PRIMARY KEY, id TEXT NOT NULL, place TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE others (id TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID;
+    """
+
+    def claim(self, item_id: str, place: str) -> Known | None:
+        """Claim an id; what was met before, if it is the same or nearly the same."""
+        plain = item_id.casefold().lstrip("0")
+        if self._insert("ids VALUES (?, ?, ?)", plain, item_id, place):
+            return None
+        first = Known(*self._connection.execute("SELECT id, place FROM ids WHERE plain = ?", (plain,)).fetchone())
+        if first.id == item_id or self._insert("others VALUES (?, ?)", item_id, place):
+            return first
+        (other,) = self._connection.execute("SELECT place FROM others WHERE id = ?", (item_id,)).fetchone()
+        return Known(item_id, other)
+
+
+class Pictures(_Temporary):
+    """The pictures of a folder, each with its file name without extension, and whether a row has named it."""
+
+    TABLES = """
+    CREATE TABLE pictures (path TEXT PRIMARY KEY, stem TEXT NOT NULL, named INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+    CREATE TABLE stems (stem TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+    """
+
+    def add(self, path: str, stem: str) -> None:
+        """Note a picture."""
+        if self._insert("pictures (path, stem) VALUES (?, ?)", path, stem) and not self._insert(
+            "stems VALUES (?, 1)", stem
+        ):
+            self._connection.execute("UPDATE stems SET count = count + 1 WHERE stem = ?", (stem,))
+
+    def name(self, path: str) -> None:
+        """A row has named this path, whether or not there is such a picture."""
+        self._connection.execute("UPDATE pictures SET named = 1 WHERE path = ?", (path,))
+
+    def is_shared(self, stem: str) -> bool:
+        """True if several pictures have this file name."""
+        found = self._connection.execute("SELECT count FROM stems WHERE stem = ?", (stem,)).fetchone()
+        return found is not None and found[0] > 1
+
+    def unnamed(self) -> Iterator[str]:
+        """The pictures that no row has named, sorted."""
+        for (path,) in self._connection.execute("SELECT path FROM pictures WHERE named = 0 ORDER BY path"):
+            yield str(path)
