@@ -82,11 +82,12 @@ def table_row(columns: Columns, cells: Sequence[str], place: Place, findings: Co
     """A row of texts. Cells are data: nothing in them is ever a template."""
     texts = [cell.strip() for cell in cells]
     refused: set[int] = set()
-    for name, number in columns.named:
-        if looks_like_a_key(texts[number]):
-            findings.problem(key_problem(place, name, cell=True))
-            texts[number] = ""
-            refused.add(number)
+    if looks_like_a_key("\0".join(texts)):
+        for name, number in columns.named:
+            if looks_like_a_key(texts[number]):
+                findings.problem(key_problem(place, name, cell=True))
+                texts[number] = ""
+                refused.add(number)
     fields = {
         name: Given(texts[number], False, place, number in refused)
         for name, number in columns.fields
