@@ -34,7 +34,7 @@ from batchedit.learning import Learner
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger, has_begun
-from batchedit.ledger.records import Attempt, Pace, RequestRow, RunStart, TaskRow
+from batchedit.ledger.records import Attempt, Pace, RequestRow, RunStart, TaskRow, WaitingRow
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
 from batchedit.manifest import Findings
@@ -246,6 +246,7 @@ class _Run:
                 self.held_back += sum(entry.verdict is Verdict.CHANGED for entry in entries)
                 to_buy += sum(entry.quote.high for entry in entries if entry.verdict in BUYING)
                 self.ledger.record_tasks(_wanted(entries), provider=plan.settings.name)
+                self.ledger.record_waiting(_waiting(entries), provider=plan.settings.name)
         self.ledger.remember_digests(plan.digests.fresh())
         findings.raise_if_problems()
         self.ledger.redo_failed()
@@ -292,12 +293,21 @@ class _Run:
         except StorageError as error:
             context.halt(StopReason.STORAGE, str(error))
         await pool.run(resume)
+        if context.to_deliver:
+            await self._deliver_late(context)
         learner = context.pacer.learner
         if learner is not None and learner.found is not None:
             pace = Pace(per_minute=learner.found, confidence=learner.confidence)
             with suppress(StorageError):  # it is a convenience; the run's own end is told all the same
                 self.ledger.record_pace(context.provider.scope, pace)
         return self._close(context)
+
+    async def _deliver_late(self, context: Context) -> None:
+        """Tasks that came to a request which had been bought for others already."""
+        try:
+            self.undelivered += len((await redeliver(context, context.to_deliver)).failed)
+        except StorageError as error:
+            context.halt(StopReason.STORAGE, str(error))
 
     def _context(self, wire: Wire, workers: Workers, observer: Observer | None) -> Context:
         connected, effects, limits = self.connected, self.effects, self.limits
@@ -319,6 +329,7 @@ class _Run:
             effects=effects,
             key_print=connected.endpoint.key.fingerprint(self.ledger.id) if connected.endpoint.key else "",
             buying=self.buying,
+            has_chains=self.ledger.anybody_waits(),
             on_unknown=self.options.on_unknown or self.plan.settings.on_unknown,
             observer=observer,
         )
@@ -326,18 +337,22 @@ class _Run:
     def _close(self, context: Context) -> RunSummary:
         reason, at_risk = context.stop_message, context.budget.held
         unknown: tuple[str, ...] = ()
+        waiting: Mapping[str, int] = {}
         try:
             self.ledger.recover()
             states, at_risk = self.ledger.states(), self.ledger.at_risk()
             unknown = tuple(self.ledger.slots_in(State.UNKNOWN)[:_SHOWN])
-            if not self.buying:
+            if self.buying:
+                waiting = self.ledger.waiting()
+            else:
                 states[State.PENDING] = 0  # not a matter of this command
             code = exit_code(
-                context.stop, states, held_back=self.held_back, undelivered=self.undelivered, bugs=context.bugs
-            )
+                context.stop, states, held_back=self.held_back, undelivered=self.undelivered, bugs=context.bugs,
+                waiting=waiting,
+            )  # fmt: skip
             if self.buying:
                 self.ledger.end_run(code, reason)
-                if code is ExitCode.DONE and can_be_marked(self.plan):
+                if code is ExitCode.DONE and not waiting and can_be_marked(self.plan):
                     self._mark(states, at_risk)
         except (StorageError, LedgerError) as error:
             # What the ledger cannot take it may still be able to tell.
@@ -357,6 +372,7 @@ class _Run:
             budget=context.budget.limit or ZERO,
             held_back=self.held_back,
             undelivered=self.undelivered,
+            waiting=waiting,
             reason=reason,
             notes=tuple(context.progress.notes),
         )
@@ -406,10 +422,17 @@ def _limits(plan: Plan, options: RunOptions, connected: Connected) -> Limits:
 
 
 def _wanted(entries: Iterable[Entry]) -> Iterator[tuple[TaskRow, Request, Quote]]:
-    """What is recorded: everything but changed tasks, which keep what they were bought as."""
+    """What is recorded: everything but changed tasks, which keep what they were bought as, and those that wait."""
     for entry in entries:
-        if entry.verdict is not Verdict.CHANGED:
+        if entry.verdict is not Verdict.CHANGED and not entry.waits:
             yield entry.row(), entry.request, entry.quote
+
+
+def _waiting(entries: Iterable[Entry]) -> Iterator[WaitingRow]:
+    """Tasks without a request of their own yet."""
+    for entry in entries:
+        if entry.waits:
+            yield entry.waiting_row()
 
 
 def _chunks(values: Iterator[T], size: int) -> Iterator[list[T]]:

@@ -171,6 +171,8 @@ class Context:
         stop: Why nothing new is sent any more; None while the run goes on.
         stop_message: The same as a sentence with what to do.
         bugs: Requests that met an error which nobody expected.
+        has_chains: Tasks may wait for the pictures of others.
+        to_deliver: Slots of tasks whose request may have been done before they were recorded.
         version: Counts the changes that `change` waits for.
     """
 
@@ -196,6 +198,8 @@ class Context:
     stop: StopReason | None = None
     stop_message: str = ""
     bugs: int = 0
+    has_chains: bool = False
+    to_deliver: list[str] = field(default_factory=list)
     version: int = 0
     _unsent: set[anyio.CancelScope] = field(default_factory=set)
     _changed: anyio.Event = field(default_factory=anyio.Event)

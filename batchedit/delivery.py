@@ -22,6 +22,7 @@ from batchedit.model import OutputLocation, Raw, Reply, explicit_size
 from batchedit.money import ZERO, MicroUSD, format_usd
 from batchedit.paths import collision_key
 from batchedit.pictures import BadPicture
+from batchedit.releasing import release
 from batchedit.wire import drive
 
 _FETCH_TRIES = 4
@@ -66,7 +67,10 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
         await context.journal.do(context.ledger.note, attempt, note)
         context.note_once(note.message)
         return
-    replaced = await context.journal.do(context.ledger.finish, attempt, raws, outputs, bill)
+    finished = context.journal.hand_in(context.ledger.finish, attempt, raws, outputs, bill)
+    if context.has_chains and context.buying:
+        await release(context, row.key)
+    replaced = await finished.result()
     await context.outputs.remove_all(replaced)
     await _settled(context, attempt, bill)
     context.progress.done += 1

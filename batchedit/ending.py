@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from batchedit.context import StopReason
 from batchedit.errors import ExitCode
+from batchedit.ledger.waiting import APPROVAL, FAILED
 from batchedit.lifecycle import State
 from batchedit.money import ZERO, MicroUSD
 from batchedit.settled import Mark
@@ -28,6 +29,8 @@ class RunSummary:
         unknown: Some of the tasks whose outcome is unknown.
         held_back: Tasks that were not bought because their content has changed since they were bought.
         undelivered: Tasks that are paid and done, but whose files could not be put in place.
+        waiting: Tasks that start from another one's picture and still wait, by what for: ``approval``, ``failed``,
+            ``absent``, or the state of what they start from.
         reason: Why it stopped early, with what to do; empty if it did not.
         notes: Things to know, each said once.
     """
@@ -42,6 +45,7 @@ class RunSummary:
     unknown: tuple[str, ...]
     held_back: int
     undelivered: int
+    waiting: Mapping[str, int]
     reason: str
     notes: tuple[str, ...]
 
@@ -65,13 +69,20 @@ def nothing_to_do(mark: Mark, limit: MicroUSD | None) -> RunSummary:
         unknown=(),
         held_back=0,
         undelivered=0,
+        waiting={},
         reason="",
         notes=(),
     )
 
 
 def exit_code(
-    stop: StopReason | None, states: Mapping[State, int], *, held_back: int = 0, undelivered: int = 0, bugs: int = 0
+    stop: StopReason | None,
+    states: Mapping[State, int],
+    *,
+    held_back: int = 0,
+    undelivered: int = 0,
+    bugs: int = 0,
+    waiting: Mapping[str, int] | None = None,
 ) -> ExitCode:
     """
     What a run's end means for the shell.
@@ -97,6 +108,10 @@ def exit_code(
         return ExitCode.UNKNOWN
     if stop is not None or held_back or any(states[s] for s in (State.PENDING, State.ACCEPTED, State.FETCHING)):
         return ExitCode.LIMIT
-    if undelivered or any(states[state] for state in (State.FAILED, State.SUSPECT, State.LOST)):
+    # Waiting for a person's approval alone is how it should be.
+    others = {reason for reason, count in (waiting or {}).items() if count and reason != APPROVAL}
+    if others - {FAILED}:
+        return ExitCode.LIMIT
+    if others or undelivered or any(states[state] for state in (State.FAILED, State.SUSPECT, State.LOST)):
         return ExitCode.SOME_FAILED
     return ExitCode.DONE

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from batchedit.model import ImageRef, LocalImage, Params, Request, SourceImage, UrlImage
+from batchedit.model import ImageRef, LocalImage, Params, Request, SourceImage, TaskImage, UrlImage
 from batchedit.redaction import unsigned_url
 
 _KEY_VERSION = 1
@@ -62,6 +62,25 @@ def make_request(
         params=params,
         revision=revision,
         inline=inline,
+    )
+
+
+def started_from(request: Request, sha256: str, path: Path) -> Request:
+    """
+    The same request with a picture in place of the one to edit, and the key that follows from it.
+
+    Args:
+        sha256: Of the picture's bytes, hex.
+        path: Where they lie.
+    """
+    return make_request(
+        model=request.model,
+        prompt=request.prompt,
+        images=(SourceImage(identity=f"sha256:{sha256}", ref=LocalImage(path)), *request.images[1:]),
+        mask=request.mask,
+        params=request.params,
+        revision=request.revision,
+        inline=request.inline,
     )
 
 
@@ -119,10 +138,18 @@ def idempotency_key(reference: str, generation: int) -> str:
 
 
 def _image_out(image: SourceImage) -> dict[str, str]:
-    where = str(image.ref.path) if isinstance(image.ref, LocalImage) else unsigned_url(image.ref.url)
+    where = unsigned_url(image.ref.url) if isinstance(image.ref, UrlImage) else str(image.ref)
     return {"id": image.identity, "at": where}
 
 
 def _image_in(data: dict[str, str]) -> SourceImage:
-    ref: ImageRef = UrlImage(data["at"]) if data["id"].startswith("url:") else LocalImage(Path(data["at"]))
+    kind, where = data["id"].partition(":")[0], data["at"]
+    ref: ImageRef
+    match kind:
+        case "url":
+            ref = UrlImage(where)
+        case "output":
+            ref = TaskImage(where)
+        case _:
+            ref = LocalImage(Path(where))
     return SourceImage(identity=data["id"], ref=ref)

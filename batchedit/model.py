@@ -90,7 +90,25 @@ class UrlImage:
         return self.url.split("?", 1)[0]
 
 
-ImageRef = LocalImage | UrlImage
+@dataclass(frozen=True, slots=True)
+class TaskImage:
+    """What another task of the same item delivers; `slot` is that task's. Its bytes are known once that is done."""
+
+    slot: str
+
+    def __str__(self) -> str:
+        return self.slot
+
+
+ImageRef = LocalImage | UrlImage | TaskImage
+
+GATES = ("done", "approved")
+"""What must have become of the task that another one starts from."""
+
+
+def escaped(part: str) -> str:
+    """A part of a slot, such as an item's id: ``/`` only separates parts."""
+    return part.replace("%", "%25").replace("/", "%2F")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +154,12 @@ class Task:
 
     Attributes:
         slot: ``item/edit/variant``, the task's stable identity; parts escaped so that ``/`` only separates.
-        images: The picture to edit, then the references, in order; at least one.
+        images: The picture to edit, then the references, in order; at least one. Only the first may be a `TaskImage`.
         mask: Marks the region to edit; None without one.
         outputs: Relative paths with ``/``, one per sample, for the format asked for.
         inline: True when the provider shall answer with data URIs (``sync_mode``); changes no pixel.
         labels: The item's and the edit's labels, merged.
+        when: For a task that starts from another one: it must be ``done``, or ``approved`` besides.
     """
 
     slot: str
@@ -149,11 +168,18 @@ class Task:
     variant: str
     prompt: str
     images: tuple[ImageRef, ...]
-    mask: ImageRef | None = None
+    mask: LocalImage | UrlImage | None = None
     params: Params = Params()
     outputs: tuple[str, ...]
     inline: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    when: str = "done"
+
+    @property
+    def upstream(self) -> str | None:
+        """Slot of the task whose picture this one edits; None for one that edits the row's picture."""
+        first = self.images[0]
+        return first.slot if isinstance(first, TaskImage) else None
 
     @property
     def place(self) -> Place:
@@ -167,7 +193,8 @@ class SourceImage:
     A picture as it enters a request.
 
     Attributes:
-        identity: ``sha256:HEX`` of a local file's bytes, or ``url:`` and the URL without its signature.
+        identity: ``sha256:HEX`` of a local file's bytes, or ``url:`` and the URL without its signature, or ``output:``
+            and the request that will bring it, as long as that is not done.
         ref: Where to take the bytes from when sending.
     """
 

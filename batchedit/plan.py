@@ -30,9 +30,12 @@ class Verdict(enum.StrEnum):
     FAILED = "failed"  # refused for good: change the row or the picture
     SUSPECT = "suspect"  # paid, but not what was asked for: for a person to look at
     LOST = "lost"  # paid, and can no longer be fetched
+    WAITING = "waiting"  # starts from a picture that this run is to bring: bought as soon as that is there
+    UNAPPROVED = "waiting for approval"  # starts from a picture that somebody must approve first: not bought before
+    BLOCKED = "blocked"  # starts from a picture that will not come by itself
 
 
-BUYING = frozenset({Verdict.NEW, Verdict.RETRY})
+BUYING = frozenset({Verdict.NEW, Verdict.RETRY, Verdict.WAITING})
 """Verdicts that cost money."""
 
 
@@ -40,18 +43,16 @@ def judge(
     *,
     state: State | None,
     retryable: bool,
-    seen_before: bool,
     changed: bool,
     accept_changed: bool,
     delivered: bool,
 ) -> Verdict:
     """
-    The verdict on one task.
+    The verdict on one task, if no other one of the manifest wants the same request.
 
     Args:
         state: Of its request in the ledger, None if the ledger does not know the request.
         retryable: For a failed request: the reason may pass.
-        seen_before: An earlier task of this manifest wants the same request.
         changed: The slot was bought with other content.
         accept_changed: The user agreed to buy changed tasks again.
         delivered: All its files are where they should be.
@@ -70,8 +71,6 @@ def judge(
         return Verdict.FAILED
     if changed and not accept_changed:
         return Verdict.CHANGED
-    if seen_before:
-        return Verdict.DUPLICATE
     return Verdict.RETRY if state is State.FAILED else Verdict.NEW
 
 
@@ -101,6 +100,7 @@ class PlanFigures:
         counts: Tasks by verdict.
         quote: For everything that would be bought.
         pictures: How many pictures that would be.
+        later: For everything that waits for approval; no part of `quote`.
         changed: Some of the changed tasks, with what has changed.
         failed: Some of the tasks that failed for good, with the reason.
     """
@@ -108,6 +108,7 @@ class PlanFigures:
     counts: Counter[Verdict] = field(default_factory=Counter)
     quote: Quote = field(default_factory=lambda: Quote(low=ZERO, high=ZERO))
     pictures: int = 0
+    later: Quote = field(default_factory=lambda: Quote(low=ZERO, high=ZERO))
     changed: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
@@ -127,3 +128,5 @@ class PlanFigures:
         if verdict in BUYING:
             self.quote += quote
             self.pictures += pictures
+        elif verdict is Verdict.UNAPPROVED:
+            self.later += quote

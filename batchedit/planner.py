@@ -12,17 +12,27 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchedit.chains import Chains, waits
 from batchedit.claims import Claims
 from batchedit.digests import Digests
 from batchedit.errors import LedgerError, NothingSelected, Problem
 from batchedit.filing import Filing
 from batchedit.keys import make_request, to_spec, url_identity
 from batchedit.ledger.reader import Ledger, has_begun
-from batchedit.ledger.records import Standing, TaskRow
+from batchedit.ledger.records import Standing, TaskRow, WaitingRow
 from batchedit.manifest import Findings, Manifest
-from batchedit.model import ImageRef, LocalImage, ProviderSettings, Quote, Request, SourceImage, Task, UrlImage
+from batchedit.model import (
+    LocalImage,
+    ProviderSettings,
+    Quote,
+    Request,
+    SourceImage,
+    Task,
+    TaskImage,
+    UrlImage,
+)
 from batchedit.naming import Names
-from batchedit.plan import PlanFigures, Verdict, judge, what_changed
+from batchedit.plan import BUYING, PlanFigures, Verdict, judge, what_changed
 from batchedit.pricing import PriceList, shipped_prices
 from batchedit.providers.registry import check_name, is_rehearsal
 from batchedit.selecting import Choice, Sample
@@ -68,6 +78,11 @@ class Entry:
     quote: Quote
     verdict: Verdict
 
+    @property
+    def waits(self) -> bool:
+        """True if it has no request of its own yet: what it starts from is not there, or not approved."""
+        return waits(self.task, self.request, self.verdict)
+
     def row(self) -> TaskRow:
         """The task as the ledger keeps it."""
         task = self.task
@@ -80,6 +95,17 @@ class Entry:
             labels=task.labels,
             paths=task.outputs,
             place=str(task.place),
+        )
+
+    def waiting_row(self) -> WaitingRow:
+        """The task as the ledger keeps it while it waits."""
+        assert self.task.upstream is not None, "only a task that starts from another one waits"
+        return WaitingRow(
+            task=self.row(),
+            request=self.request,
+            quote=self.quote,
+            upstream=self.task.upstream,
+            gate=self.task.when,
         )
 
 
@@ -282,19 +308,22 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
     outputs, choice = Filing(plan.workspace.root, plan.workspace.state), plan.choice
     with Claims() as claims:
         names = Names(claims, outputs, reader, findings, is_part=bool(choice))
+        chains = Chains(plan.workspace.state / "raw", reader)
         for task in plan.manifest.tasks(findings):
             early = choice.early(task, reader)
             if early is False:
                 names.leave(task)
                 choice.note(task, reader, None)
                 continue
-            request = _request(plan, task, findings, reader)
+            request = _request(plan, task, findings, reader, chains)
             if request is None or not names.are_free(task, request):
                 continue
-            seen = not claims.request(request.key)
-            verdict = _verdict(plan, task, request, reader, outputs, seen=seen)
+            verdict = chains.verdict(task, request, _verdict(plan, task, request, reader, outputs))
+            buys = verdict in BUYING and claims.request(request.key)
+            if verdict in BUYING and not buys:
+                verdict = Verdict.DUPLICATE
             if early is None and not choice.late(task, reader, verdict):
-                if not seen:
+                if buys:
                     claims.release(request.key)
                 choice.note(task, reader, None)
                 continue
@@ -304,9 +333,11 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
         names.close()
 
 
-def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None) -> Request | None:
+def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None, chains: Chains) -> Request | None:
     images = [
-        _source(plan, task, "image" if n == 0 else "references", ref, findings, reader)
+        chains.picture(ref)
+        if isinstance(ref, TaskImage)
+        else _source(plan, task, "image" if n == 0 else "references", ref, findings, reader)
         for n, ref in enumerate(task.images)
     ]
     mask = _source(plan, task, "mask", task.mask, findings, reader) if task.mask is not None else None
@@ -325,7 +356,7 @@ def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None) 
 
 
 def _source(
-    plan: Plan, task: Task, field: str, ref: ImageRef, findings: Findings, reader: Ledger | None
+    plan: Plan, task: Task, field: str, ref: LocalImage | UrlImage, findings: Findings, reader: Ledger | None
 ) -> SourceImage | None:
     if isinstance(ref, UrlImage):
         identity = url_identity(ref.url)
@@ -342,14 +373,11 @@ def _source(
     return SourceImage(identity=f"sha256:{facts.sha256}", ref=LocalImage(ref.path))
 
 
-def _verdict(
-    plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Filing, *, seen: bool
-) -> Verdict:
+def _verdict(plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Filing) -> Verdict:
     standing = reader.standing(request.key) if reader is not None else None
     return judge(
         state=standing.state if standing else None,
         retryable=standing.retryable if standing else True,
-        seen_before=seen,
         changed=_bought_otherwise(task, request, reader) is not None,
         accept_changed=plan.accept_changed,
         delivered=reader is not None and _is_delivered(task, request, reader, outputs),

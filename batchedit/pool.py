@@ -186,8 +186,8 @@ class Pool:
         wall, now = context.effects.wall(), anyio.current_time()
         for position, row in page:
             self._last_position = position
-            if row.key in self._resumed:
-                continue  # it has just become pending again and is in the agenda
+            if row.key in self._resumed or row.key in context.ledger.queued_elsewhere:
+                continue  # it has just become pending, and is in the agenda
             work = Buy(row.key, row.quote.high, row)
             # The cap is for a wall clock that was set back meanwhile.
             delay = min(unix(row.not_before) - wall, _LONGEST_DELAY_SECONDS) if row.not_before else 0.0

@@ -7,6 +7,7 @@ provider keeps it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import anyio
@@ -37,16 +38,19 @@ class Redelivery:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-async def redeliver(context: Context) -> Redelivery:
+async def redeliver(context: Context, only: Collection[str] | None = None) -> Redelivery:
     """
     Deliver what the current run wants and has paid for already.
+
+    Args:
+        only: Slots of tasks to look at; None for all of the run.
 
     Raises:
         StorageError: if the disk does not take it.
     """
     ledger, outputs, done = context.ledger, context.outputs, Redelivery()
     moves: list[tuple[TaskRow, list[OutputRow]]] = []
-    for task in ledger.done_tasks():
+    for task in ledger.done_tasks() if only is None else ledger.done_among(only):
         rows = ledger.outputs_of(task.slot)
         # A request that was kept although pictures were missing has fewer than it was to have.
         expected = list(task.paths)[: len(ledger.raws_of(task.key))]

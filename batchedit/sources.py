@@ -19,7 +19,7 @@ from batchedit.effects import Offload
 from batchedit.errors import NotSent, Rejected, Unseen
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.writer import LedgerWriter
-from batchedit.model import LocalImage, Request, SourceImage, UrlImage
+from batchedit.model import LocalImage, Request, SourceImage, TaskImage, UrlImage
 from batchedit.pictures import sniff
 from batchedit.providers.base import Flow, Provider
 from batchedit.wire import Hooks, Wire, drive
@@ -117,6 +117,8 @@ class Sources:
                 if self._provider.image_form == "data-uri":
                     return await self._offload(lambda: Upload.describe(path, _content(image)))
                 return await self._locate(image, path)
+            case TaskImage(slot):
+                raise AssertionError(f"a request has no placeholder, and this one has that of {slot}")
 
     async def _locate(self, image: SourceImage, path: Path) -> str:
         try:

@@ -153,9 +153,11 @@ def test_an_older_ledger_is_read_without_digests(cli: Cli, shop: Shop, jobs: Pat
     """A plan opens it for reading only, so that it stays as old as it is; the next run brings it up to date."""
     cli("run", jobs, "--json")
     with database("out/.batchedit/ledger.db") as db:
+        db.execute("DROP TABLE waiting")
+        db.execute("DROP TABLE decisions")
         db.execute("DROP TABLE digests")
         db.execute("ALTER TABLE runs DROP COLUMN plan")
-        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'digests'")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('digests', 'chains')")
         db.execute("PRAGMA user_version = 2")
     assert cli("plan", jobs, "--json").json()["counts"]["done"] == 3
     assert cli("run", jobs, "--json").code == 0

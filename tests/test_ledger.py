@@ -349,6 +349,8 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     LedgerWriter(path, Effects(seed="1"), world="real").close()
     with database(path) as db:
+        db.execute("DROP TABLE waiting")
+        db.execute("DROP TABLE decisions")
         db.execute("DROP TABLE digests")
         db.execute("ALTER TABLE runs DROP COLUMN plan")
         db.execute("DROP TABLE paces")

@@ -14,12 +14,13 @@ from batchedit.errors import ExitCode, Problem
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.plan import Verdict
-from batchedit.report.text import advice, state_counts
+from batchedit.report.text import advice, state_counts, waiting_lines
 
 if TYPE_CHECKING:
     from batchedit.context import Progress
     from batchedit.ending import RunSummary
     from batchedit.ledger.health import LedgerInfo
+    from batchedit.model import Quote
     from batchedit.planner import Plan
     from batchedit.verifying import Verification
 
@@ -36,6 +37,9 @@ _VERDICTS = {
     Verdict.FAILED: "refused for good",
     Verdict.SUSPECT: "paid, but not what was asked for",
     Verdict.LOST: "paid and lost",
+    Verdict.WAITING: "wait for the edit they start from: bought as soon as it is done",
+    Verdict.UNAPPROVED: "wait for approval of the edit they start from: not bought before, not in the quote",
+    Verdict.BLOCKED: "start from an edit that has not succeeded: not bought before it has",
 }
 
 
@@ -55,6 +59,8 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None) -> str:
         lines.append("  nothing to buy")
     if plan.choice.left_out:
         lines.append(f"  {plan.choice.left_out:>7}  not selected: left as they are")
+    if figures.counts[Verdict.UNAPPROVED]:
+        lines.append(f"  later    {_span(figures.later)} once all of it is approved")
     lines += skipped_lines(plan)
     limit = plan.manifest.budget if budget is None else budget
     if limit is not None:
@@ -78,6 +84,10 @@ def plan_json(plan: Plan) -> str:
             "requests_to_buy": figures.purchases,
             "pictures_to_buy": figures.pictures,
             "quote": {"low": decimal_text(figures.quote.low), "high": decimal_text(figures.quote.high)},
+            "quote_after_approval": {
+                "low": decimal_text(figures.later.low),
+                "high": decimal_text(figures.later.high),
+            },
             "currency": "USD",
             "price_list": plan.prices.version,
             "skipped": [{"place": str(skip.place), "reason": skip.reason} for skip in plan.findings.skipped],
@@ -146,6 +156,7 @@ def end_text(plan: Plan, summary: RunSummary) -> str:
     lines += advice(summary.states)
     if summary.held_back:
         lines.append(f"{_count(summary.held_back, 'task')} changed since bought: add --changed to buy them again")
+    lines += waiting_lines(summary.waiting, _shown(plan))
     lines.append(f"pictures: {plan.workspace.root}")
     lines.append(f"report:   batchedit report {shlex.quote(str(_shown(plan)))}")
     return "\n".join(lines)
@@ -168,6 +179,7 @@ def end_json(plan: Plan, summary: RunSummary) -> str:
             "unknown": list(summary.unknown),
             "held_back": summary.held_back,
             "undelivered": summary.undelivered,
+            "waiting": dict(sorted(summary.waiting.items())),
             "reason": summary.reason,
             "notes": list(summary.notes),
             "out": str(plan.workspace.root),
@@ -252,6 +264,7 @@ class ProgressLine:
             f" {format_usd(progress.spent)}",
             refresh=False,
         )
+        self._bar.total = progress.total  # grows when edits come that were waiting for others
         self._bar.update(finished - self._bar.n)
 
 
@@ -278,7 +291,10 @@ _HEAD = {
 
 
 def _range(plan: Plan) -> str:
-    quote = plan.figures.quote
+    return _span(plan.figures.quote)
+
+
+def _span(quote: Quote) -> str:
     return format_usd(quote.low) if quote.low == quote.high else f"{format_usd(quote.low)} to {format_usd(quote.high)}"
 
 

@@ -13,7 +13,7 @@ from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, NothingSelected
 from batchedit.model import ON_UNKNOWN
 
-_LEDGER = click.argument("ledger", default="out")
+LEDGER = click.argument("ledger", default="out")
 _SELECT = click.option(
     "--task", "patterns", multiple=True, metavar="SLOT", help="Only these tasks; * stands for any text."
 )
@@ -46,7 +46,7 @@ def reconcile(as_json: bool, on_unknown: str | None, quiet: bool, **flags: Any) 
 
 
 @cli.command()
-@_LEDGER
+@LEDGER
 @click.option("--read-data", is_flag=True, help="Read every byte, and decode every picture.")
 @JSON
 @DEBUG
@@ -64,7 +64,7 @@ def verify(ledger: str, read_data: bool, as_json: bool, debug: bool) -> int:
 
 
 @cli.command()
-@_LEDGER
+@LEDGER
 @click.option("--state", type=click.Choice(["failed", "suspect", "lost"]), default="failed", show_default=True)
 @_SELECT
 @DEBUG
@@ -74,7 +74,7 @@ def retry(ledger: str, state: str, patterns: tuple[str, ...], debug: bool) -> in
 
     What failed is tried again as it is. What is suspect or lost was paid: it becomes a new revision with a new price.
     """
-    with _choices(ledger) as writer:
+    with choices(ledger) as writer:
         slots = _selected(writer, state, patterns)
         count = writer.want_again(slots)
     say(
@@ -85,12 +85,12 @@ def retry(ledger: str, state: str, patterns: tuple[str, ...], debug: bool) -> in
 
 
 @cli.command()
-@_LEDGER
+@LEDGER
 @_SELECT
 @DEBUG
 def keep(ledger: str, patterns: tuple[str, ...], debug: bool) -> int:
     """Take suspect pictures of LEDGER as they are: paid, and good enough. The next run delivers them."""
-    with _choices(ledger) as writer:
+    with choices(ledger) as writer:
         count = writer.keep(_selected(writer, "suspect", patterns))
     say(f"{count} kept; run the manifest again to deliver {'it' if count == 1 else 'them'}, which costs nothing")
     return ExitCode.DONE
@@ -102,7 +102,7 @@ def ledger() -> None:
 
 
 @ledger.command("info")
-@_LEDGER
+@LEDGER
 @JSON
 @DEBUG
 def ledger_info(ledger: str, as_json: bool, debug: bool) -> int:
@@ -117,7 +117,7 @@ def ledger_info(ledger: str, as_json: bool, debug: bool) -> int:
 
 
 @ledger.command("check")
-@_LEDGER
+@LEDGER
 @DEBUG
 def ledger_check(ledger: str, debug: bool) -> int:
     """Read LEDGER to the end and test its rules. Exit code 8 if something is wrong."""
@@ -145,7 +145,8 @@ def ledger_backup(ledger: str, target: Path, debug: bool) -> int:
     return ExitCode.DONE
 
 
-def _choices(ledger: str) -> Any:
+def choices(ledger: str) -> Any:
+    """The ledger held open for a decision; a context manager."""
     from contextlib import closing
 
     from batchedit.effects import Effects

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from batchedit.ledger.reads import LedgerReads
-from batchedit.ledger.records import Attempt, Bill, Note
+from batchedit.ledger.records import Attempt, Bill, Decision, Note
 from batchedit.lifecycle import Event, State
 from batchedit.money import ZERO
 
@@ -53,6 +53,19 @@ class LedgerChoices(LedgerReads):
                     self._move(row["key"], State.SUSPECT, Event.KEEP, reason="", code="")
                     kept += 1
         return kept
+
+    def decide(self, decisions: Iterable[Decision]) -> int:
+        """Keep what people have said about delivered pictures; returns how many. Nothing that was said is removed."""
+        now, count = self._effects.stamp(), 0
+        with self.transaction():
+            for said in decisions:
+                self._connection.execute(
+                    "INSERT INTO decisions (slot, request_key, decided_at, verdict, reason, note, who)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (said.slot, said.key, now, said.verdict, said.reason, said.note, said.who),
+                )
+                count += 1
+        return count
 
     def want_again(self, slots: Iterable[str]) -> int:
         """

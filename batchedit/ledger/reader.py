@@ -17,10 +17,28 @@ from typing import Self
 from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
 from batchedit.ledger.listing import LedgerListing
-from batchedit.ledger.records import CostRow, Digest, OutputRow, RunRow, Standing, TaskState, read_raw
+from batchedit.ledger.records import (
+    CostRow,
+    Decision,
+    Digest,
+    OutputRow,
+    Reviewed,
+    RunRow,
+    Standing,
+    TaskState,
+    read_raw,
+)
+from batchedit.ledger.waiting import has_table, waiting_by_reason
 from batchedit.lifecycle import State
-from batchedit.model import Raw
+from batchedit.model import Raw, escaped
 from batchedit.money import MicroUSD
+
+_REVIEWED = (
+    "SELECT tasks.slot, item_id, edit, variant, tasks.request_key, path FROM tasks"
+    " JOIN requests ON key = tasks.request_key"
+    " JOIN outputs ON outputs.slot = tasks.slot AND outputs.request_key = key AND outputs.number ="
+    " (SELECT min(number) FROM outputs AS all_outputs WHERE all_outputs.slot = tasks.slot) WHERE state = 'done'"
+)
 
 
 def ledger_at(where: Path | str) -> Path:
@@ -110,6 +128,57 @@ class Ledger(LedgerListing):
         if row is None:
             return None
         return Standing(state=State(row["state"]), retryable=bool(row["retryable"]), reason=row["reason"])
+
+    def first_raw(self, key: str) -> Raw | None:
+        """The first picture of a request that is done, None if it is not."""
+        row = self._connection.execute(
+            "SELECT raws.* FROM raws JOIN requests ON key = request_key WHERE request_key = ? AND state = 'done'"
+            " ORDER BY number LIMIT 1",
+            (key,),
+        ).fetchone()
+        return None if row is None else read_raw(row)
+
+    def decision(self, slot: str, key: str) -> Decision | None:
+        """What was last said about the pictures that this request brought for this task, None if nothing was."""
+        if not has_table(self._connection, "decisions"):
+            return None
+        row = self._connection.execute(
+            "SELECT * FROM decisions WHERE slot = ? AND request_key = ? ORDER BY id DESC LIMIT 1", (slot, key)
+        ).fetchone()
+        return None if row is None else Decision.read(row)
+
+    def reviewed(self, item_id: str | None = None) -> Iterator[Reviewed]:
+        """Tasks with pictures, in the order in which they were first recorded; those of one item by their names."""
+        if item_id is None:
+            rows = self._connection.execute(f"{_REVIEWED} ORDER BY tasks.rowid")
+        else:
+            begin = escaped(item_id)
+            # "0" is what follows "/": the slots of an item lie together in the index.
+            rows = self._connection.execute(
+                f"{_REVIEWED} AND tasks.slot >= ? AND tasks.slot < ? ORDER BY tasks.slot", (f"{begin}/", f"{begin}0")
+            )
+        for row in rows:
+            yield self._with_decision(row)
+
+    def reviewed_slot(self, slot: str) -> Reviewed | None:
+        """A task with pictures, None if there is none of this name."""
+        row = self._connection.execute(f"{_REVIEWED} AND tasks.slot = ?", (slot,)).fetchone()
+        return None if row is None else self._with_decision(row)
+
+    def _with_decision(self, row: sqlite3.Row) -> Reviewed:
+        return Reviewed(
+            slot=row["slot"],
+            item_id=row["item_id"],
+            edit=row["edit"],
+            variant=row["variant"],
+            key=row["request_key"],
+            path=row["path"],
+            decision=self.decision(row["slot"], row["request_key"]),
+        )
+
+    def waiting(self) -> Mapping[str, int]:
+        """How many tasks wait for another one's picture, by what for; see `ledger.waiting`."""
+        return waiting_by_reason(self._connection)
 
     def spec(self, key: str) -> Mapping[str, object]:
         """What a request buys, as stored, for showing what has changed."""

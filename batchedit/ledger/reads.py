@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from batchedit.ledger.digests import LedgerDigests
 from batchedit.ledger.records import Attempt, OutputRow, Pace, RequestRow, TaskRow, read_raw
@@ -17,13 +17,19 @@ _TRIED = "EXISTS (SELECT 1 FROM attempts WHERE request_key = requests.key) AS tr
 class LedgerReads(LedgerDigests):
     """The questions; none of them changes anything."""
 
+    _page_end: int | None = None
+    """Requests with a later row were made while the run went on, by somebody who queues them himself."""
+
+    queued_elsewhere: frozenset[str] = frozenset()
+    """Keys of older requests that somebody else has queued, although `pending_after` may show them."""
+
     def pending_after(self, position: int, limit: int) -> list[tuple[int, RequestRow]]:
         """Up to `limit` pending requests of the current run, in the order of the manifest, after `position`."""
         rows = self._connection.execute(
             f"SELECT rowid AS position, *, {_TRIED} FROM requests"
-            " WHERE state = 'pending' AND wanted_by = ? AND rowid > ?"
+            " WHERE state = 'pending' AND wanted_by = ? AND rowid > ? AND (? IS NULL OR rowid <= ?)"
             " ORDER BY rowid LIMIT ?",
-            (self._run_id, position, limit),
+            (self._run_id, position, self._page_end, self._page_end, limit),
         )
         return [(row["position"], RequestRow.read(row)) for row in rows]
 
@@ -95,6 +101,15 @@ class LedgerReads(LedgerDigests):
         )
         for row in rows:
             yield TaskRow.read(row)
+
+    def done_among(self, slots: Iterable[str]) -> Iterator[TaskRow]:
+        """Those of some tasks whose request is done."""
+        for slot in slots:
+            row = self._one_or_none(
+                "SELECT tasks.* FROM tasks JOIN requests ON key = request_key WHERE slot = ? AND state = 'done'", slot
+            )
+            if row is not None:
+                yield TaskRow.read(row)
 
     def raws_of(self, key: str) -> list[Raw]:
         """The kept pictures of a request, in order."""

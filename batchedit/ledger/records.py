@@ -202,18 +202,89 @@ class TaskRow:
     place: str
 
     @classmethod
-    def read(cls, row: sqlite3.Row) -> TaskRow:
-        """From a row of the table `tasks`."""
+    def read(cls, row: sqlite3.Row, *, key: str | None = None) -> TaskRow:
+        """From a row of the table `tasks`, or of `waiting` with the key that it has got."""
         return cls(
             slot=row["slot"],
             item_id=row["item_id"],
             edit=row["edit"],
             variant=row["variant"],
-            key=row["request_key"],
+            key=row["request_key"] if key is None else key,
             labels=json.loads(row["labels"]),
             paths=tuple(json.loads(row["paths"])),
             place=row["place"],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingRow:
+    """
+    A task that starts from a picture which is not there yet, or not approved.
+
+    Attributes:
+        request: What it will be, with a placeholder for that picture.
+        upstream: Slot of the task that it starts from.
+        gate: ``done`` or ``approved``: what that task must be.
+    """
+
+    task: TaskRow
+    request: Request
+    quote: Quote
+    upstream: str
+    gate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """
+    What a person has said about a task's pictures.
+
+    Attributes:
+        key: The request that brought them.
+        verdict: ``approved`` or ``rejected``.
+        reason: One of a few words, such as ``halo``; may be empty.
+        note: Free text; may be empty.
+        who: May be empty.
+    """
+
+    slot: str
+    key: str
+    verdict: str
+    reason: str = ""
+    note: str = ""
+    who: str = ""
+
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> Decision:
+        """From a row of the table `decisions`."""
+        return cls(
+            slot=row["slot"],
+            key=row["request_key"],
+            verdict=row["verdict"],
+            reason=row["reason"],
+            note=row["note"],
+            who=row["who"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """
+    A task with pictures, for somebody who is to look at them.
+
+    Attributes:
+        key: The request that brought them.
+        path: Of the first one, relative to the output folder.
+        decision: What was last said about them, None if nothing was.
+    """
+
+    slot: str
+    item_id: str
+    edit: str
+    variant: str
+    key: str
+    path: str
+    decision: Decision | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,9 @@ The ledger's tables and how an older ledger becomes a current one.
                         requests 1--n raws               the pictures that were sold, by content
                         tasks    1--n outputs            the files that were delivered
 
+                        tasks    1--n waiting            tasks that start from a picture which is not there yet
+                        tasks    1--n decisions          what people have said about a task's pictures
+
                         paces                            the provider's rate limits, as far as they were found
                         digests                          the pictures on this machine that runs have read
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x62617465
 """Written into the file's header ("bate"), so that another program's database is recognised as such."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
 
 _INITIAL = """
@@ -196,6 +199,40 @@ ALTER TABLE runs ADD COLUMN plan TEXT NOT NULL DEFAULT '';
 """
 
 
+_CHAINS = """
+CREATE TABLE waiting (
+  slot TEXT PRIMARY KEY,                   -- of a task that has no request yet; once it has one, it is in `tasks`
+  item_id TEXT NOT NULL,
+  edit TEXT NOT NULL,
+  variant TEXT NOT NULL,
+  labels TEXT NOT NULL,                    -- as in `tasks`
+  place TEXT NOT NULL,
+  paths TEXT NOT NULL,
+  upstream TEXT NOT NULL,                  -- slot of the task whose picture it starts from
+  gate TEXT NOT NULL CHECK (gate IN ('done', 'approved')),
+  provider TEXT NOT NULL,
+  spec TEXT NOT NULL,                      -- as in `requests`, with a placeholder for that picture
+  quote_low_microusd INTEGER NOT NULL CHECK (quote_low_microusd >= 0),
+  quote_high_microusd INTEGER NOT NULL CHECK (quote_high_microusd >= quote_low_microusd),
+  wanted_by INTEGER NOT NULL REFERENCES runs (id),
+  created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX waiting_upstream ON waiting (upstream);
+
+CREATE TABLE decisions (
+  id INTEGER PRIMARY KEY,                  -- rows are only ever added; the latest one counts
+  slot TEXT NOT NULL REFERENCES tasks (slot),
+  request_key TEXT NOT NULL REFERENCES requests (key),  -- whose pictures were looked at
+  decided_at TEXT NOT NULL,
+  verdict TEXT NOT NULL CHECK (verdict IN ('approved', 'rejected')),
+  reason TEXT NOT NULL DEFAULT '',
+  note TEXT NOT NULL DEFAULT '',
+  who TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX decisions_slot ON decisions (slot, request_key);
+"""
+
+
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
     from sqlite_utils import Migrations
@@ -215,6 +252,11 @@ def apply_migrations(db: Database) -> None:
     @migrations()
     def digests(db: Database) -> None:
         for statement in _statements(_DIGESTS):
+            db.execute(statement)
+
+    @migrations()
+    def chains(db: Database) -> None:
+        for statement in _statements(_CHAINS):
             db.execute(statement)
 
     migrations.apply(db)

@@ -12,22 +12,21 @@ Write order, true at every instant:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from batchedit.errors import LedgerError, NothingSelected
-from batchedit.keys import client_ref, idempotency_key, to_spec
-from batchedit.ledger.choices import LedgerChoices
+from batchedit.keys import idempotency_key
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, RunStart, Surplus, TaskRow
+from batchedit.ledger.wanted import LedgerWanted
 from batchedit.lifecycle import Event, State
-from batchedit.model import Quote, Raw, Request
+from batchedit.model import Raw
 from batchedit.money import MicroUSD
 
 INTERRUPTED = (None, 130, 143)
 """Exit codes of runs that were cut off: killed, or stopped by a signal. The next run continues them."""
 
 
-class LedgerWriter(LedgerChoices):
+class LedgerWriter(LedgerWanted):
     """The one writer of a ledger. Synchronous: nothing in it can be cancelled half-way."""
 
     # -- runs ------------------------------------------------------------------------------------------------
@@ -89,46 +88,6 @@ class LedgerWriter(LedgerChoices):
         """How many tasks the current run has."""
         return int(self._one("SELECT count(*) AS n FROM tasks WHERE wanted_by = ?", self._run_id)["n"])
 
-    # -- what is wanted --------------------------------------------------------------------------------------
-
-    def record_tasks(self, wanted: Iterable[tuple[TaskRow, Request, Quote]], *, provider: str) -> None:
-        """
-        Note the tasks of the current run and the requests they need; what is known already stays as it is.
-
-        A task whose content has changed now points to its new request; the old request and its pictures stay.
-        """
-        now = self._effects.stamp()
-        with self.transaction():
-            for task, request, quote in wanted:
-                self._record_request(task, request, quote, provider, now)
-                self._connection.execute(
-                    "INSERT INTO tasks (slot, item_id, edit, variant, request_key, labels, place, paths, wanted_by,"
-                    " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET"
-                    " request_key = excluded.request_key, labels = excluded.labels, place = excluded.place,"
-                    " paths = excluded.paths, wanted_by = excluded.wanted_by",
-                    (task.slot, task.item_id, task.edit, task.variant, request.key,
-                     json.dumps(dict(task.labels), sort_keys=True, ensure_ascii=False), task.place,
-                     json.dumps(task.paths, ensure_ascii=False), self._run_id, now),
-                )  # fmt: skip
-
-    def _record_request(self, task: TaskRow, request: Request, quote: Quote, provider: str, now: str) -> None:
-        params = request.params
-        self._connection.execute(
-            "INSERT INTO requests (key, provider, model, quality, size, format, samples, revision, spec, buyer_slot,"
-            " client_ref, quote_low_microusd, quote_high_microusd, wanted_by, created_at, changed_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET wanted_by = excluded.wanted_by,"
-            # A price or a place may have changed since; what was bought keeps the figures of its day.
-            " spec = CASE state WHEN 'pending' THEN excluded.spec ELSE spec END,"
-            " quote_low_microusd = CASE state WHEN 'pending' THEN excluded.quote_low_microusd"
-            " ELSE quote_low_microusd END,"
-            " quote_high_microusd = CASE state WHEN 'pending' THEN excluded.quote_high_microusd"
-            " ELSE quote_high_microusd END",
-            (request.key, provider, request.model, params.quality, params.size, params.format, params.samples,
-             request.revision, to_spec(request), task.slot, client_ref(self.id, request.key), quote.low, quote.high,
-             self._run_id, now, now),
-        )  # fmt: skip
-
     def redo_failed(self) -> int:
         """Queue again what failed for a passing reason and is wanted by the current run; returns how many."""
         with self.transaction():
@@ -140,8 +99,7 @@ class LedgerWriter(LedgerChoices):
                 )
             ]
             for key in keys:
-                self._move(key, State.FAILED, Event.REDO, counted=0, not_before=None, reason="", code="")
-                self._connection.execute("UPDATE requests SET generation = generation + 1 WHERE key = ?", (key,))
+                self._redo(key)
         return len(keys)
 
     # -- attempts --------------------------------------------------------------------------------------------

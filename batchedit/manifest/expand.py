@@ -72,6 +72,8 @@ class Expander:
             if name not in known:
                 hint = suggestion(name, known) or f"Known are: {', '.join(known)}"
                 self._note(wanted.place, "unknown-edit", "edit", name, f"there is no edit {shortened(name)!r}", hint)
+        if any(edit.start is not None for edit in known.values()):
+            return [edit for name, edit in known.items() if name in names]  # each after the one that it starts from
         return [known[name] for name in dict.fromkeys(names) if name in known]
 
     def _without_image(self, row: Row) -> None:

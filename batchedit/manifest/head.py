@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchedit.errors import ManifestError, Place, Problem
+from batchedit.manifest.chained import CHAIN_KEYS, ChainReader
 from batchedit.manifest.fields import TASK_FIELDS, Given, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.layers import Edit, Head
@@ -22,6 +23,7 @@ VERSION = 1
 TOP_KEYS = (
     "version", "name", "provider", "defaults", "prompts", "edits", "sources", "items", "budget", "limits", "selectors",
 )  # fmt: skip
+EDIT_KEYS = (*TASK_FIELDS, "variants", *CHAIN_KEYS)
 MAX_PROMPT_FILE = 1_000_000
 """Bytes; a longer file is no prompt."""
 
@@ -148,8 +150,9 @@ class HeadReader:
 
     def _edits(self, node: Node) -> list[Edit]:
         edits, reading = [], self._reading
+        chains = ChainReader(reading)
         for name, (place, child) in reading.mapping(node, "edits", None).items():
-            pairs = reading.mapping(child, f"the edit {shortened(name)}", (*TASK_FIELDS, "variants"))
+            pairs = reading.mapping(child, f"the edit {shortened(name)}", EDIT_KEYS)
             edit = Edit(name, reading.layer(pairs))
             if "variants" in pairs:
                 for variant, (where, layer) in reading.mapping(pairs["variants"][1], "variants", None).items():
@@ -158,7 +161,8 @@ class HeadReader:
                         edit.variants[variant] = reading.layer(fields)
             if reading.is_name(name, place, "an edit"):
                 edits.append(edit)
-        return edits
+                chains.read(edit, pairs)
+        return chains.connect(edits)
 
 
 def _small_text(path: Path) -> tuple[str, str]:

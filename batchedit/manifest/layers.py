@@ -20,13 +20,29 @@ class Layer:
     labels: dict[str, Given] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Which edit's output another one starts from: its variant (empty without), and what must have become of it."""
+
+    edit: str
+    variant: str
+    when: str
+
+
 @dataclass(slots=True)
 class Edit:
-    """A named recipe and its variants, by name; without variants there is one, called nothing."""
+    """
+    A named recipe.
+
+    Attributes:
+        variants: By name; without variants there is one, called nothing.
+        start: The edit whose output it starts from, None for one that starts from the row's picture.
+    """
 
     name: str
     layer: Layer
     variants: dict[str, Layer] = field(default_factory=dict)
+    start: Start | None = None
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from batchedit.manifest.rendering import Refused, Renderer
 from batchedit.manifest.templates import has_leftover, names_in
 from batchedit.model import (
     EXTENSIONS,
+    GATES,
     MAX_IMAGES,
     MAX_PROMPT,
     MIN_PROMPT,
@@ -25,7 +26,9 @@ from batchedit.model import (
     LocalImage,
     Params,
     Task,
+    TaskImage,
     UrlImage,
+    escaped,
 )
 
 MAX_ID = 200
@@ -162,7 +165,8 @@ class Maker:
         read = read_params(self._fields, self._setting.findings)
         names["ext"] = EXTENSIONS[read.params.format]
         prompt = tries.of(self._prompt)
-        images = [tries.of(lambda: self._picture("image", image)), *(tries.of(self._references) or [])]
+        first = partial(self._picture, "image", image) if self._recipe.start is None else partial(self._upstream, item)
+        images = [tries.of(first), *(tries.of(self._references) or [])]
         tries.of(lambda: self._count(len(images)))
         mask = tries.of(self._mask)
         labels = tries.of(self._rendered_labels)
@@ -171,7 +175,7 @@ class Maker:
         if tries.failed or read.refused or prompt is None or outputs is None or labels is None:
             raise Refused
         return Task(
-            slot="/".join(_escaped(part) for part in (item.id, self.edit, self.variant) if part),
+            slot=_slot(item.id, self.edit, self.variant),
             item=item,
             edit=self.edit,
             variant=self.variant,
@@ -182,7 +186,13 @@ class Maker:
             outputs=outputs,
             inline=read.inline,
             labels=labels,
+            when=self._recipe.start.when if self._recipe.start is not None else GATES[0],
         )
+
+    def _upstream(self, item: Item) -> ImageRef:
+        start = self._recipe.start
+        assert start is not None, "only an edit that starts from another one comes here"
+        return TaskImage(_slot(item.id, start.edit, start.variant))
 
     def _prompt(self) -> str:
         given, prompts = self._fields.get("prompt"), self._setting.head.prompts
@@ -224,14 +234,14 @@ class Maker:
         text = self._renderer.text(given, "references")
         return None if not text or text.lower() == _NONE else self._picture("references", text)
 
-    def _mask(self) -> ImageRef | None:
+    def _mask(self) -> LocalImage | UrlImage | None:
         given = self._fields.get("mask")
         if given is None:
             return None
         text = self._renderer.text(given, "mask")
         return None if not text or text.lower() == _NONE else self._picture("mask", text)
 
-    def _picture(self, name: str, text: str) -> ImageRef | None:
+    def _picture(self, name: str, text: str) -> LocalImage | UrlImage | None:
         """A path or an https URL; a path that ends in ``?`` may be missing."""
         given, wrong = self._fields[name], self._renderer.wrong
         if is_url(text):
@@ -281,5 +291,6 @@ class Maker:
         )
 
 
-def _escaped(part: str) -> str:
-    return part.replace("%", "%25").replace("/", "%2F")
+def _slot(*parts: str) -> str:
+    """The stable name of a task."""
+    return "/".join(escaped(part) for part in parts if part)

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from batchedit.manifest.presets import PRESETS
 from batchedit.model import (
     FORMATS,
+    GATES,
     MAX_PROMPT,
     MAX_SAMPLES,
     MIN_PROMPT,
@@ -22,6 +24,7 @@ from batchedit.model import (
     VERIFY,
 )
 
+PRESET_NAMES = tuple(PRESETS)
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 """Names of edits, variants and prompts."""
 
@@ -190,17 +193,27 @@ BUDGET_KEYS = (Key("run", Money(), "the most that spent and at risk may come to,
 
 EDIT_KEYS = (
     *TASK_KEYS,
-    Key(
-        "variants",
-        MapOf(Keys(TASK_KEYS), NAME_PATTERN),
-        "named alternatives of the edit, each with its own fields",
-        {"oak": {"prompt": "Put it on an oak table"}},
-    ),
-)
+    Key("variants", MapOf(Keys(TASK_KEYS), NAME_PATTERN), "named alternatives of the edit, each with its own fields",
+        {"oak": {"prompt": "Put it on an oak table"}}),
+    Key("from", Text("(?:.|\\n)+"), "the edit, or `EDIT/VARIANT`, whose picture this one starts from, instead of the"
+        " row's", "white"),
+    Key("when", Choice(GATES), "with `from`: start as soon as that picture is `done` (default), or once it is"
+        " `approved`", "approved"),
+)  # fmt: skip
 
 SOURCE_KEYS = (
     Key("csv", Text(), "a CSV or TSV file", "shop.csv"),
+    Key("jsonl", Text(), "a JSON Lines file", "rows.jsonl"),
+    Key("parquet", Text(), "a Parquet file, or a folder of them; needs the extra `parquet`", "rows.parquet"),
     Key("glob", Text(), "pictures in folders", "in/**/*.jpg"),
+    Key("urls", ListOf(Text(), or_one=True), "a text file with a URL in each line, or a list of URLs", "urls.txt"),
+    Key("imagefolder", Text(), "a folder with `metadata.csv` or `metadata.jsonl`", "dataset"),
+    Key("preset", Choice(PRESET_NAMES), "what the columns of a known export mean", "shopify"),
+    Key("map", MapOf(Text()), "field, variable or `label.NAME` -> column", {"image": "Image Src"}),
+    Key("columns", Choice(("strict", "open")), "`strict`: a column that is not known is an error", "strict"),
+    Key("encoding", Text(), "of a text file that has no mark and is not UTF-8", "cp1252"),
+    Key("pattern", Text(), "names of the parts of a file's name, which become variables", "{sku}_{pos}"),
+    Key("where", Text(), "an expression over the columns; other rows are left out", "type != 'Gift card'"),
     Key("requires", ListOf(Text(), or_one=True), "columns that must not be empty; rows without are skipped and listed",
         ["image_src"]),
     Key("limit", Number(), "at most so many rows", 100),

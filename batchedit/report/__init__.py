@@ -49,7 +49,7 @@ def render_report(
             durations=books.durations(),
             by=by,
         )
-        runs, world = books.runs(), books.world()
+        runs, world, waiting = books.runs(), books.world(), books.waiting()
     if form == "json":
-        return figures_json(figures, runs, world)
-    return report_text(figures, runs, world)
+        return figures_json(figures, runs, world, waiting)
+    return report_text(figures, runs, world, waiting, ledger)

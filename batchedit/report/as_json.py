@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchedit.ledger.records import RunRow
@@ -13,13 +13,14 @@ from batchedit.summary import Figures, Money
 REPORT_VERSION = 1
 
 
-def figures_json(figures: Figures, runs: Sequence[RunRow], world: str) -> str:
+def figures_json(figures: Figures, runs: Sequence[RunRow], world: str, waiting: Mapping[str, int]) -> str:
     """The report for programs."""
     data = {
         "version": REPORT_VERSION,
         "currency": "USD",
         "world": world,
         "tasks": {str(state): count for state, count in sorted(figures.tasks.items())},
+        "waiting": dict(sorted(waiting.items())),
         "total": _money(figures.total),
         "basis": {name: decimal_text(amount) for name, amount in sorted(figures.basis.items())},
         "avoided": decimal_text(figures.total.avoided),

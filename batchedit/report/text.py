@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from batchedit.ledger.records import RunRow
+from batchedit.ledger.waiting import ABSENT, APPROVAL, FAILED
 from batchedit.lifecycle import State
 from batchedit.money import decimal_text, format_usd
 from batchedit.summary import Figures, Money
@@ -22,8 +25,10 @@ _ORDER = (
 )
 
 
-def report_text(figures: Figures, runs: Sequence[RunRow], world: str) -> str:
-    """The report for people."""
+def report_text(
+    figures: Figures, runs: Sequence[RunRow], world: str, waiting: Mapping[str, int], where: Path | str
+) -> str:
+    """The report for people; `waiting` and `where` as for `waiting_lines`."""
     lines = []
     if world == "rehearsal":
         lines += ["REHEARSAL: no real money was spent; the prices are what the provider would have charged.", ""]
@@ -38,7 +43,7 @@ def report_text(figures: Figures, runs: Sequence[RunRow], world: str) -> str:
                 f"  {trouble.tasks:>6}  {trouble.state}: {_fit(trouble.reason, 80)}",
                 f"          {_fit(slots, 88)}",
             ]
-    steps = advice(figures.tasks)
+    steps = [*advice(figures.tasks), *waiting_lines(waiting, where)]
     if steps:
         lines += ["", "what can be done", *(f"  {step}" for step in steps)]
     if runs:
@@ -75,6 +80,37 @@ _ADVICE = (
 def advice(states: Mapping[State, int]) -> list[str]:
     """What a person can do about requests that did not end well, a line each."""
     return [text for state, text in _ADVICE if states.get(state)]
+
+
+def waiting_lines(waiting: Mapping[str, int], where: Path | str) -> list[str]:
+    """
+    How many tasks wait for another one's picture, and what a person can do about it; nothing if none does.
+
+    Args:
+        waiting: By what for, as in `ledger.waiting`.
+        where: The output folder or ledger, for commands.
+    """
+    lines, approval = [], waiting.get(APPROVAL, 0)
+    if approval:
+        quoted = shlex.quote(str(where))
+        lines.append(
+            f"{approval} {_wait(approval)} for approval: `batchedit verdicts export verdicts.csv {quoted}`, write"
+        )
+        lines.append("  approved or rejected into it, `batchedit verdicts import` it likewise, and run again")
+    failed = waiting.get(FAILED, 0)
+    if failed:
+        lines.append(f"{failed} {_wait(failed)} for an edit that has not succeeded")
+    absent = waiting.get(ABSENT, 0)
+    if absent:
+        lines.append(f"{absent} {_wait(absent)} for an edit that this run did not have")
+    rest = sum(waiting.values()) - approval - failed - absent
+    if rest:
+        lines.append(f"{rest} {_wait(rest)} for an edit that is not done yet; the next run goes on")
+    return lines
+
+
+def _wait(count: int) -> str:
+    return "task waits" if count == 1 else "tasks wait"
 
 
 def _totals(figures: Figures) -> list[str]:

@@ -460,11 +460,107 @@ YAML: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "later field": (
-        V + "edits: {e: {matrix: {}}}\n" + ITEM,
+        V + "edits: {e: {post: {}}}\n" + ITEM,
         [
             (
-                "m.yaml:2:13: \"matrix\": the edit e has no key 'matrix'. Known are: prompt, image, mask,"
-                " references, quality, size, format, n, sync_mode, output, labels, enabled, variants"
+                "m.yaml:2:13: \"post\": the edit e has no key 'post'. Known are: prompt, image, mask,"
+                " references, quality, size, format, n, sync_mode, output, labels, enabled, variants, from, when"
+            ),
+        ],
+    ),
+    "from nowhere": (
+        V + "edits:\n  white: {}\n  scene: {from: whit}\n" + ITEM,
+        [
+            'm.yaml:4:17: "edits.scene.from": there is no edit \'whit\'. Did you mean "white"?',
+        ],
+    ),
+    "from an edit of no likeness": (
+        V + "edits:\n  white: {}\n  scene: {from: xyz}\n" + ITEM,
+        [
+            "m.yaml:4:17: \"edits.scene.from\": there is no edit 'xyz'. Known are: white",
+        ],
+    ),
+    "from itself": (
+        V + "edits:\n  scene: {from: scene}\n" + ITEM,
+        [
+            'm.yaml:3:17: "edits.scene.from": the edits start from each other: scene -> scene',
+        ],
+    ),
+    "from in a circle": (
+        V + "edits:\n  a: {from: c}\n  b: {from: a}\n  c: {from: b}\n  d: {from: b}\n" + ITEM,
+        [
+            'm.yaml:3:13: "edits.a.from": the edits start from each other: a -> c -> b -> a',
+        ],
+    ),
+    "from nothing": (
+        V + "edits:\n  white: {}\n  scene: {from: }\n" + ITEM,
+        [
+            'm.yaml:4:17: "edits.scene.from": from is empty. Name the edit that this one starts from',
+        ],
+    ),
+    "from a list": (
+        V + "edits:\n  white: {}\n  scene: {from: [white]}\n" + ITEM,
+        [
+            'm.yaml:4:17: "edits.scene.from": must be text, not a list',
+        ],
+    ),
+    "from an edit with variants": (
+        V + "edits:\n  white: {variants: {a: {}, b: {}}}\n  scene: {from: white}\n" + ITEM,
+        [
+            (
+                "m.yaml:4:17: \"edits.scene.from\": the edit 'white' has variants: say which one."
+                " Known are: white/a, white/b"
+            ),
+        ],
+    ),
+    "from a variant that is not there": (
+        V + "edits:\n  white: {variants: {linen: {}, oak: {}}}\n  scene: {from: white/linnen}\n" + ITEM,
+        [
+            ("m.yaml:4:17: \"edits.scene.from\": the edit 'white' has no variant 'linnen'. Did you mean \"linen\"?"),
+        ],
+    ),
+    "from a variant of an edit without": (
+        V + "edits:\n  white: {}\n  scene: {from: white/a}\n" + ITEM,
+        [
+            "m.yaml:4:17: \"edits.scene.from\": the edit 'white' has no variants. Write: from: white",
+        ],
+    ),
+    "when without from": (
+        V + "edits:\n  scene: {when: approved}\n" + ITEM,
+        [
+            'm.yaml:3:11: "edits.scene.when": when goes with from. Name the edit that this one starts from',
+        ],
+    ),
+    "when of no such word": (
+        V + "edits:\n  white: {}\n  scene: {from: white, when: aproved}\n" + ITEM,
+        [
+            ('m.yaml:4:30: "edits.scene.when": \'aproved\' is not one of done, approved. Did you mean "approved"?'),
+        ],
+    ),
+    "image and from": (
+        V + "edits:\n  white: {}\n  scene: {from: white, image: in/b.png}\n" + ITEM,
+        [
+            (
+                'm.yaml:4:31: "edits.scene.image": an edit starts from an image or from another edit, not from both.'
+                " Take one of them out"
+            ),
+        ],
+    ),
+    "image in a variant and from": (
+        V + "edits:\n  white: {}\n  scene: {from: white, variants: {v: {image: in/b.png}}}\n" + ITEM,
+        [
+            (
+                'm.yaml:4:46: "edits.scene.image": an edit starts from an image or from another edit, not from both.'
+                " Take one of them out"
+            ),
+        ],
+    ),
+    "from in a row": (
+        V + ROW + "from: white}\n",
+        [
+            (
+                "m.yaml:3:42: \"from\": the item has no key 'from'. Known are: id, prompt, image, mask, references,"
+                " quality, size, format, n, sync_mode, output, labels, enabled, edit, note, vars"
             ),
         ],
     ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
@@ -131,6 +132,7 @@ class Judge:
             self._check_runs(db, audit)
             self._check_files(db)
             self._check_attempts(db)
+            self._check_chains(db)
 
     def _check_money(self, db: sqlite3.Connection, audit: dict[str, Any]) -> None:
         spent, risk = db.execute(
@@ -211,6 +213,17 @@ class Judge:
         for key, number, outcome in rows:
             self._say(f"attempt {number} of {key[:8]} was accepted ({outcome}), and another one was made")
 
+    def _check_chains(self, db: sqlite3.Connection) -> None:
+        """What starts from another picture was bought for the one that is delivered, or for one that was before."""
+        kept = {f"sha256:{sha}" for (sha,) in db.execute("SELECT sha256 FROM raws WHERE number = 1")}
+        rows = db.execute(
+            "SELECT slot, spec FROM tasks JOIN requests ON key = request_key"
+            " WHERE edit IN ('e1', 'e2') AND EXISTS (SELECT 1 FROM attempts WHERE attempts.request_key = key)"
+        ).fetchall()
+        for slot, spec in rows:
+            if json.loads(spec)["images"][0]["id"] not in kept:
+                self._say(f"{slot} was bought for a picture that nobody kept")
+
     # -- the morning -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -230,6 +243,13 @@ class Judge:
                 " ORDER BY number DESC LIMIT 1) FROM requests WHERE wanted_by = ? OR state NOT IN ('pending')",
                 (last,),
             ).fetchall()
+            late = db.execute(
+                "SELECT waiting.slot FROM waiting JOIN tasks ON tasks.slot = upstream JOIN requests ON key = request_key"
+                " WHERE state = 'done' AND waiting.wanted_by = ?",
+                (last,),
+            ).fetchall()
+        for (slot,) in late:
+            self._say(f"{slot} waits for a picture that is there")
         for key, state, reason, run_id in rows:
             if state not in allowed and run_id not in stuck:
                 self._say(f"request {key[:8]} ends as {state} ({reason})")

@@ -310,6 +310,7 @@ def _manifest(weather: Weather, start: Start, folder: Path) -> Path:
             f"provider: {mapping({'name': 'runflow', 'base_url': repr(ORIGIN), **weather.provider})}",
             f"limits: {mapping(weather.limits)}",
             f"defaults: {mapping(weather.defaults)}",
+            *_edits(weather),
             "items:",
             *rows,
             "",
@@ -318,6 +319,17 @@ def _manifest(weather: Weather, start: Start, folder: Path) -> Path:
     path = folder / "night.yaml"
     path.write_text(text)
     return path
+
+
+def _edits(weather: Weather) -> list[str]:
+    """The edits of a night with a chain, the last one first."""
+    if not weather.chain:
+        return []
+    output = weather.defaults["output"].strip("'")
+    later = [
+        f"  e{n}: {{from: e{n - 1}, prompt: step {n}, output: 'e{n}/{output}'}}" for n in range(weather.chain, 0, -1)
+    ]
+    return ["edits:", *later, f"  e0: {{output: 'e0/{output}'}}"]
 
 
 @dataclass

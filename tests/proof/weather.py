@@ -47,6 +47,7 @@ class Weather:
     Attributes:
         limits: As in the manifest.
         defaults: As in the manifest.
+        chain: How many edits follow the first one, each from the picture of the one before.
         provider: Keys of the manifest's provider besides name and address.
     """
 
@@ -57,6 +58,7 @@ class Weather:
     limits: dict[str, float]
     defaults: dict[str, str]
     starts: tuple[Start, ...]
+    chain: int = 0
     flags: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -96,6 +98,8 @@ def forecast(seed: int) -> Weather:
         limits=limits,
         defaults=defaults,
         starts=_starts(draw),
+        # A draw of its own, so that nights without a chain are the same as ever.
+        chain=random.Random(f"chain/{seed}").choice([0, 0, 0, 1, 2]),
     )
 
 

@@ -1,0 +1,109 @@
+"""
+Tasks that start from another task's picture, when a plan is made: is it there, may it be used, what waits for what?
+
+A picture is there when the request of the task that makes it is done in the ledger. Both tasks are of one item, and the
+one that makes it comes first, so that only the tasks of one row need be remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchedit.ledger.reader import Ledger
+from batchedit.lifecycle import State
+from batchedit.model import Item, LocalImage, Request, SourceImage, Task, TaskImage
+from batchedit.plan import Verdict
+
+_WAITING = frozenset({Verdict.WAITING, Verdict.UNAPPROVED, Verdict.BLOCKED})
+_NOT_COMING = frozenset({Verdict.FAILED, Verdict.SUSPECT, Verdict.LOST, Verdict.BLOCKED})
+_STILL_OPEN = frozenset({Verdict.NEW, Verdict.RETRY, Verdict.DUPLICATE})
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A task of the current row: the request that will bring its picture, and its verdict."""
+
+    key: str
+    verdict: Verdict
+
+
+@dataclass(slots=True)
+class Chains:
+    """
+    The chains of one walk.
+
+    Attributes:
+        raws: The folder of the kept pictures.
+        reader: The ledger as it is now, None if there is none yet.
+    """
+
+    raws: Path
+    reader: Ledger | None
+    _item: Item | None = None
+    _row: dict[str, _Seen] = field(default_factory=dict)
+
+    def picture(self, start: TaskImage) -> SourceImage:
+        """The picture that a task starts from; its identity begins with ``output:`` if it is not there yet."""
+        key = self._key(start.slot)
+        raw = self.reader.first_raw(key) if self.reader is not None and key is not None else None
+        if raw is not None:
+            return SourceImage(identity=f"sha256:{raw.sha256}", ref=LocalImage(self.raws / raw.name))
+        return SourceImage(identity=f"output:{key or start.slot}", ref=start)
+
+    def verdict(self, task: Task, request: Request, judged: Verdict) -> Verdict:
+        """
+        The verdict on a task, from what it would be if its picture were there; each task must be shown, in order.
+
+        Args:
+            judged: That other verdict.
+        """
+        verdict = self._of_chained(task, request, judged) if task.upstream is not None else judged
+        if task.item is not self._item:
+            self._item, self._row = task.item, {}
+        self._row[task.slot] = _Seen(request.key, verdict)
+        return verdict
+
+    def _of_chained(self, task: Task, request: Request, judged: Verdict) -> Verdict:
+        slot = task.upstream
+        assert slot is not None, "it starts from another task"
+        if judged not in _STILL_OPEN:
+            return judged  # bought already, or not to be bought again: nobody waits
+        if not isinstance(request.images[0].ref, TaskImage):
+            return judged if task.when == "done" or self._is_approved(slot) else Verdict.UNAPPROVED
+        upstream = self._row.get(slot)
+        if self._will_not_come(slot, upstream):
+            return Verdict.BLOCKED
+        if task.when == "approved" or (upstream is not None and upstream.verdict is Verdict.UNAPPROVED):
+            return Verdict.UNAPPROVED
+        return Verdict.DUPLICATE if judged is Verdict.DUPLICATE else Verdict.WAITING
+
+    def _will_not_come(self, slot: str, upstream: _Seen | None) -> bool:
+        """True if nothing that this run does can bring the picture."""
+        if upstream is not None and upstream.verdict is not Verdict.CHANGED:
+            return upstream.verdict in _NOT_COMING
+        # It is not in this run, or keeps what it was bought as: only what is under way can still come.
+        key = self._key(slot)
+        standing = self.reader.standing(key) if self.reader is not None and key is not None else None
+        return standing is None or standing.state in (State.PENDING, State.FAILED, State.SUSPECT, State.LOST)
+
+    def _key(self, slot: str) -> str | None:
+        """The request that brings the picture of a task: of this walk, or as the ledger has it."""
+        seen = self._row.get(slot)
+        if seen is not None and seen.verdict is not Verdict.CHANGED:
+            return seen.key
+        return self.reader.key_of(slot) if self.reader is not None else None
+
+    def _is_approved(self, slot: str) -> bool:
+        key = self._key(slot)
+        if self.reader is None or key is None:
+            return False
+        decision = self.reader.decision(slot, key)
+        return decision is not None and decision.verdict == "approved"
+
+
+def waits(task: Task, request: Request, verdict: Verdict) -> bool:
+    """True for a task that has no request of its own yet."""
+    return task.upstream is not None and (
+        verdict in _WAITING or (verdict is Verdict.DUPLICATE and isinstance(request.images[0].ref, TaskImage))
+    )

@@ -1,0 +1,157 @@
+"""
+What people say about delivered pictures, in and out as a table: one row for each task that has pictures.
+
+    export   slot, id, edit, variant, request, file, verdict, reason, note
+    import   slot (or id, with edit and variant where an item has several tasks), verdict, reason, note
+
+A row without a verdict says nothing. A verdict is about the pictures that the task has now: a row that carries the
+`request` of an older picture is refused. All rows of a table are taken, or none.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from batchedit.errors import Place, Problem
+from batchedit.ledger.reader import Ledger
+from batchedit.ledger.records import Decision, Reviewed
+from batchedit.manifest.fields import shortened, suggestion
+from batchedit.manifest.findings import Findings
+from batchedit.manifest.rows import csv_records
+
+VERDICTS = ("approved", "rejected")
+COLUMNS = ("slot", "id", "edit", "variant", "request", "file", "verdict", "reason", "note")
+_KEY_LETTERS = 12
+MAX_TEXT = 2_000
+
+
+def export_verdicts(reader: Ledger, target: IO[str]) -> int:
+    """Write a row for each task that is done, with what was last said about it; returns how many."""
+    writer, count = csv.writer(target, lineterminator="\n"), 0
+    writer.writerow(COLUMNS)
+    for task in reader.reviewed():
+        said = task.decision
+        writer.writerow(
+            (
+                task.slot,
+                task.item_id,
+                task.edit,
+                task.variant,
+                task.key[:_KEY_LETTERS],
+                task.path,
+                *((said.verdict, said.reason, said.note) if said else ("", "", "")),
+            )
+        )
+        count += 1
+    return count
+
+
+def read_verdicts(path: Path, shown: str, reader: Ledger) -> list[Decision]:
+    """
+    The decisions of a table that say something new.
+
+    Args:
+        shown: The path as the user would type it, for messages.
+
+    Raises:
+        ManifestError: with every row that cannot be taken.
+    """
+    findings = Findings()
+    found: dict[str, tuple[Place, Decision]] = {}
+
+    def header(names: Sequence[str], place: Place) -> None:
+        _check_columns(names, place, findings)
+        findings.raise_if_problems()
+
+    for row in csv_records(path, shown, findings, header):
+        cells = {name: cell.strip() for name, cell in zip(row.names, row.cells, strict=True)}
+        verdict = cells.get("verdict", "")
+        if not verdict:
+            continue
+        task = _task(cells, row.place, reader, findings)
+        if task is None or not _is_sound(verdict, cells, task, row.place, findings):
+            continue
+        decision = Decision(
+            slot=task.slot,
+            key=task.key,
+            verdict=verdict,
+            reason=cells.get("reason", ""),
+            note=cells.get("note", ""),
+            who=cells.get("who", ""),
+        )
+        if task.slot in found:
+            message = f"the task {task.slot} has a verdict already, in {found[task.slot][0]}"
+            _wrong(findings, row.place, "duplicate-verdict", "slot", task.slot, message)
+        found[task.slot] = (row.place, decision)
+    findings.raise_if_problems()
+    return [decision for _, decision in found.values() if reader.decision(decision.slot, decision.key) != decision]
+
+
+def _check_columns(columns: Sequence[str], place: Place, findings: Findings) -> None:
+    first = Place(place.file, 1)
+    if "verdict" not in columns:
+        hint = suggestion("verdict", columns) or "Write approved or rejected into it"
+        _wrong(findings, first, "no-column", "verdict", "", "there is no column 'verdict'", hint)
+    if "slot" not in columns and "id" not in columns:
+        hint = "Begin with: batchedit verdicts export FILE"
+        _wrong(findings, first, "no-column", "slot", "", "there is neither a column 'slot' nor a column 'id'", hint)
+
+
+def _task(cells: Mapping[str, str], place: Place, reader: Ledger, findings: Findings) -> Reviewed | None:
+    """The one task that a row is about."""
+    slot = cells.get("slot", "")
+    if slot:
+        known = reader.reviewed_slot(slot)
+        if known is None:
+            message = f"there is no task {shortened(slot)!r} with pictures"
+            _wrong(findings, place, "unknown-task", "slot", slot, message, suggestion(slot, _slots(reader, slot)))
+        return known
+    item = cells.get("id", "")
+    if not item:
+        _wrong(findings, place, "unknown-task", "id", "", "the row names no task")
+        return None
+    tasks = [
+        task
+        for task in reader.reviewed(item)
+        if cells.get("edit", "") in ("", task.edit) and cells.get("variant", "") in ("", task.variant)
+    ]
+    if len(tasks) == 1:
+        return tasks[0]
+    if tasks:
+        message = f"the item {shortened(item)!r} has {len(tasks)} tasks with pictures"
+        hint = f"Name one in the column slot: {', '.join(task.slot for task in tasks[:5])}"
+        _wrong(findings, place, "unknown-task", "id", item, message, hint)
+    else:
+        message = f"the item {shortened(item)!r} has no such task with pictures"
+        _wrong(findings, place, "unknown-task", "id", item, message)
+    return None
+
+
+def _slots(reader: Ledger, slot: str) -> Iterator[str]:
+    return (task.slot for task in reader.reviewed() if abs(len(task.slot) - len(slot)) <= 2)
+
+
+def _is_sound(verdict: str, cells: Mapping[str, str], task: Reviewed, place: Place, findings: Findings) -> bool:
+    if verdict not in VERDICTS:
+        message = f"{shortened(verdict)!r} is not one of {', '.join(VERDICTS)}"
+        _wrong(findings, place, "bad-verdict", "verdict", verdict, message, suggestion(verdict.lower(), VERDICTS))
+        return False
+    for name in ("reason", "note", "who"):
+        text = cells.get(name, "")
+        if len(text) > MAX_TEXT:
+            message = f"has {len(text)} characters; at most {MAX_TEXT} are kept"
+            _wrong(findings, place, "bad-verdict", name, text, message)
+            return False
+    request = cells.get("request", "")
+    if request and not task.key.startswith(request.lower()):
+        message = f"{task.slot} has another picture now than the one that this row is about"
+        _wrong(findings, place, "old-verdict", "request", request, message, "Export the table again and look at it")
+        return False
+    return True
+
+
+def _wrong(findings: Findings, place: Place, code: str, field: str, value: str, message: str, hint: str = "") -> None:
+    findings.problem(Problem(place=place, code=code, field=field, value=shortened(value), message=message, hint=hint))
