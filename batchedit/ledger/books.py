@@ -14,9 +14,12 @@ from batchedit.ledger.reader import Ledger
 from batchedit.ledger.sums import CostGroup, Durations, TaskGroup, Trouble
 from batchedit.lifecycle import State
 
+_EVERYTHING = "WHERE 1"
 _MAP_BYTES = 8 * 1024**3
 _CACHE_KIB = 256 * 1024
 
+# CROSS JOIN keeps this order: requests and tasks lie in the order of the manifest, and finding the ones of each attempt,
+# which lie in the order of time, takes twice as long.
 _COSTS = """
 SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS run, t.labels, t.edit, t.variant,
   r.provider, r.model, r.quality, r.size, coalesce(a.outcome, 'open') AS outcome,
@@ -40,7 +43,7 @@ SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS 
   sum(a.doubt_microusd) AS doubt, sum(a.surplus_microusd) AS surplus, sum(a.surplus_doubt_microusd) AS surplus_doubt,
   sum(CASE WHEN a.cost_basis <> 'none' THEN r.quote_low_microusd ELSE 0 END) AS quoted_low,
   sum(CASE WHEN a.cost_basis <> 'none' THEN r.quote_high_microusd ELSE 0 END) AS quoted_high
-FROM attempts AS a JOIN requests AS r ON r.key = a.request_key JOIN tasks AS t ON t.slot = r.buyer_slot
+FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot CROSS JOIN attempts AS a ON a.request_key = r.key
 {only}
 GROUP BY minute, run, t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, outcome, use, basis
 """
@@ -64,20 +67,25 @@ SELECT r.state, r.code, r.reason, r.retryable, count(*) AS tasks, min(r.changed_
     THEN (SELECT coalesce(sum(cost_microusd), 0) FROM attempts WHERE attempts.request_key = r.key) ELSE 0 END) AS cost,
   sum(CASE WHEN t.slot = r.buyer_slot THEN (SELECT coalesce(sum(reserved_microusd), 0) FROM attempts
     WHERE attempts.request_key = r.key AND outcome IS NULL) ELSE 0 END) AS at_risk
-FROM requests AS r JOIN tasks AS t ON t.request_key = r.key
+FROM requests AS r CROSS JOIN tasks AS t ON t.request_key = r.key
 {only} AND r.state <> 'done' AND r.reason <> ''
 GROUP BY r.state, r.code, r.reason, r.retryable ORDER BY tasks DESC, r.state, r.code, r.reason LIMIT ?
 """
 
 _SLOTS = """
-SELECT t.slot FROM requests AS r JOIN tasks AS t ON t.request_key = r.key
+SELECT t.slot FROM requests AS r CROSS JOIN tasks AS t ON t.request_key = r.key
 {only} AND r.state = ? AND r.code = ? AND r.reason = ? AND r.retryable = ? ORDER BY t.rowid LIMIT ?
+"""
+
+_DURATIONS_OF_ONE = """
+SELECT CAST(round((julianday(ended_at) - julianday(started_at)) * 864000) AS INTEGER) AS tenths, count(*) AS count
+FROM attempts WHERE outcome = 'done' GROUP BY tenths
 """
 
 _DURATIONS = """
 SELECT r.quality, CAST(round((julianday(a.ended_at) - julianday(a.started_at)) * 864000) AS INTEGER) AS tenths,
   count(*) AS count
-FROM attempts AS a JOIN requests AS r ON r.key = a.request_key JOIN tasks AS t ON t.slot = r.buyer_slot
+FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot CROSS JOIN attempts AS a ON a.request_key = r.key
 {only} AND a.outcome = 'done' GROUP BY r.quality, tenths
 """
 
@@ -90,7 +98,8 @@ class Books(Ledger):
         # Each row is found by a key without any order: without the file in memory most of the time goes into reading.
         self._connection.execute(f"PRAGMA mmap_size={_MAP_BYTES}")
         self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        self._only = "WHERE 1"
+        self._connection.execute("PRAGMA temp_store=MEMORY")
+        self._only = _EVERYTHING
 
     def restrict(self, slots: Iterable[str]) -> None:
         """Look at these tasks only; what they share counts with the task that bears the cost."""
@@ -119,6 +128,11 @@ class Books(Ledger):
 
     def durations(self) -> Iterator[Durations]:
         """How long purchases took."""
+        qualities = [row["quality"] for row in self._connection.execute("SELECT DISTINCT quality FROM requests")]
+        if len(qualities) == 1 and self._only == _EVERYTHING:  # which spares finding each attempt's request
+            for row in self._connection.execute(_DURATIONS_OF_ONE):
+                yield Durations(quality=qualities[0], **dict(row))
+            return
         for row in self._rows(_DURATIONS):
             yield Durations(**dict(row))
 
