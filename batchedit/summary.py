@@ -3,7 +3,7 @@ From a ledger's rows to figures. Pure: the same rows give the same figures, and 
 
     spent     what was billed, as reported by the provider or else as listed
       useful    for pictures that are wanted and were not refused
-      waste     the rest, by kind: superseded, suspect, lost, written off, failed but billed, double
+      waste     the rest, by kind: rejected, superseded, suspect, lost, written off, failed but billed, double
     at risk   what may still be billed: open and unknown requests at their worst price, and the part of a price
               range that the provider left open by reporting no cost
     avoided   what equal tasks would have cost on their own; an estimate, never subtracted from anything
@@ -26,6 +26,8 @@ NO_LABEL = "(none)"
 DOUBLE = "double"
 GROUPINGS = ("day", "run", "edit", "variant", "quality", "size", "model", "provider", "outcome")
 """What every ledger can be grouped by, besides its labels."""
+OF_ATTEMPTS = frozenset({"day", "run", "outcome"})
+"""Groupings that a task has no part in, since it may have had several attempts: they tell money, and no deliveries."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Money:
         waste: The part of `spent` that brought nothing that is wanted, by kind.
         quoted_low, quoted_high: What was quoted for what was bought.
         avoided: What equal tasks would have cost on their own.
+        reviewed: Tasks whose pictures somebody has looked at; `approved` of them were approved, `at_once` of those at
+            their first revision.
     """
 
     spent: MicroUSD = ZERO
@@ -59,6 +63,9 @@ class Money:
     requests: int = 0
     pictures: int = 0
     delivered: int = 0
+    reviewed: int = 0
+    approved: int = 0
+    at_once: int = 0
 
     @property
     def wasted(self) -> MicroUSD:
@@ -69,6 +76,11 @@ class Money:
     def per_delivered(self) -> MicroUSD | None:
         """What a delivered picture has cost, waste included, rounded; None if there is none."""
         return MicroUSD(round(self.spent / self.delivered)) if self.delivered else None
+
+    @property
+    def per_approved(self) -> MicroUSD | None:
+        """What an approved task has cost, all others included, rounded; None if there is none."""
+        return MicroUSD(round(self.spent / self.approved)) if self.approved else None
 
     def add(self, row: CostGroup) -> None:
         """Count attempts."""
@@ -93,6 +105,10 @@ class Money:
         """Count tasks."""
         self.delivered += row.delivered
         self.avoided = MicroUSD(self.avoided + row.avoided)
+        self.reviewed += row.tasks if row.verdict else 0
+        if row.verdict == "approved":
+            self.approved += row.tasks
+            self.at_once += 0 if row.again else row.tasks
 
 
 @dataclass(slots=True, kw_only=True)
@@ -185,11 +201,28 @@ def summarize(
     return figures
 
 
-def days(minute: str, zone: tzinfo) -> str:
-    """The ISO date of an ISO minute in UTC, in another zone."""
-    if zone is UTC:
-        return minute[:10]
-    return datetime.fromisoformat(minute).replace(tzinfo=UTC).astimezone(zone).date().isoformat()
+def crossed(
+    costs: Iterable[CostGroup], tasks: Iterable[TaskGroup], names: Sequence[str], *, zone: tzinfo = UTC
+) -> dict[tuple[str, ...], Money]:
+    """The money of each combination of values, such as client and season; `names` as for `summarize`."""
+    found: dict[tuple[str, ...], Money] = {}
+    cost_keys = [_cost_key(name, zone) for name in names]
+    for row in costs:
+        found.setdefault(tuple(key(row) for key in cost_keys), Money()).add(row)
+    task_keys = [key for name in names if (key := _task_key(name)) is not None]
+    if len(task_keys) == len(names):
+        for group in tasks:
+            found.setdefault(tuple(key(group) for key in task_keys), Money()).deliver(group)
+    return dict(sorted(found.items()))
+
+
+def in_zone(minute: str, zone: tzinfo) -> datetime:
+    """A minute of the ledger, which is in UTC, by another clock."""
+    return datetime.fromisoformat(minute).replace(tzinfo=UTC).astimezone(zone)
+
+
+def _day(minute: str, zone: tzinfo) -> str:
+    return minute[:10] if zone is UTC else in_zone(minute, zone).date().isoformat()
 
 
 def _count(minute: Minute, row: CostGroup) -> None:
@@ -208,9 +241,9 @@ def _labels(text: str) -> Mapping[str, str]:
 def _cost_key(name: str, zone: tzinfo) -> Callable[[CostGroup], str]:
     match name:
         case "day":
-            return lambda row: days(row.minute, zone)
+            return lambda row: _day(row.minute, zone)
         case "run":
-            return lambda row: str(row.run)
+            return lambda row: row.run
         case "edit" | "variant" | "quality" | "size" | "model" | "provider" | "outcome":
             return lambda row: getattr(row, name) or NO_LABEL
         case _:
@@ -218,9 +251,9 @@ def _cost_key(name: str, zone: tzinfo) -> Callable[[CostGroup], str]:
 
 
 def _task_key(name: str) -> Callable[[TaskGroup], str] | None:
-    """None where a task has no such thing, since it may have had several attempts."""
+    """None for `OF_ATTEMPTS`."""
     match name:
-        case "day" | "run" | "outcome":
+        case _ if name in OF_ATTEMPTS:
             return None
         case "edit" | "variant" | "quality" | "size" | "model" | "provider":
             return lambda row: getattr(row, name) or NO_LABEL

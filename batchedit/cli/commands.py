@@ -10,7 +10,6 @@ import click
 from batchedit.cli.options import (
     DEBUG,
     JSON,
-    SELECTING,
     Pace,
     choosing_options,
     manifest_options,
@@ -164,26 +163,6 @@ def status(ledger: str, as_json: bool, debug: bool) -> int:
     from batchedit.report import render_report
 
     say(render_report(ledger, by=(), form="json" if as_json else "text"))
-    return ExitCode.DONE
-
-
-@cli.command()
-@click.argument("ledger", default="out")
-@click.option("--by", help="Labels, or day, edit, variant, quality, size, model; separated by commas.")
-@SELECTING[0]
-@SELECTING[1]
-@JSON
-@DEBUG
-def report(
-    ledger: str, by: str | None, select: tuple[str, ...], exclude: tuple[str, ...], as_json: bool, debug: bool
-) -> int:
-    """
-    Say where the money went in LEDGER (a file or an output folder): by label and by day.
-    """
-    from batchedit.report import render_report
-
-    names = None if by is None else [name.strip() for name in by.split(",") if name.strip()]
-    say(render_report(ledger, by=names, form="json" if as_json else "text", select=select, exclude=exclude))
     return ExitCode.DONE
 
 

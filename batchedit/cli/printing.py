@@ -14,7 +14,8 @@ from batchedit.errors import ExitCode, Problem
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.plan import Verdict
-from batchedit.report.text import advice, state_counts, waiting_lines
+from batchedit.report.advice import advice, waiting_lines
+from batchedit.report.text import state_counts
 
 if TYPE_CHECKING:
     from batchedit.context import Progress

@@ -10,23 +10,36 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from batchedit.keys import from_spec
 from batchedit.ledger.reader import Ledger
-from batchedit.ledger.sums import CostGroup, Durations, TaskGroup, Trouble
+from batchedit.ledger.records import read_raw
+from batchedit.ledger.sums import CostGroup, Durations, Pictured, TaskGroup, Trouble
+from batchedit.ledger.waiting import has_table
 from batchedit.lifecycle import State
+from batchedit.money import MicroUSD
 
 _EVERYTHING = "WHERE 1"
+_PERIOD = (
+    " AND coalesce(a.ended_at, a.started_at) >= (SELECT since FROM period)"
+    " AND coalesce(a.ended_at, a.started_at) < (SELECT until FROM period)"
+)
+_VERDICT = (
+    "(SELECT verdict FROM decisions WHERE decisions.slot = t.slot AND decisions.request_key = r.key"
+    " ORDER BY decisions.id DESC LIMIT 1)"
+)
 _MAP_BYTES = 8 * 1024**3
 _CACHE_KIB = 256 * 1024
 
-# CROSS JOIN keeps this order: requests and tasks lie in the order of the manifest, and finding the ones of each attempt,
-# which lie in the order of time, takes twice as long.
+# CROSS JOIN keeps this order: requests and tasks lie in the order of the manifest. Finding them for each attempt, in
+# the order of time, takes twice as long.
 _COSTS = """
 SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS run, t.labels, t.edit, t.variant,
   r.provider, r.model, r.quality, r.size, coalesce(a.outcome, 'open') AS outcome,
   CASE
     WHEN a.outcome IS NULL THEN 'open'
     WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
-      THEN CASE WHEN t.request_key <> r.key THEN 'superseded' ELSE 'useful' END
+      THEN CASE
+        WHEN t.request_key <> r.key THEN 'superseded' WHEN {verdict} = 'rejected' THEN 'rejected' ELSE 'useful' END
     WHEN a.outcome IN ('suspect', 'lost', 'written off') THEN a.outcome
     WHEN a.cost_microusd > 0 THEN 'failed but billed'
     ELSE 'nothing'
@@ -44,13 +57,13 @@ SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS 
   sum(CASE WHEN a.cost_basis <> 'none' THEN r.quote_low_microusd ELSE 0 END) AS quoted_low,
   sum(CASE WHEN a.cost_basis <> 'none' THEN r.quote_high_microusd ELSE 0 END) AS quoted_high
 FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot CROSS JOIN attempts AS a ON a.request_key = r.key
-{only}
+{only}{when}
 GROUP BY minute, run, t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, outcome, use, basis
 """
 
 _TASKS = """
 SELECT t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.state, t.slot <> r.buyer_slot AS shared,
-  count(*) AS tasks,
+  coalesce({verdict}, '') AS verdict, r.revision > 1 AS again, count(*) AS tasks,
   sum(CASE WHEN r.state = 'done' THEN (SELECT count(*) FROM outputs WHERE outputs.slot = t.slot)
     ELSE 0 END) AS delivered,
   sum(CASE WHEN t.slot <> r.buyer_slot AND r.state = 'done'
@@ -58,7 +71,7 @@ SELECT t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.st
     ELSE 0 END) AS avoided
 FROM tasks AS t JOIN requests AS r ON r.key = t.request_key
 {only}
-GROUP BY t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.state, shared
+GROUP BY t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.state, shared, verdict, again
 """
 
 _TROUBLES = """
@@ -86,37 +99,65 @@ _DURATIONS = """
 SELECT r.quality, CAST(round((julianday(a.ended_at) - julianday(a.started_at)) * 864000) AS INTEGER) AS tenths,
   count(*) AS count
 FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot CROSS JOIN attempts AS a ON a.request_key = r.key
-{only} AND a.outcome = 'done' GROUP BY r.quality, tenths
+{only}{when} AND a.outcome = 'done' GROUP BY r.quality, tenths
+"""
+
+_PICTURED = """
+SELECT t.slot, r.state, coalesce({verdict}, '') AS verdict, r.key, r.spec, raws.*, coalesce(outputs.path, '') AS path,
+  (SELECT coalesce(sum(cost_microusd), 0) FROM attempts WHERE attempts.request_key = r.key) AS cost
+FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot
+  LEFT JOIN raws ON raws.request_key = r.key AND raws.number = 1
+  LEFT JOIN outputs ON outputs.slot = t.slot AND outputs.number = 1
+{only} AND r.state = '{state}' {more} ORDER BY t.rowid LIMIT ?
 """
 
 
 class Books(Ledger):
-    """A ledger opened for a report; a context manager."""
+    """
+    A ledger opened for a report; a context manager.
 
-    def __init__(self, path: Path | str) -> None:
+    Args:
+        name: Stands before the numbers of runs, where there are several ledgers.
+    """
+
+    def __init__(self, path: Path | str, name: str = "") -> None:
         super().__init__(path)
+        self._name = name
         # Each row is found by a key without any order: without the file in memory most of the time goes into reading.
         self._connection.execute(f"PRAGMA mmap_size={_MAP_BYTES}")
         self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         self._connection.execute("PRAGMA temp_store=MEMORY")
-        self._only = _EVERYTHING
+        self._only, self._when = _EVERYTHING, ""
+        self._verdict = _VERDICT if has_table(self._connection, "decisions") else "NULL"
 
     def restrict(self, slots: Iterable[str]) -> None:
         """Look at these tasks only; what they share counts with the task that bears the cost."""
-        # A temporary table of this connection, which may write nothing else.
+        # Temporary tables are this connection's own; it may write nothing else.
         self._connection.execute("CREATE TEMP TABLE chosen (slot TEXT PRIMARY KEY) WITHOUT ROWID")
         self._connection.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", ((slot,) for slot in slots))
-        self._only = "WHERE t.slot IN (SELECT slot FROM chosen)"
+        self._only += " AND t.slot IN (SELECT slot FROM chosen)"
+
+    def restrict_time(self, since: str, until: str) -> None:
+        """Look at what ended from one ISO moment (UTC) to before another, and at the tasks that it was for."""
+        self._connection.execute("CREATE TEMP TABLE period (since TEXT, until TEXT)")
+        self._connection.execute("INSERT INTO period VALUES (?, ?)", (since, until))
+        self._when = _PERIOD
+        self._connection.execute("CREATE TEMP TABLE timely (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._connection.execute(
+            f"INSERT OR IGNORE INTO timely SELECT a.request_key FROM attempts AS a WHERE 1{self._when}"
+        )
+        self._only += " AND r.key IN (SELECT key FROM timely)"
 
     def cost_groups(self) -> Iterator[CostGroup]:
         """All attempts, added up."""
         for row in self._rows(_COSTS):
-            yield CostGroup(**dict(row))
+            yield CostGroup(**{**dict(row), "run": f"{self._name}{row['run']}"})
 
     def task_groups(self) -> Iterator[TaskGroup]:
         """All tasks, counted."""
         for row in self._rows(_TASKS):
-            yield TaskGroup(**{**dict(row), "state": State(row["state"]), "shared": bool(row["shared"])})
+            flags = {name: bool(row[name]) for name in ("shared", "again")}
+            yield TaskGroup(**{**dict(row), **flags, "state": State(row["state"])})
 
     def troubles(self, *, groups: int = 50, slots: int = 3) -> Iterator[Trouble]:
         """Why tasks are not done, most frequent first."""
@@ -136,5 +177,32 @@ class Books(Ledger):
         for row in self._rows(_DURATIONS):
             yield Durations(**dict(row))
 
+    def pictures(self, most: int) -> list[Pictured]:
+        """So many tasks with pictures at most: those that are odd first, then the others, evenly from all of them."""
+        odd = self._rows(_PICTURED.format(only="{only}", state="suspect", verdict="{verdict}", more=""), (most,))
+        found = [_pictured(row) for row in odd]
+        count = self._rows("SELECT count(*) FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot"
+                           " {only} AND r.state = 'done'").fetchone()[0]  # fmt: skip
+        room = most - len(found)
+        if room > 0 and count:
+            apart = -(-count // room)
+            some = _PICTURED.format(only="{only}", state="done", verdict="{verdict}", more=f"AND t.rowid % {apart} = 0")
+            found += [_pictured(row) for row in self._rows(some, (room,))]
+        return found
+
     def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        return self._connection.execute(query.format(only=self._only), parameters)
+        return self._connection.execute(
+            query.format(only=self._only, when=self._when, verdict=self._verdict), parameters
+        )
+
+
+def _pictured(row: sqlite3.Row) -> Pictured:
+    return Pictured(
+        slot=row["slot"],
+        state=State(row["state"]),
+        verdict=row["verdict"],
+        request=from_spec(row["key"], row["spec"]),
+        raw=None if row["sha256"] is None else read_raw(row),
+        path=row["path"],
+        cost=MicroUSD(row["cost"]),
+    )

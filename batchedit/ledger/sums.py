@@ -7,9 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchedit.lifecycle import State
+from batchedit.model import Raw, Request
 from batchedit.money import MicroUSD
 
-USES = ("useful", "superseded", "suspect", "lost", "written off", "failed but billed", "open", "nothing")
+USES = ("useful", "superseded", "rejected", "suspect", "lost", "written off", "failed but billed", "open", "nothing")
 """What became of the money of an attempt."""
 
 
@@ -19,6 +20,7 @@ class CostGroup:
     Attempts that agree in everything a report groups by, and what they cost together. Amounts in micro-dollars.
 
     Attributes:
+        run: Its number, with the ledger's name in front where there are several.
         minute: ISO minute (UTC) in which they ended, or began if they are open.
         labels: JSON of the labels of the task that bears the cost.
         outcome: How they ended, ``open`` while they have not.
@@ -33,7 +35,7 @@ class CostGroup:
     """
 
     minute: str
-    run: int
+    run: str
     labels: str
     edit: str
     variant: str
@@ -63,6 +65,8 @@ class TaskGroup:
 
     Attributes:
         shared: They are delivered what another task has paid for.
+        verdict: What was last said about their pictures: ``approved``, ``rejected`` or nothing.
+        again: Their pictures are of a later revision than the first.
         delivered: Pictures at their places.
         avoided: What shared ones would have cost on their own, at the price that was paid.
     """
@@ -76,6 +80,8 @@ class TaskGroup:
     size: str
     state: State
     shared: bool
+    verdict: str
+    again: bool
     tasks: int
     delivered: int
     avoided: MicroUSD
@@ -111,3 +117,23 @@ class Durations:
     quality: str
     tenths: int
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictured:
+    """
+    A task with its first picture, for a contact sheet.
+
+    Attributes:
+        request: What was bought, with where the input lay.
+        raw: The kept picture; None if there is none.
+        path: Where it was delivered, relative to the output folder; empty if it was not.
+    """
+
+    slot: str
+    state: State
+    verdict: str
+    request: Request
+    raw: Raw | None
+    path: str
+    cost: MicroUSD

@@ -8,24 +8,31 @@ from typing import Any
 
 from batchedit.ledger.records import RunRow
 from batchedit.money import decimal_text
-from batchedit.summary import Figures, Money
+from batchedit.report.invoice import InvoiceCheck
+from batchedit.summary import OF_ATTEMPTS, Figures, Money
 
 REPORT_VERSION = 1
 
 
-def figures_json(figures: Figures, runs: Sequence[RunRow], world: str, waiting: Mapping[str, int]) -> str:
+def figures_json(
+    figures: Figures,
+    runs: Sequence[RunRow],
+    world: str,
+    waiting: Mapping[str, int],
+    invoice: InvoiceCheck | None = None,
+) -> str:
     """The report for programs."""
-    data = {
+    data: dict[str, Any] = {
         "version": REPORT_VERSION,
         "currency": "USD",
         "world": world,
         "tasks": {str(state): count for state, count in sorted(figures.tasks.items())},
         "waiting": dict(sorted(waiting.items())),
-        "total": _money(figures.total),
+        "total": _money(figures.total, tasks=True),
         "basis": {name: decimal_text(amount) for name, amount in sorted(figures.basis.items())},
         "avoided": decimal_text(figures.total.avoided),
         "by": {
-            name: {value: _money(money) for value, money in sorted(groups.items())}
+            name: {value: _money(money, tasks=name not in OF_ATTEMPTS) for value, money in sorted(groups.items())}
             for name, groups in figures.by.items()
         },
         "not_done": [
@@ -56,11 +63,18 @@ def figures_json(figures: Figures, runs: Sequence[RunRow], world: str, waiting: 
         "similar_labels": figures.spellings,
         "runs": [_run(run) for run in runs],
     }
+    if invoice is not None:
+        data["invoice"] = {
+            "asked": decimal_text(invoice.asked),
+            "difference": decimal_text(invoice.difference),
+            "agrees": invoice.agrees,
+            "remarks": list(invoice.remarks),
+        }
     return json.dumps(data, indent=2, ensure_ascii=False)
 
 
-def _money(money: Money) -> dict[str, Any]:
-    return {
+def _money(money: Money, *, tasks: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {
         "requests": money.requests,
         "attempts": money.attempts,
         "pictures": money.pictures,
@@ -70,13 +84,21 @@ def _money(money: Money) -> dict[str, Any]:
         "useful": decimal_text(money.useful),
         "wasted": decimal_text(money.wasted),
         "waste": {kind: decimal_text(amount) for kind, amount in sorted(money.waste.items())},
-        "avoided": decimal_text(money.avoided),
+        "possibly_double": decimal_text(money.doubled),
         "quoted_low": decimal_text(money.quoted_low),
         "quoted_high": decimal_text(money.quoted_high),
-        "delivered": money.delivered,
-        "per_delivered": None if money.per_delivered is None else decimal_text(money.per_delivered),
-        "possibly_double": decimal_text(money.doubled),
     }
+    if tasks:
+        told |= {
+            "avoided": decimal_text(money.avoided),
+            "delivered": money.delivered,
+            "per_delivered": None if money.per_delivered is None else decimal_text(money.per_delivered),
+            "reviewed": money.reviewed,
+            "approved": money.approved,
+            "approved_at_once": money.at_once,
+            "per_approved": None if money.per_approved is None else decimal_text(money.per_approved),
+        }
+    return told
 
 
 def _run(run: RunRow) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from batchedit.ledger.records import RunRow
-from batchedit.ledger.waiting import ABSENT, APPROVAL, FAILED
 from batchedit.lifecycle import State
 from batchedit.money import decimal_text, format_usd
+from batchedit.report.advice import advice, waiting_lines
 from batchedit.summary import Figures, Money
 
-_ORDER = (
+ORDER = (
     State.DONE,
     State.PENDING,
     State.SENDING,
@@ -62,68 +61,17 @@ def report_text(
 def state_counts(counts: Iterable[tuple[State, int]]) -> str:
     """``done 12  failed 1``: the states that occur, in the order of interest."""
     known = dict(counts)
-    return "  ".join(f"{state} {known[state]}" for state in _ORDER if known.get(state))
-
-
-_ADVICE = (
-    (
-        State.UNKNOWN,
-        "unknown: `batchedit reconcile MANIFEST` asks the provider again and never buys; if it cannot tell,",
-    ),
-    (State.UNKNOWN, "         `run --on-unknown resend` or `reconcile --on-unknown write-off` decides"),
-    (State.SUSPECT, "suspect: `batchedit keep OUT` takes them; `batchedit retry OUT --state suspect` buys new ones"),
-    (State.LOST, "lost:    `batchedit retry OUT --state lost` lets the next run buy them again"),
-    (State.FAILED, "failed:  mend the row or the picture, or `batchedit retry OUT`, and run again"),
-)
-
-
-def advice(states: Mapping[State, int]) -> list[str]:
-    """What a person can do about requests that did not end well, a line each."""
-    return [text for state, text in _ADVICE if states.get(state)]
-
-
-def waiting_lines(waiting: Mapping[str, int], where: Path | str) -> list[str]:
-    """
-    How many tasks wait for another one's picture, and what a person can do about it; nothing if none does.
-
-    Args:
-        waiting: By what for, as in `ledger.waiting`.
-        where: The output folder or ledger, for commands.
-    """
-    lines, approval = [], waiting.get(APPROVAL, 0)
-    if approval:
-        quoted = shlex.quote(str(where))
-        lines.append(
-            f"{approval} {_wait(approval)} for approval: `batchedit verdicts export verdicts.csv {quoted}`, write"
-        )
-        lines.append("  approved or rejected into it, `batchedit verdicts import` it likewise, and run again")
-    failed = waiting.get(FAILED, 0)
-    if failed:
-        lines.append(f"{failed} {_wait(failed)} for an edit that has not succeeded")
-    absent = waiting.get(ABSENT, 0)
-    if absent:
-        lines.append(f"{absent} {_wait(absent)} for an edit that this run did not have")
-    rest = sum(waiting.values()) - approval - failed - absent
-    if rest:
-        lines.append(f"{rest} {_wait(rest)} for an edit that is not done yet; the next run goes on")
-    return lines
-
-
-def _wait(count: int) -> str:
-    return "task waits" if count == 1 else "tasks wait"
+    return "  ".join(f"{state} {known[state]}" for state in ORDER if known.get(state))
 
 
 def _totals(figures: Figures) -> list[str]:
     total = figures.total
-    computed, assumed = figures.basis["computed"], figures.basis["assumed"]
-    parts = [f"{format_usd(computed)} of it computed from the price list"] if computed else []
-    parts += [f"{format_usd(assumed)} of it written off at the worst price"] if assumed else []
-    basis = f"  ({', '.join(parts)})" if parts else ""
+    basis = f"  ({basis_text(figures)})" if basis_text(figures) else ""
     lines = [
         f"tasks      {figures.tasks.total()}: {state_counts(figures.tasks.items()) or 'none'}",
         f"pictures   {total.pictures} kept, from {total.attempts} attempts at {total.requests} requests",
         f"spent      {format_usd(total.spent)}{basis}",
-        f"at risk    {format_usd(total.at_risk)}{_risk(total)}",
+        f"at risk    {format_usd(total.at_risk)}{f'  ({risk_text(total)})' if total.at_risk else ''}",
     ]
     if total.wasted:
         kinds = ", ".join(f"{kind} {format_usd(amount)}" for kind, amount in total.waste.most_common())
@@ -135,17 +83,30 @@ def _totals(figures: Figures) -> list[str]:
     if total.per_delivered is not None:
         each = format_usd(total.per_delivered)
         lines.append(f"each       {each} for a delivered picture, of which there are {total.delivered}")
+    if total.reviewed:
+        each = "" if total.per_approved is None else f"; {format_usd(total.per_approved)} for each approved one"
+        first = f"{total.at_once} of {total.reviewed} at once"
+        lines.append(f"reviewed   {total.reviewed}: {total.approved} approved ({first}){each}")
     return lines
 
 
-def _risk(total: Money) -> str:
+def basis_text(figures: Figures) -> str:
+    """Where what was spent is not the provider's own figure; empty if all of it is."""
+    computed, assumed = figures.basis["computed"], figures.basis["assumed"]
+    parts = [f"{format_usd(computed)} of it computed from the price list"] if computed else []
+    parts += [f"{format_usd(assumed)} of it written off at the worst price"] if assumed else []
+    return ", ".join(parts)
+
+
+def risk_text(total: Money) -> str:
+    """What is at risk, and why; empty if nothing is."""
     if not total.at_risk:
         return ""
     if total.unpriced == total.at_risk:
-        return "  (the provider named no price; this is the rest of the price range)"
+        return "the provider named no price; this is the rest of the price range"
     if total.unpriced:
-        return f"  (open or unknown requests; {format_usd(total.unpriced)} of it because no price was named)"
-    return "  (open or unknown requests, at their worst price)"
+        return f"open or unknown requests; {format_usd(total.unpriced)} of it because no price was named"
+    return "open or unknown requests, at their worst price"
 
 
 def _table(name: str, groups: dict[str, Money], total: Money) -> list[str]:

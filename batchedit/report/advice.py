@@ -1,0 +1,104 @@
+"""What a person can do about tasks that did not end well, and what a kind of waste means."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from batchedit.ledger.sums import Trouble
+from batchedit.ledger.waiting import ABSENT, APPROVAL, FAILED
+from batchedit.lifecycle import State
+
+_ADVICE = (
+    (
+        State.UNKNOWN,
+        "unknown: `batchedit reconcile MANIFEST` asks the provider again and never buys; if it cannot tell,",
+    ),
+    (State.UNKNOWN, "         `run --on-unknown resend` or `reconcile --on-unknown write-off` decides"),
+    (State.SUSPECT, "suspect: `batchedit keep OUT` takes them; `batchedit retry OUT --state suspect` buys new ones"),
+    (State.LOST, "lost:    `batchedit retry OUT --state lost` lets the next run buy them again"),
+    (State.FAILED, "failed:  mend the row or the picture, or `batchedit retry OUT`, and run again"),
+)
+
+
+def advice(states: Mapping[State, int]) -> list[str]:
+    """What a person can do about requests that did not end well, a line each."""
+    return [text for state, text in _ADVICE if states.get(state)]
+
+
+def waiting_lines(waiting: Mapping[str, int], where: Path | str) -> list[str]:
+    """
+    How many tasks wait for another one's picture, and what a person can do about it; nothing if none does.
+
+    Args:
+        waiting: By what for, as in `ledger.waiting`.
+        where: The output folder or ledger, for commands.
+    """
+    lines, approval = [], waiting.get(APPROVAL, 0)
+    if approval:
+        quoted = shlex.quote(str(where))
+        lines.append(
+            f"{approval} {_wait(approval)} for approval: `batchedit verdicts export verdicts.csv {quoted}`, write"
+        )
+        lines.append("  approved or rejected into it, `batchedit verdicts import` it likewise, and run again")
+    failed = waiting.get(FAILED, 0)
+    if failed:
+        lines.append(f"{failed} {_wait(failed)} for an edit that has not succeeded")
+    absent = waiting.get(ABSENT, 0)
+    if absent:
+        lines.append(f"{absent} {_wait(absent)} for an edit that this run did not have")
+    rest = sum(waiting.values()) - approval - failed - absent
+    if rest:
+        lines.append(f"{rest} {_wait(rest)} for an edit that is not done yet; the next run goes on")
+    return lines
+
+
+def _wait(count: int) -> str:
+    return "task waits" if count == 1 else "tasks wait"
+
+
+_WASTE = {
+    "rejected": "bought, and a person said no",
+    "superseded": "bought, and bought again with other content since",
+    "suspect": "what came is not what was asked for; `batchedit keep` takes it all the same",
+    "lost": "bought, and the pictures are gone",
+    "written off": "the outcome could not be learnt; counted at the worst price",
+    "failed but billed": "the provider billed a run that failed",
+    "double": "the provider ran one request more than once",
+}
+
+
+def waste_means(kind: str) -> str:
+    """A kind of waste in a sentence."""
+    return _WASTE.get(kind, "")
+
+
+def next_step(trouble: Trouble, where: Path | str) -> str:
+    """
+    What to do about tasks in trouble: one sentence with one command, which says whether it costs something.
+
+    Args:
+        where: The output folder or ledger, for the command.
+    """
+    out = shlex.quote(str(where))
+    match trouble.state:
+        case State.UNKNOWN:
+            return "Ask the provider, which buys nothing: batchedit reconcile MANIFEST. Do not buy them by hand."
+        case State.SUSPECT:
+            return (
+                f"To take them as they are: batchedit keep {out}; to buy others: batchedit retry {out} --state suspect"
+            )
+        case State.LOST:
+            return f"Paid and gone. To buy them again: batchedit retry {out} --state lost, then run again"
+        case State.FAILED if trouble.code in _MODERATED:
+            return "Nothing was bought. Refused for what they show or say: change prompt or picture, then run again"
+        case State.FAILED if not trouble.retryable:
+            return "Nothing was bought. The same would be refused again: mend the row or the picture, then run again"
+        case State.FAILED:
+            return f"Nothing was bought. It may well pass another time: batchedit retry {out}, then run again"
+        case _:
+            return "Just run again: what is paid is brought home at no cost, what was not bought is bought"
+
+
+_MODERATED = frozenset({"CONTENT_POLICY_VIOLATION", "MODERATION", "MODERATION_BLOCKED", "moderation_blocked"})

@@ -1,0 +1,47 @@
+"""Figures as CSV for finance: one row for each combination of what is grouped by, amounts as plain decimals."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+from batchedit.money import decimal_text
+from batchedit.summary import OF_ATTEMPTS, Money
+
+MARK = "\ufeff"
+"""Some spreadsheets take UTF-8 for another encoding without it."""
+
+_COUNTS = ("requests", "attempts", "pictures")
+_TASKS = ("delivered", "reviewed", "approved")
+_AMOUNTS = ("spent", "useful", "wasted", "at_risk", "quoted_low", "quoted_high")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *, raw: bool = False) -> str:
+    """
+    The table.
+
+    Args:
+        names: What is grouped by; a column each.
+        raw: Leave texts as they are that a spreadsheet would take for formulas.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\r\n")
+    tasks = () if OF_ATTEMPTS & {*names} else _TASKS
+    writer.writerow([*(guarded(name, raw=raw) for name in names), *_COUNTS, *tasks, *_AMOUNTS, "currency"])
+    for values, money in groups.items():
+        writer.writerow(
+            [
+                *(guarded(value, raw=raw) for value in values),
+                *(getattr(money, name) for name in (*_COUNTS, *tasks)),
+                *(decimal_text(getattr(money, name)) for name in _AMOUNTS),
+                "USD",
+            ]
+        )
+    return file.getvalue()
+
+
+def guarded(text: str, *, raw: bool = False) -> str:
+    """A text that no spreadsheet takes for a formula: an apostrophe in front makes it plain text."""
+    return f"'{text}" if text.startswith(_FORMULA) and not raw else text

@@ -1,0 +1,74 @@
+"""Small pictures for the report's contact sheet, made once and kept beside the ledger."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+SIDE = 320
+"""Pixels of the longer side."""
+_QUALITY = 72
+
+
+def thumbnail(source: Path, digest: str, kept_in: Path) -> str | None:
+    """
+    A picture in small as a data URI.
+
+    Args:
+        digest: Of the picture's bytes, under which the thumbnail is kept.
+        kept_in: Where thumbnails are kept; that they cannot be is no reason not to have one.
+
+    Returns:
+        None if the picture is gone or no picture any more.
+    """
+    kept = kept_in / digest[:2] / f"{digest}-{SIDE}.webp"
+    data = _read(kept)
+    if data is None:
+        data = _made(source)
+        if data is None:
+            return None
+        with contextlib.suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(".part")
+            part.write_bytes(data)
+            part.replace(kept)
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _made(source: Path) -> bytes | None:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    from batchedit.pictures import MAX_PIXELS
+
+    with _quietly():
+        try:
+            with Image.open(source, formats=("PNG", "JPEG", "WEBP")) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    return None
+                image.draft("RGB", (2 * SIDE, 2 * SIDE))
+                small = ImageOps.exif_transpose(image)
+                small.thumbnail((SIDE, SIDE))
+                file = io.BytesIO()
+                small.convert("RGBA" if "A" in small.getbands() else "RGB").save(file, "WEBP", quality=_QUALITY)
+                return file.getvalue()
+        except (OSError, SyntaxError, ValueError, UnidentifiedImageError):
+            return None  # a damaged picture is the business of `verify`
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
