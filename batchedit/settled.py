@@ -59,10 +59,11 @@ def can_be_marked(plan: Plan) -> bool:
     True if the manifest's files alone decide what is wanted, and there was nothing to say about them.
 
     Folders of pictures can get new ones, and local pictures other bytes; warnings and skipped rows are to be heard
-    each time. Of a part of the tasks it says nothing.
+    each time; only that all tasks have one prompt is of no use any more when all of them are bought. Of a part of the
+    tasks it says nothing.
     """
     found = plan.findings
-    said = found.warnings or found.skipped
+    said = found.skipped or any(warning.code != "same-prompt" for warning in found.warnings)
     return plan.manifest.is_closed and not plan.choice and not plan.digests and not found.absences and not said
 
 

@@ -15,8 +15,9 @@ from batchedit import planner
 from batchedit.batch import RunOptions, run_plan_sync
 from batchedit.context import Progress
 from batchedit.errors import LedgerError
-from batchedit.manifest import load_manifest
+from batchedit.manifest import Overrides, load_manifest
 from batchedit.planner import make_plan
+from batchedit.settled import can_be_marked
 from tests.conftest import Result, Shop, database
 
 Cli = Callable[..., Result]
@@ -176,3 +177,16 @@ def test_a_plan_is_not_carried_out_when_it_is_not_true_any_more(night: Shop, wal
     with sqlite3.connect("out/.batchedit/ledger.db") as db:
         assert db.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     db.close()
+
+
+def test_one_prompt_for_all_is_heard_before_it_is_paid_for(shop: Shop) -> None:
+    """And does not send a finished run of thousands of rows the long way; other warnings and skipped rows do."""
+    rows = "".join(f"i{n},https://example.com/{n}.jpg\n" for n in range(1001))
+    shop.write("t.csv", "id,image\n" + rows)
+    plan = make_plan(load_manifest("t.csv", overrides=Overrides(prompt="on white")))
+    assert [warning.code for warning in plan.findings.warnings] == ["same-prompt"]
+    assert can_be_marked(plan)
+    shop.write("t.csv", "id,image\n" + rows + "I1000,https://example.com/x.jpg\n")
+    assert not can_be_marked(make_plan(load_manifest("t.csv", overrides=Overrides(prompt="on white"))))
+    shop.write("t.csv", "id,image\n" + rows + "x,\n")
+    assert not can_be_marked(make_plan(load_manifest("t.csv", overrides=Overrides(prompt="on white"))))

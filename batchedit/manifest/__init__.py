@@ -137,17 +137,18 @@ class Manifest:
         """
         for problem in self._problems:
             findings.problem(problem)
-        expander = Expander(self._head, self._overrides.layer(), self.root, findings)
-        folder = "" if self.path is None else str(PurePath(self._shown).parent)
-        for source in self._head.sources:
-            try:
-                for row in source_rows(source, self.root, folder, findings):
-                    yield from expander.tasks(row)
-            except ManifestError as error:
-                for problem in error.problems:
-                    findings.problem(problem)
-        if self._head.items:
-            yield from self._inline(expander, findings)
+        with Expander(self._head, self._overrides.layer(), self.root, findings) as expander:
+            folder = "" if self.path is None else str(PurePath(self._shown).parent)
+            for source in self._head.sources:
+                try:
+                    for row in source_rows(source, self.root, folder, findings):
+                        yield from expander.tasks(row)
+                except ManifestError as error:
+                    for problem in error.problems:
+                        findings.problem(problem)
+            if self._head.items:
+                yield from self._inline(expander, findings)
+            expander.end()
 
     def _inline(self, expander: Expander, findings: Findings) -> Iterator[Task]:
         assert self.path is not None, "only a file has items"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from batchedit.errors import Place, Problem
 from batchedit.manifest.fields import shortened, suggestion
@@ -16,12 +18,14 @@ from batchedit.manifest.findings import Findings, OncePerRow, Skip
 from batchedit.manifest.layers import Edit, Head, Layer, Row
 from batchedit.manifest.making import Maker, NoImage, Setting
 from batchedit.manifest.rendering import Refused
+from batchedit.manifest.seen import Ids
+from batchedit.manifest.watching import Watch
 from batchedit.model import Item, Task
 
 
 class Expander:
     """
-    Makes the tasks of rows. Remembers nothing of a row but its id and place.
+    Makes the tasks of rows. Remembers nothing of a row but its id and place, and those on the disk. A context manager.
 
     Args:
         overrides: What the command line gives; wins over everything.
@@ -31,8 +35,23 @@ class Expander:
     def __init__(self, head: Head, overrides: Layer, root: Path, findings: Findings) -> None:
         self._findings = OncePerRow(findings)
         self._setting = Setting(head, overrides, root, self._findings)
-        self._places: dict[str, Place] = {}
-        self._plain: dict[str, str] = {}
+        self._ids = Ids()
+        self._watch = Watch()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Forget the rows."""
+        self._ids.__exit__(kind, error, trace)
+
+    def end(self) -> None:
+        """All rows are read: say what only shows in all of them together."""
+        self._findings.next_row()
+        self._watch.end(self._findings)
 
     def tasks(self, row: Row) -> Iterator[Task]:
         """All tasks of one row. A problem takes away the task, not the row."""
@@ -58,6 +77,8 @@ class Expander:
                 except Refused:
                     continue
                 if fresh:
+                    told = maker.place_of("prompt")
+                    self._watch.task(task.edit, task.variant, task.prompt, task.labels, row.place, told)
                     yield task
 
     def _edits_of(self, row: Row) -> list[Edit]:
@@ -83,15 +104,15 @@ class Expander:
             self._findings.skip(Skip(row.place, "no image"))
 
     def _is_new(self, item_id: str, row: Row) -> bool:
-        first = self._places.setdefault(item_id, row.place)
-        if first is not row.place:
-            message = f"the id {item_id!r} is already that of {first}"
+        known = self._ids.claim(item_id, str(row.place))
+        if known is None:
+            return True
+        if known.id == item_id:
+            message = f"the id {item_id!r} is already that of {known.place}"
             self._note(row.place, "duplicate-id", "id", item_id, message)
             return False
-        other = self._plain.setdefault(item_id.casefold().lstrip("0"), item_id)
-        if other != item_id:
-            message = f"the ids {item_id!r} and {other!r} ({self._places[other]}) differ only by case or leading zeros"
-            self._note(row.place, "similar-id", "id", item_id, message, warning=True)
+        message = f"the ids {item_id!r} and {known.id!r} ({known.place}) differ only by case or leading zeros"
+        self._note(row.place, "similar-id", "id", item_id, message, warning=True)
         return True
 
     def _note(

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from batchedit.errors import Place
 from batchedit.manifest.fields import Given, read_flag, read_params, shortened, suggestion
 from batchedit.manifest.findings import OncePerRow
 from batchedit.manifest.layers import Edit, Head, Layer, Row
@@ -88,6 +89,11 @@ class Maker:
         names: dict[str, Any] = {name: text for name, text in row.values.items() if name not in _OWN_NAMES}
         names |= {"row": row.columns, "line": row.place.line or "", "source": row.place.file}
         self._renderer = Renderer(setting.findings, names)
+
+    def place_of(self, name: str) -> Place:
+        """Where a field is written; the row's own place if it is not given."""
+        given = self._fields.get(name)
+        return self._row.place if given is None else given.place
 
     def enabled(self) -> bool:
         """

@@ -36,9 +36,13 @@ class _Temporary:
         """Forget everything."""
         self._connection.close()
 
-    def _insert(self, statement: str, *values: object) -> bool:
+    def _run(self, statement: str, *values: str) -> sqlite3.Cursor:
+        # Names of files need not be valid Unicode, which SQLite's texts must be; so all of them are bytes.
+        return self._connection.execute(statement, [value.encode("utf-8", "surrogatepass") for value in values])
+
+    def _insert(self, statement: str, *values: str) -> bool:
         """True if the row was new."""
-        return self._connection.execute(f"INSERT OR IGNORE INTO {statement}", values).rowcount == 1
+        return self._run(f"INSERT OR IGNORE INTO {statement}", *values).rowcount == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,8 @@ class Ids(_Temporary):
     """The ids of a walk, first come first served."""
 
     TABLES = """
-    CREATE TABLE ids (plain TEXT PRIMARY KEY, id TEXT NOT NULL, place TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE others (id TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE ids (plain BLOB PRIMARY KEY, id BLOB NOT NULL, place BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE others (id BLOB PRIMARY KEY, place BLOB NOT NULL) WITHOUT ROWID;
     """
 
     def claim(self, item_id: str, place: str) -> Known | None:
@@ -62,19 +66,19 @@ class Ids(_Temporary):
         plain = item_id.casefold().lstrip("0")
         if self._insert("ids VALUES (?, ?, ?)", plain, item_id, place):
             return None
-        first = Known(*self._connection.execute("SELECT id, place FROM ids WHERE plain = ?", (plain,)).fetchone())
+        first = Known(*map(_text, self._run("SELECT id, place FROM ids WHERE plain = ?", plain).fetchone()))
         if first.id == item_id or self._insert("others VALUES (?, ?)", item_id, place):
             return first
-        (other,) = self._connection.execute("SELECT place FROM others WHERE id = ?", (item_id,)).fetchone()
-        return Known(item_id, other)
+        (other,) = self._run("SELECT place FROM others WHERE id = ?", item_id).fetchone()
+        return Known(item_id, _text(other))
 
 
 class Pictures(_Temporary):
     """The pictures of a folder, each with its file name without extension, and whether a row has named it."""
 
     TABLES = """
-    CREATE TABLE pictures (path TEXT PRIMARY KEY, stem TEXT NOT NULL, named INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-    CREATE TABLE stems (stem TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE pictures (path BLOB PRIMARY KEY, stem BLOB NOT NULL, named INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+    CREATE TABLE stems (stem BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
     """
 
     def add(self, path: str, stem: str) -> None:
@@ -82,18 +86,22 @@ class Pictures(_Temporary):
         if self._insert("pictures (path, stem) VALUES (?, ?)", path, stem) and not self._insert(
             "stems VALUES (?, 1)", stem
         ):
-            self._connection.execute("UPDATE stems SET count = count + 1 WHERE stem = ?", (stem,))
+            self._run("UPDATE stems SET count = count + 1 WHERE stem = ?", stem)
 
     def name(self, path: str) -> None:
         """A row has named this path, whether or not there is such a picture."""
-        self._connection.execute("UPDATE pictures SET named = 1 WHERE path = ?", (path,))
+        self._run("UPDATE pictures SET named = 1 WHERE path = ?", path)
 
     def is_shared(self, stem: str) -> bool:
         """True if several pictures have this file name."""
-        found = self._connection.execute("SELECT count FROM stems WHERE stem = ?", (stem,)).fetchone()
+        found = self._run("SELECT count FROM stems WHERE stem = ?", stem).fetchone()
         return found is not None and found[0] > 1
 
     def unnamed(self) -> Iterator[str]:
         """The pictures that no row has named, sorted."""
-        for (path,) in self._connection.execute("SELECT path FROM pictures WHERE named = 0 ORDER BY path"):
-            yield str(path)
+        for (path,) in self._run("SELECT path FROM pictures WHERE named = 0 ORDER BY path"):
+            yield _text(path)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogatepass")

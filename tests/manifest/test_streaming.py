@@ -1,4 +1,4 @@
-"""Large manifests: tasks come one at a time, and memory does not grow with the rows but for their ids."""
+"""Large manifests: tasks come one at a time, and memory does not grow with the rows."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def measured(tasks: Iterator[Task], rows: int) -> tuple[int, int]:
 
 @pytest.mark.timeout(120)
 def test_a_long_table_is_streamed(folder: Folder) -> None:
-    """50,000 rows of 1,000 characters: 50 MB of text pass through a few hundred bytes per row of ids and places."""
+    """50,000 rows of 1,000 characters: 50 MB of text pass through; ids and places are on the disk."""
     filler = "x" * 1000
     folder.write(
         "t.csv", "id,image,prompt,body\n" + "".join(f"i{n},in/a.png,{WORDS} {n},{filler}\n" for n in range(ROWS))
     )
     early, most = measured(load_manifest("t.csv").tasks(Findings()), ROWS)
-    assert most - early < ROWS * 600
+    assert most - early < 1_000_000
 
 
 @pytest.mark.timeout(120)
@@ -50,12 +50,12 @@ def test_long_inline_items_are_streamed(folder: Folder) -> None:
     )
     folder.write("m.yaml", "version: 1\nitems:\n" + items)
     early, most = measured(load_manifest("m.yaml").tasks(Findings()), rows)
-    assert most - early < rows * 800
+    assert most - early < 1_000_000
 
 
 def test_the_first_task_does_not_wait_for_the_last_row(folder: Folder) -> None:
     """A row far below that is wrong is not met before it is reached."""
-    rows = "".join(f"i{n},in/a.png,pp\n" for n in range(5000))
+    rows = "".join(f"i{n},in/a.png,the {n}\n" for n in range(5000))
     folder.write("t.csv", "id,image,prompt\n" + rows + "i1,in/a.png,pp\n")
     findings = Findings()
     tasks = load_manifest("t.csv").tasks(findings)

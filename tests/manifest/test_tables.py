@@ -175,3 +175,57 @@ def test_near_misses_in_json_lines_are_said_once(folder: Folder) -> None:
     folder.write("r.jsonl", rows)
     _, findings = folder.read("r.jsonl", prompt="pp")
     assert [(warning.field, warning.place.line, warning.count) for warning in findings.warnings] == [("promt", 1, 1)]
+
+
+def test_ids_that_are_alike_in_more_than_two_ways(folder: Folder) -> None:
+    """Each is compared with the first of its kind, and the same one twice is found all the same."""
+    folder.write("t.csv", "id,image\n7,in/a.png\n07,in/a.png\n007,in/a.png\n07,in/a.png\n7,in/a.png\n")
+    tasks, findings = folder.read("t.csv", prompt="pp")
+    assert [task.item.id for task in tasks] == ["7", "07", "007"]
+    assert [str(problem) for problem in findings.problems] == [
+        "t.csv:5: \"id\": the id '07' is already that of t.csv:3",
+        "t.csv:6: \"id\": the id '7' is already that of t.csv:2",
+    ]
+    assert [warning.place.line for warning in findings.warnings] == [3, 4]
+
+
+def test_one_prompt_for_thousands_of_rows(folder: Folder) -> None:
+    """Is pointed out once for each edit and variant, where the prompt is written."""
+    folder.write("t.csv", "id,image\n" + "".join(f"i{n},in/a.png\n" for n in range(1001)))
+    folder.write(
+        "t.defaults.yaml",
+        "defaults: {prompt: on white}\nedits: {plain: {variants: {u: {}, v: {prompt: 'on {{ id }}'}}}, "
+        "e: {prompt: 'the {{ id }}'}}\n",
+    )
+    _, findings = folder.read("t.csv")
+    assert [str(warning) for warning in findings.warnings] == [
+        't.defaults.yaml:1:20: "prompt": all 1001 tasks of the edit plain, variant u have the same prompt, word for'
+        " word. If it should say what is in the picture, use a column, such as {{ title }}"
+    ]
+    folder.write("t.csv", "id,image\n" + "".join(f"i{n},in/a.png\n" for n in range(1000)))
+    assert folder.read("t.csv")[1].warnings == []
+
+
+def test_spellings_of_a_label(folder: Folder) -> None:
+    """Values that differ only by case, width, spaces and signs; the rarer one is pointed out where it first stands."""
+    names = ["Acme", "Acme", "acme", "Globex Ltd", "globex-ltd.", "Globex Ltd", "other", "\uff21cme"]
+    folder.write(
+        "t.csv", "id,image,label.client\n" + "".join(f"i{n},in/a.png,{name}\n" for n, name in enumerate(names))
+    )
+    _, findings = folder.read("t.csv", prompt="pp")
+    assert [str(warning) for warning in findings.warnings] == [
+        f't.csv:{line}: "labels.client": the value {rare!r} (1 time) is spelled {often!r} elsewhere (2).'
+        " Costs are reported for each spelling by itself"
+        for line, rare, often in (
+            (4, "acme", "Acme"), (6, "globex-ltd.", "Globex Ltd"), (9, "\uff21cme", "Acme"),
+        )
+    ]  # fmt: skip
+
+
+def test_a_label_that_is_a_name_of_its_own_is_not_watched(folder: Folder) -> None:
+    """With more than a thousand values nothing is kept, and nothing said."""
+    rows = "".join(f"i{n},in/a.png,x{n}\n" for n in range(1000)) + "y,in/a.png,y\nz,in/a.png,X1\n"
+    folder.write("t.csv", "id,image,label.sku\n" + rows)
+    assert folder.read("t.csv", prompt="the {{ id }}")[1].warnings == []
+    folder.write("t.csv", "id,image,label.sku\n" + rows.replace("x999\n", "x998\n").replace("y,in/a.png,y\n", ""))
+    assert [warning.code for warning in folder.read("t.csv", prompt="the {{ id }}")[1].warnings] == ["label-spelling"]
