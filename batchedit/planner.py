@@ -202,7 +202,7 @@ def settle(plan: Plan) -> None:
     """
     plan.findings.raise_if_problems()
     if not plan.figures.tasks:
-        skipped = len(plan.findings.skipped)
+        skipped = sum(skip.count for skip in plan.findings.skipped)
         raise NothingSelected(
             f"{plan.manifest.source} holds no task" + (f" ({skipped} rows were skipped)" if skipped else "")
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from batchedit.context import Progress
     from batchedit.ending import RunSummary
     from batchedit.ledger.health import LedgerInfo
+    from batchedit.manifest import Skip
     from batchedit.model import Quote
     from batchedit.planner import Plan
     from batchedit.verifying import Verification
@@ -91,7 +92,9 @@ def plan_json(plan: Plan) -> str:
             },
             "currency": "USD",
             "price_list": plan.prices.version,
-            "skipped": [{"place": str(skip.place), "reason": skip.reason} for skip in plan.findings.skipped],
+            "skipped": [
+                {"place": str(skip.place), "reason": skip.reason, "count": skip.count} for skip in plan.findings.skipped
+            ],
             "warnings": [problem_json(problem) for problem in plan.findings.warnings],
         },
         indent=2,
@@ -101,13 +104,14 @@ def plan_json(plan: Plan) -> str:
 
 def skipped_lines(plan: Plan) -> list[str]:
     """Rows that make no task, by reason, with their places."""
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[Skip]] = {}
     for skip in plan.findings.skipped:
-        reasons.setdefault(skip.reason, []).append(str(skip.place))
+        reasons.setdefault(skip.reason, []).append(skip)
     lines = []
-    for reason, places in reasons.items():
-        shown = ", ".join(places[:6]) + (f" and {len(places) - 6} more" if len(places) > 6 else "")
-        lines.append(f"  {len(places):>7}  skipped, {reason}: {shown}")
+    for reason, skips in reasons.items():
+        count = sum(skip.count for skip in skips)
+        shown = ", ".join(str(skip.place) for skip in skips[:6]) + (f" and {count - 6} more" if count > 6 else "")
+        lines.append(f"  {count:>7}  skipped, {reason}: {shown}")
     return lines
 
 

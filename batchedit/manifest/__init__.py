@@ -194,7 +194,7 @@ def load_manifest(source: str | Path, *, overrides: Overrides = Overrides(), cwd
         pass
     except OSError as error:
         raise _refused(shortened(shown), f"cannot be read: {error.strerror}") from None
-    if (kind in _YAML or kind in TABLE_KINDS) and not path.is_dir() and not glob.has_magic(text):
+    if (kind in _YAML or kind in TABLE_KINDS) and not path.is_dir() and (path.is_file() or not glob.has_magic(text)):
         if not path.exists():
             raise _refused(shown, "there is no such file")
         if not path.is_file():

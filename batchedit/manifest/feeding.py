@@ -43,9 +43,12 @@ def source_rows(source: Source, root: Path, shown_root: str, findings: Findings)
     yield from islice(_Feed(source, root, shown_root, findings).rows(), source.limit)
 
 
-def columns_of_file(path: Path) -> tuple[str, ...]:
+def columns_of_file(path: Path, encoding: str = "") -> tuple[str, ...]:
     """
     The columns of a table: of its header, or of the first object of JSON Lines.
+
+    Args:
+        encoding: Empty to tell it from the file's mark.
 
     Raises:
         ManifestError: if it cannot be read.
@@ -55,9 +58,9 @@ def columns_of_file(path: Path) -> tuple[str, ...]:
         case "parquet":
             return parquet_columns(path, path.name)
         case "jsonl":
-            return next((record.names for record in jsonl_records(path, path.name, quiet)), ())
+            return next((record.names for record in jsonl_records(path, path.name, quiet, encoding)), ())
         case _:
-            for _ in csv_records(path, path.name, quiet, lambda names, place: found.extend(names)):
+            for _ in csv_records(path, path.name, quiet, lambda names, place: found.extend(names), encoding):
                 break
             return tuple(found)
 

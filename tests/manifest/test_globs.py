@@ -75,3 +75,9 @@ def test_nothing_to_be_found(folder: Folder, source: str, message: str) -> None:
     folder.write("docs/a.txt", b"x")
     folder.write("docs/b.txt", b"x")
     assert folder.problems(source, prompt="pp") == [message]
+
+
+def test_a_table_whose_name_looks_like_a_glob(folder: Folder) -> None:
+    """A file that is there is meant itself."""
+    folder.write("jobs [new].csv", "id,image\na,in/a.png\n")
+    assert [task.item.id for task in folder.tasks("jobs [new].csv", prompt="pp")] == ["a"]
