@@ -136,9 +136,11 @@ class Shape:
             self._findings.skip(Skip(record.place, f"no {missing}"))
             return None
         if self._preset is not None:
+            if "id" in row.layer.fields:
+                return row  # somebody has added a column of that name
             if self._id is not None:
                 row.layer.fields["id"] = self._id
-            elif self._preset.digest and "id" not in row.layer.fields:
+            elif self._preset.digest:
                 parts = [row.values.get(name, "") for name in self._preset.digest]
                 row.default_id = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         return row

@@ -128,6 +128,12 @@ def test_pictures_of_ones_own_with_a_preset(folder: Folder) -> None:
     assert all(isinstance(task.images[0], LocalImage) for task in tasks)
 
 
+def test_an_id_column_of_ones_own(folder: Folder) -> None:
+    """Somebody has added one to the export: it counts, and where it is empty the preset's does."""
+    folder.write("e.csv", "id,Handle,Title,Image Src\nmine,a,A,in/a.png\n,a,,in/b.png\n")
+    assert [task.item.id for task in folder.tasks(source(folder, "csv: e.csv, preset: shopify"))] == ["mine", "a_2"]
+
+
 def test_matrixify(folder: Folder) -> None:
     """Several pictures in a cell become rows; counting goes on over the rows of a product."""
     folder.write("e.csv", MATRIXIFY)

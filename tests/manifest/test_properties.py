@@ -14,8 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchedit.errors import ManifestError
+from batchedit.errors import ManifestError, Place
 from batchedit.manifest import Findings, load_manifest
+from batchedit.manifest.feeding import source_rows
+from batchedit.manifest.fields import looks_like_a_key
+from batchedit.manifest.layers import Source
 from batchedit.manifest.templates import TemplateProblem, render
 from batchedit.manifest.yaml_tree import parse_yaml, read_yaml, stream_list
 from batchedit.model import Task
@@ -233,3 +236,90 @@ def test_without_libyaml(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Non
     buffer = io.StringIO("a: " + "[" * 5000)
     with pytest.raises(ManifestError):
         parse_yaml(buffer.getvalue(), "m.yaml")
+
+
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "preset": st.sampled_from(["shopify", "matrixify", "woocommerce", "akeneo", "img2dataset", "imagefolder", "x"]),
+        "map": st.dictionaries(
+            st.sampled_from(["image", "id", "title", "label.x", "edit", "a b"]), st.text("idmage,1", max_size=6)
+        ),
+        "columns": st.sampled_from(["strict", "open", "x"]),
+        "encoding": st.sampled_from(
+            ["utf-8", "cp1252", "utf-16", "utf-32", "utf-7", "hz", "idna", "base64", "", "a\0b", "x" * 300]
+        )
+        | st.text(max_size=8),
+        "pattern": st.text("{}ab_/", max_size=12),
+        "where": st.text("ab=' |()[].%*{}<1", max_size=14)
+        | st.sampled_from(["id == 'a'", "row.x", "image", "true", "1/0 > 1"]),
+        "requires": st.lists(st.text("idmage", max_size=5), max_size=2),
+        "limit": st.sampled_from(["1", "0", "x", "9" * 30]),
+        "id": st.sampled_from(["{{ id }}", "{{ position }}", "x"]),
+    },
+)
+
+
+@CALM
+@given(
+    st.sampled_from(["csv", "jsonl", "parquet", "glob", "urls", "imagefolder"]),
+    OPTIONS,
+    st.binary(max_size=80)
+    | st.text(alphabet='Handle,Image Src\n"a.png|{}:;\0', max_size=80).map(str.encode)
+    | st.sampled_from(
+        [
+            b"Handle,Title,Image Src\nx,X,a.png\nx,,a.png\n",
+            b'{"image": "a.png", "Handle": "x"}\n',
+            b"https://x.test/a.png\n",
+        ]
+    ),
+)
+def test_any_source_with_any_options_is_read_or_refused(kind: str, options: dict[str, object], data: bytes) -> None:
+    """Whatever a source says about whatever bytes."""
+    import yaml
+
+    with folder() as root:
+        where = {"glob": "*.png", "imagefolder": "."}.get(kind, "t.data")
+        (root / "t.data").write_bytes(data)
+        (root / "metadata.csv").write_bytes(data)
+        tree = {"version": 1, "defaults": {"prompt": "pp"}, "sources": [{kind: where, **options}]}
+        (root / "m.yaml").write_text(yaml.safe_dump(tree, allow_unicode=True), "utf-8")
+        with suppress(ManifestError):
+            list(load_manifest(root / "m.yaml").tasks(Findings()))
+
+
+@CALM
+@given(st.integers(0, 2000), st.integers(0, 255), st.booleans())
+def test_a_damaged_parquet_file_is_read_or_refused(at: int, byte: int, cut: bool) -> None:
+    """One byte of it changed, or its end gone."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with folder() as root:
+        table = pa.table({"id": ["a", "b"], "image": ["a.png", "a.png"], "n": [1.0, 2.0], "labels": [{"x": "y"}, None]})
+        parquet.write_table(table, root / "t.parquet")
+        data = bytearray((root / "t.parquet").read_bytes())
+        data[at % len(data)] = byte
+        (root / "t.parquet").write_bytes(data[: at % len(data)] if cut else data)
+        with suppress(ManifestError):
+            list(load_manifest(root / "t.parquet").tasks(Findings()))
+
+
+HEADERS = st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=1, max_size=5, unique_by=str.strip)
+
+
+@CALM
+@given(HEADERS, st.sampled_from(",;\t|"), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]), st.data())
+def test_cells_come_back_by_their_column(names: list[str], delimiter: str, encoding: str, draw: st.DataObject) -> None:
+    """Any header, quoting and encoding: `row` has each cell under the name of its column."""
+    names = [name for name in names if name.strip() and not looks_like_a_key(name)]
+    cells = [draw.draw(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)) for _ in names]
+    with folder() as root:
+        path = root / "t.csv"
+        with path.open("w", newline="", encoding=encoding) as file:
+            writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+            writer.writerow(["mark!", *names])
+            writer.writerow(["here", *cells])
+        source = Source("csv", "t.csv", Place("t.csv"))
+        (row,) = source_rows(source, root, "", Findings())
+        assert row.columns == {"mark!": "here", **{n.strip(): c.strip() for n, c in zip(names, cells, strict=True)}}
