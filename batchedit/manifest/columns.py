@@ -16,6 +16,7 @@ from batchedit.manifest.fields import CELL_FIELDS, ROW_FIELDS, Given, key_proble
 from batchedit.manifest.findings import Collector
 from batchedit.manifest.layers import Layer, Row
 
+_KEY_NAMES = frozenset({"id", "sku", "variant_sku", "product_id", "item_id", "article_number", "code", "key", "handle"})
 _SCIENTIFIC = re.compile(r"[+-]?\d(?:[.,]\d+)?E[+-]?\d+", re.IGNORECASE)
 
 
@@ -30,6 +31,7 @@ class Columns:
         variables: Names in templates: as in the header, and in lower case with underscores where that is free.
         fields: Fields.
         labels: Labels.
+        keys: Columns that ids are made of: what a spreadsheet has damaged in them is lost for good.
     """
 
     names: tuple[str, ...]
@@ -37,6 +39,7 @@ class Columns:
     variables: tuple[tuple[str, int], ...]
     fields: tuple[tuple[str, int], ...]
     labels: tuple[tuple[str, int], ...]
+    keys: tuple[tuple[str, int], ...]
 
 
 @lru_cache(maxsize=64)
@@ -75,7 +78,9 @@ def columns_of(names: tuple[str, ...], mapping: tuple[tuple[str, str], ...] = ()
         variables[target] = number
         if target in CELL_FIELDS:
             fields[target] = number
-    return Columns(names, *(tuple(found.items()) for found in (named, variables, fields, labels)))
+    numbers = {number: name for name, number in variables.items() if name in _KEY_NAMES}
+    keys = {("id" if number == fields.get("id") else names[number]): number for number in numbers}
+    return Columns(names, *(tuple(found.items()) for found in (named, variables, fields, labels, keys)))
 
 
 def table_row(columns: Columns, cells: Sequence[str], place: Place, findings: Collector) -> Row:
@@ -104,7 +109,9 @@ def table_row(columns: Columns, cells: Sequence[str], place: Place, findings: Co
         {name: texts[number] for name, number in columns.variables},
         {name: texts[number] for name, number in columns.named},
     )
-    _check_id(row, findings)
+    for name, number in columns.keys:
+        if "e" in texts[number].lower() and _SCIENTIFIC.fullmatch(texts[number]):
+            findings.problem(_damaged(name, texts[number], place))
     return row
 
 
@@ -143,18 +150,13 @@ def _is_slip(name: str, field: str) -> bool:
     return sum(a != b for a, b in zip(longer, shorter, strict=True)) == 1
 
 
-def _check_id(row: Row, findings: Collector) -> None:
-    given = row.layer.fields.get("id")
-    if given is None or not _SCIENTIFIC.fullmatch(given.single):
-        return
-    findings.problem(
-        Problem(
-            place=row.place,
-            code="damaged-id",
-            field="id",
-            value=given.single,
-            message=f"{given.single!r} looks like a number that a spreadsheet has shortened",
-            hint="Format the column as text and export again",
-            warning=True,
-        )
+def _damaged(name: str, text: str, place: Place) -> Problem:
+    return Problem(
+        place=place,
+        code="damaged-id",
+        field=name,
+        value=text,
+        message=f"{text!r} looks like a number that a spreadsheet has shortened",
+        hint="Format the column as text and export again",
+        warning=True,
     )

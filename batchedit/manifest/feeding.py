@@ -159,7 +159,9 @@ class _Feed:
         }
         image = row.layer.fields.get("image")
         if image is not None:
-            names |= {"image": image.single, "stem": stem_of(image.single)}
+            names["image"] = image.single
+            if "stem" in condition.single:
+                names["stem"] = stem_of(image.single)
         try:
             held = holds(condition.single, names)
         except TemplateProblem as problem:

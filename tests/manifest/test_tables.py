@@ -229,3 +229,13 @@ def test_a_label_that_is_a_name_of_its_own_is_not_watched(folder: Folder) -> Non
     assert folder.read("t.csv", prompt="the {{ id }}")[1].warnings == []
     folder.write("t.csv", "id,image,label.sku\n" + rows.replace("x999\n", "x998\n").replace("y,in/a.png,y\n", ""))
     assert [warning.code for warning in folder.read("t.csv", prompt="the {{ id }}")[1].warnings] == ["label-spelling"]
+
+
+def test_damage_in_what_ids_are_made_of(folder: Folder) -> None:
+    """Also where the id is a template over the column; not in columns that are none of an id's."""
+    folder.write("t.csv", "Variant SKU,image,weight\n1.23E+12,in/a.png,1E+3\n5.5e-3x,in/b.png,\n")
+    folder.write("m.yaml", "version: 1\nsources: [{csv: t.csv, id: 'x-{{ variant_sku }}', prompt: pp}]\n")
+    assert [str(warning) for warning in folder.read("m.yaml")[1].warnings] == [
+        "t.csv:2: \"Variant SKU\": '1.23E+12' looks like a number that a spreadsheet has shortened. Format the column as"
+        " text and export again"
+    ]
