@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,6 +41,16 @@ def test_both_backends_over_a_real_socket(shop: Shop, serve: Serve, backend: str
     summary = anyio.run(lambda: run_plan(plan), backend=backend)
     assert summary.exit_code == 0
     assert served.audit()["billed_runs_total"] == 3
+
+
+def test_names_that_are_not_valid_unicode_can_be_said(shop: Shop, cli: Cli) -> None:
+    """A file from elsewhere is refused with its name escaped, also as JSON; no traceback."""
+    os.replace(shop.root / "in/mug.png", os.fsencode(shop.root) + b"/in/\xff.png")
+    shop.write("m.yaml", "version: 1\nsources: [{glob: 'in/[!a-z]*', id: x, output: x.png, prompt: pp}]\n")
+    plain = cli("plan", "m.yaml", "--rehearse")
+    assert (plain.code, "is not valid UTF-8; rename it" in plain.err) == (2, True)
+    (problem,) = cli("check", "m.yaml", "--rehearse", "--json").json()
+    assert problem["code"] == "missing-image"
 
 
 def test_nobody_agreed_and_nobody_can_be_asked(cli: Cli, shop: Shop, serve: Serve) -> None:

@@ -11,10 +11,10 @@ import click
 def say(text: str, *, err: bool = False) -> None:
     """
     Print a line. A reader that has gone, as with `| head`, changes nothing: the command goes on and its exit code
-    still tells how it ended.
+    still tells how it ended. What is no valid Unicode, as in names of files from elsewhere, is shown as ``\\udcff``.
     """
     try:
-        click.echo(text, err=err)
+        click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"), err=err)
     except BrokenPipeError:
         # Later writes, and the interpreter's own flush at the end, must not meet the closed pipe again.
         sink = os.open(os.devnull, os.O_WRONLY)

@@ -54,6 +54,10 @@ def url_problem(url: str) -> str | None:
 def file_problem(path: Path) -> str | None:
     """Why this file cannot be a picture, as far as can be told without opening it, or None."""
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "has a name that is not valid UTF-8; rename it"
+    try:
         if path.is_dir():
             return "is a folder"
         if not path.exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.manifest.conftest import Folder
@@ -81,3 +83,16 @@ def test_a_table_whose_name_looks_like_a_glob(folder: Folder) -> None:
     """A file that is there is meant itself."""
     folder.write("jobs [new].csv", "id,image\na,in/a.png\n")
     assert [task.item.id for task in folder.tasks("jobs [new].csv", prompt="pp")] == ["a"]
+
+
+def test_a_name_that_is_not_valid_unicode(folder: Folder) -> None:
+    """Is refused in words, wherever it is met; nothing that is kept could hold it."""
+    os.replace(folder.root / "in/c.jpg", os.fsencode(folder.root) + b"/in/\xff.jpg")
+    folder.write("m.yaml", "version: 1\nsources: [{glob: 'in/*.jpg', id: x, output: x.png, prompt: pp}]\n")
+    assert folder.problems("m.yaml") == [
+        'in/\udcff.jpg: "image": ROOT/in/\udcff.jpg has a name that is not valid UTF-8; rename it'
+    ]
+    folder.write("in/metadata.csv", "file_name\na.png\n")
+    tasks, findings = folder.read("in", prompt="pp")
+    assert [task.item.id for task in tasks] == ["a"]
+    assert [str(skip.place) for skip in findings.skipped] == ["in/b.png", "in/\udcff.jpg"]
