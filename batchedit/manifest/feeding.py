@@ -53,7 +53,7 @@ def columns_of_file(path: Path, encoding: str = "") -> tuple[str, ...]:
     Raises:
         ManifestError: if it cannot be read.
     """
-    quiet, found = OncePerRow(Findings()), list[str]()
+    quiet, found = Findings(), list[str]()
     match TABLE_KINDS.get(path.suffix.lower()):
         case "parquet":
             return parquet_columns(path, path.name)
@@ -85,7 +85,7 @@ class _Feed:
             findings.next_row()
 
     def _all(self) -> Iterator[Row]:
-        source, findings = self._source, self._row_findings
+        source, findings = self._source, self._findings
         path, shown = self._root / source.where, str(PurePath(self._shown_root, source.where))
         match source.kind:
             case "glob":
@@ -95,7 +95,7 @@ class _Feed:
                 self._check_requires()
                 if source.urls:
                     return url_rows(source.urls, source.urls, findings)
-                first = listed_urls(path, shown, OncePerRow(Findings()), source.encoding)
+                first = listed_urls(path, shown, Findings(), source.encoding)
                 return url_rows(first, listed_urls(path, shown, findings, source.encoding), findings)
             case "imagefolder":
                 return imagefolder_rows(path, shown, source.place, findings, self._metadata)
@@ -112,10 +112,11 @@ class _Feed:
         shape = Shape(source, shown, path.parent, self._row_findings)
         for record in self._records(shape, path, shown, kind):
             yield from shape.rows(record)
+            self._row_findings.next_row()
         shape.end()
 
     def _records(self, shape: Shape, path: Path, shown: str, kind: str) -> Iterator[Record]:
-        findings, encoding = self._row_findings, self._source.encoding
+        findings, encoding = self._findings, self._source.encoding
         match kind:
             case "jsonl":
                 return jsonl_records(path, shown, findings, encoding)

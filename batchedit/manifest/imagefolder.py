@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
 
 from batchedit.errors import ManifestError, Place, Problem
-from batchedit.manifest.findings import OncePerRow, Skip
+from batchedit.manifest.findings import Findings, Skip
 from batchedit.manifest.globs import IMAGE_SUFFIXES
 from batchedit.manifest.layers import Row
 from batchedit.manifest.seen import Pictures
@@ -24,7 +24,7 @@ def imagefolder_rows(
     folder: Path,
     shown: str,
     place: Place,
-    findings: OncePerRow,
+    findings: Findings,
     table: Callable[[Path, str], Iterator[Row]],
 ) -> Iterator[Row]:
     """

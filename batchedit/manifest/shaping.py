@@ -92,6 +92,9 @@ class Shape:
                 self._layouts[names] = layout
         cells = record.cells if layout.group is None else self._filled(record, layout)
         preset = self._preset
+        if preset is not None and layout.image is None and "image" not in self._source.layer.fields:
+            self._findings.skip(Skip(record.place, "no image"))
+            return
         pictures = [""] if layout.image is None else [cells[layout.image]]
         if preset is not None and preset.several:
             pictures = split_pictures(pictures[0], preset.several) or [""]
@@ -102,10 +105,15 @@ class Shape:
             if row is None:
                 continue
             if preset is not None and preset.counts:
+                # Rows that the source leaves out count too: what is wanted must not change what a picture is called.
                 self._pictures = self._pictures + 1 if preset.group else number
                 if not layout.position or len(pictures) > 1 or not row.values["position"]:
                     row.values["position"] = str(self._pictures)
-            yield row
+            missing = next((name for name in self._requires if not _value(row, name)), None)
+            if missing is None:
+                yield row
+            else:
+                self._findings.skip(Skip(record.place, f"no {missing}"))
 
     def end(self) -> None:
         """
@@ -131,10 +139,6 @@ class Shape:
             row.columns.update(record.variables)
         if record.references is not None:
             row.layer.fields["references"] = record.references
-        missing = next((name for name in self._requires if not _value(row, name)), None)
-        if missing is not None:
-            self._findings.skip(Skip(record.place, f"no {missing}"))
-            return None
         if self._preset is not None:
             if "id" in row.layer.fields:
                 return row  # somebody has added a column of that name

@@ -56,7 +56,7 @@ def url_rows(first: Iterable[Given], again: Iterable[Given], findings: Collector
     """
     with Pictures() as pictures:
         for given in first:
-            pictures.add(given.single, stem_of(given.single))
+            pictures.add(shown_url(given.single), stem_of(given.single))
         for given in again:
             text = given.single
             problem = url_problem(text) if is_url(text) else "is no URL; each line is one https URL"

@@ -128,6 +128,19 @@ def test_pictures_of_ones_own_with_a_preset(folder: Folder) -> None:
     assert all(isinstance(task.images[0], LocalImage) for task in tasks)
 
 
+def test_what_is_left_out_does_not_change_positions(folder: Folder) -> None:
+    """A picture is called the same whatever else is wanted; only rows without a picture do not count."""
+    folder.write("e.csv", "Handle,Title,Image Src,SKU\na,A,in/a.png,\na,,,s0\na,,in/b.png,s1\na,,in/c.jpg,s2\n")
+    for wanted in ("requires: [SKU, position]", "where: sku != ''"):
+        tasks = folder.tasks(source(folder, f"csv: e.csv, preset: shopify, {wanted}"))
+        assert [task.item.id for task in tasks] == ["a_2", "a_3"]
+    rows = [{"Handle": "a", "Image Src": "in/a.png"}, {"Handle": "a"}, {"Handle": "a", "Image Src": "in/b.png"}]
+    folder.write("e.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    tasks, findings = folder.read(source(folder, "jsonl: e.jsonl, preset: shopify", "pp"))
+    assert [task.item.id for task in tasks] == ["a_1", "a_2"]
+    assert [(str(skip.place), skip.reason) for skip in findings.skipped] == [("e.jsonl:2", "no image")]
+
+
 def test_an_id_column_of_ones_own(folder: Folder) -> None:
     """Somebody has added one to the export: it counts, and where it is empty the preset's does."""
     folder.write("e.csv", "id,Handle,Title,Image Src\nmine,a,A,in/a.png\n,a,,in/b.png\n")

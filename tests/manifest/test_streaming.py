@@ -63,3 +63,25 @@ def test_the_first_task_does_not_wait_for_the_last_row(folder: Folder) -> None:
     assert findings.problems == []
     assert sum(1 for _ in tasks) == 4999
     assert findings.counts == {"duplicate-id": 1}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "urls"])
+def test_rows_that_make_no_task_are_not_remembered(folder: Folder, kind: str) -> None:
+    """100,000 rows without a picture, lines that are no JSON, or addresses that are none: a count."""
+    rows = 100_000
+    line = {"csv": "i{n},\n", "jsonl": "{{{n}\n", "urls": "x{n}\n"}[kind]
+    folder.write("t.data", ("id,image\n" if kind == "csv" else "") + "".join(line.format(n=n) for n in range(rows)))
+    folder.write(
+        "m.yaml",
+        f"version: 1\ndefaults: {{prompt: pp}}\nsources: [{{{kind}: t.data, requires: [{'image' if kind == 'csv' else ''}]}}]\n",
+    )
+    findings = Findings()
+    tracemalloc.start()
+    try:
+        assert list(load_manifest("m.yaml").tasks(findings)) == []
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(skip.count for skip in findings.skipped) + sum(findings.counts.values()) >= rows
+    assert most < 4_000_000
