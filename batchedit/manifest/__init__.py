@@ -22,13 +22,14 @@ from pathlib import Path, PurePath
 
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.expand import Expander
-from batchedit.manifest.feeding import TABLE_KINDS, names_pictures, source_rows
+from batchedit.manifest.feeding import TABLE_KINDS, columns_of_file, names_pictures, source_rows
 from batchedit.manifest.fields import Given, looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings, Skip
 from batchedit.manifest.globs import IMAGE_SUFFIXES
 from batchedit.manifest.head import HeadReader
 from batchedit.manifest.imagefolder import METADATA
 from batchedit.manifest.layers import Head, Layer, Row, Source
+from batchedit.manifest.presets import PRESETS, recognise
 from batchedit.manifest.reading import Reading
 from batchedit.manifest.yaml_tree import read_yaml, stream_list
 from batchedit.model import Limits, ProviderSettings, Task
@@ -235,6 +236,23 @@ def _read_file(path: Path, shown: str, head: Head, findings: Findings) -> None:
         name = str(PurePath(shown).with_name(sibling.name))
         HeadReader(findings, path.parent, rows_allowed=False).read(read_yaml(sibling, name), head)
     head.sources = [Source(TABLE_KINDS[path.suffix.lower()], path.name, Place(shown))]
+    _say_what_it_is(path, shown, head, findings)
+
+
+def _say_what_it_is(path: Path, shown: str, head: Head, findings: Findings) -> None:
+    """Refuse an export that is given without its preset: none of its rows would have a picture."""
+    levels = [head.defaults, *(layer for edit in head.edits for layer in (edit.layer, *edit.variants.values()))]
+    if head.sources[0].kind == "urls" or any("image" in level.fields for level in levels):
+        return
+    try:
+        columns = columns_of_file(path)
+    except ManifestError:
+        return  # it is said when the rows are read
+    preset = recognise(columns) if "image" not in columns else None
+    if preset is not None:
+        message = f"no column is called image; this looks like {PRESETS[preset].about}"
+        hint = f"Write a manifest with preset: {preset}, or let `batchedit init --from {shown}` do it"
+        findings.problem(Problem(place=Place(shown, 1), code="known-export", field="image", message=message, hint=hint))
 
 
 def _refused(shown: str, message: str) -> ManifestError:

@@ -278,3 +278,18 @@ def test_any_header_has_its_columns(names: list[str], preset: str) -> None:
         assert all(0 <= number < len(names) for _, number in pairs)
     assert all(name.isidentifier() for name, _ in columns.variables)
     assert all(dict(columns.variables)[target] == names.index(name) for target, name in found.items())
+
+
+def test_an_export_without_its_preset(folder: Folder) -> None:
+    """On the command line its rows would have no picture at all; where something else names one, nothing is said."""
+    folder.write("shop.csv", OLD)
+    assert folder.problems("shop.csv", prompt="pp") == [
+        'shop.csv:1: "image": no column is called image; this looks like a Shopify product export. Write a manifest with'
+        " preset: shopify, or let `batchedit init --from shop.csv` do it"
+    ]
+    folder.write("shop.defaults.yaml", "edits: {e: {image: in/a.png}}\n")
+    assert "shop.csv:1" not in "".join(folder.problems("shop.csv", prompt="pp"))
+    folder.write("d.jsonl", '{"url": "https://x.test/a.jpg", "text": "x"}\n')
+    assert folder.problems("d.jsonl", prompt="pp")[0].startswith('d.jsonl:1: "image": no column is called image')
+    folder.write("own.csv", "image,Handle,Image Src\nin/a.png,x,\n")
+    assert folder.problems("own.csv", prompt="pp") == []

@@ -92,6 +92,20 @@ def test_nested_values_in_parquet(folder: Folder) -> None:
     ]
 
 
+def test_parquet_that_cannot_be_used(folder: Folder) -> None:
+    """Two columns of one name, keys in names and cells, no such file."""
+    twice = pa.Table.from_arrays([pa.array(["in/a.png"]), pa.array(["b"])], names=["image", "image"])
+    parquet.write_table(twice, "t.parquet")
+    assert folder.problems("t.parquet", prompt="pp") == ["t.parquet: has the column 'image' twice"]
+    table(folder, "t.parquet", image=["in/a.png"], note=["rf_live_abcdefgh12345678"], rf_live_abcdefgh12345678=["x"])
+    found = folder.problems("t.parquet", prompt="pp")
+    assert [text.split(": ", 1)[0] for text in found] == ["t.parquet", "t.parquet:1"]
+    assert "rf_live" not in "".join(found)
+    assert folder.problems(source(folder, "parquet: gone.parquet")) == [
+        "gone.parquet: cannot be read: No such file or directory"
+    ]
+
+
 def test_parquet_with_defaults_beside_it(folder: Folder) -> None:
     """As any table on the command line."""
     table(folder, "t.parquet", image=["in/a.png"])
