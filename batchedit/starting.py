@@ -26,7 +26,7 @@ from batchedit.manifest.fields import Given, looks_like_a_key, shortened
 from batchedit.manifest.globs import IMAGE_SUFFIXES
 from batchedit.manifest.imagefolder import METADATA
 from batchedit.manifest.layers import Row, Source
-from batchedit.manifest.presets import PRESETS, recognise
+from batchedit.manifest.presets import PRESETS, recognise, resolve
 from batchedit.manifest.refs import is_url, stem_of
 from batchedit.manifest.seen import Ids
 
@@ -177,8 +177,12 @@ def _draft(origin: Path, base: Path) -> _Draft:
     preset = recognise(columns)
     if preset is not None:
         draft.what = PRESETS[preset].about
-        draft.source.preset = Given(preset, False, Place(origin.name))
         draft.lines.append(("preset", preset))
+        if "image" not in resolve(PRESETS[preset].columns, columns):
+            name = _picture_column(source, columns)
+            source.mapping["image"] = Given(name, False, source.place)
+            draft.lines.append(("map", f"{{image: {_quoted(name)}}}"))
+        source.preset = Given(preset, False, source.place)
     else:
         _sheet(draft, columns)
     return draft

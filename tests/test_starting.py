@@ -29,6 +29,8 @@ TABLES: dict[str, tuple[str, bytes, int, str]] = {
     "matrixify": ("Products.csv", MATRIXIFY.encode(), 3, "a Matrixify product export"),
     "woocommerce": ("wc-export.csv", WOO.encode(), 3, "a WooCommerce product export"),
     "akeneo": ("pim.csv", AKENEO.replace("files/0017/image/sandal.png", "in/mug.png").encode(), 1, "an Akeneo product export"),
+    "akeneo with an attribute of its own": ("pim.csv", AKENEO.replace("files/0017/image/sandal.png", "in/mug.png").replace(";image;", ";haupt_bild-de_DE;").encode(), 1,
+                                            "an Akeneo product export"),
     "img2dataset": ("laion.csv", b"URL,TEXT\nhttps://x.test/1/a.jpg,boot\nhttps://x.test/2/a.jpg,lamp\n", 2,
                     "a list of pictures with captions, as img2dataset takes it"),
     "sheet": ("sheet.csv", SHEET.encode(), 2, "a sheet"),
