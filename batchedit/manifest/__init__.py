@@ -23,7 +23,7 @@ from pathlib import Path, PurePath
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.expand import Expander
 from batchedit.manifest.feeding import TABLE_KINDS, columns_of_file, names_pictures, source_rows
-from batchedit.manifest.fields import Given, looks_like_a_key, shortened
+from batchedit.manifest.fields import Given, is_unicode, looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings, Skip
 from batchedit.manifest.globs import IMAGE_SUFFIXES
 from batchedit.manifest.head import HeadReader
@@ -186,6 +186,9 @@ def load_manifest(source: str | Path, *, overrides: Overrides = Overrides(), cwd
     text, folder = str(source), cwd or Path.cwd()
     if looks_like_a_key(text) or "\0" in text:
         raise _refused("MANIFEST", "this is no path")
+    for given in overrides.layer().fields.values():
+        if not is_unicode(given.single):
+            raise _refused(given.place.file, "is not valid UTF-8")
     path, shown = folder / text, _shown(text, folder)
     findings, head = Findings(), Head()
     kind = path.suffix.lower()

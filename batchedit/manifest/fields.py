@@ -93,6 +93,14 @@ def looks_like_a_key(text: str) -> bool:
     return _KEY_SHAPED.search(text) is not None
 
 
+def is_unicode(text: str) -> bool:
+    """False for a text with a lone surrogate: JSON and names of files can hold one, and nothing that we keep can."""
+    try:
+        return text.isascii() or text.encode() != b""
+    except UnicodeEncodeError:
+        return False
+
+
 def key_problem(place: Place, name: str, *, cell: bool = False) -> Problem:
     """What is said about a key in a manifest, or in a cell of a table; the key itself is never repeated."""
     return Problem(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batchedit.errors import ManifestError, Place, Problem
-from batchedit.manifest.fields import Given, key_problem, looks_like_a_key, shortened
+from batchedit.manifest.fields import Given, is_unicode, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Collector
 from batchedit.manifest.layers import Record
 from batchedit.manifest.rows import wrong_encoding
@@ -103,7 +103,10 @@ class _Object:
             for name, value in data.items()
             if name not in ("labels", "vars", "references")
         }
-        if any(looks_like_a_key(name) for name in (*data, *labels, *variables)):
+        names = (*data, *labels, *variables)
+        if not all(map(is_unicode, names)):
+            self._wrong("", "a key holds half of a character, such as \\ud800 without its partner")
+        if any(looks_like_a_key(name) for name in names):
             self._findings.problem(key_problem(place, "", cell=True))
             return None
         if self._bad:
@@ -146,6 +149,8 @@ class _Object:
         if looks_like_a_key(value):
             self._bad = True
             self._findings.problem(key_problem(self._place, name, cell=True))
+        elif not is_unicode(value):
+            self._wrong(name, "holds half of a character, such as \\ud800 without its partner")
         return value.strip()
 
     def _wrong(self, name: str, message: str) -> None:

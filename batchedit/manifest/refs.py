@@ -6,6 +6,8 @@ import os
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from batchedit.manifest.fields import is_unicode
+
 
 def is_url(text: str) -> bool:
     """True for what is meant as a URL, allowed or not."""
@@ -53,9 +55,7 @@ def url_problem(url: str) -> str | None:
 
 def file_problem(path: Path) -> str | None:
     """Why this file cannot be a picture, as far as can be told without opening it, or None."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
+    if not is_unicode(str(path)):
         return "has a name that is not valid UTF-8; rename it"
     try:
         if path.is_dir():

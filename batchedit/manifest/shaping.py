@@ -99,7 +99,7 @@ class Shape:
         if preset is not None and preset.several:
             pictures = split_pictures(pictures[0], preset.several) or [""]
         for number, picture in enumerate(pictures, start=1):
-            if len(pictures) > 1 and layout.image is not None:
+            if layout.image is not None and picture != cells[layout.image]:
                 cells = [*cells[: layout.image], picture, *cells[layout.image + 1 :]]
             row = self._row(record, cells, layout)
             if row is None:

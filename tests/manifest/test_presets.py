@@ -37,7 +37,7 @@ MATRIXIFY = (
 WOO = (
     "ID,Type,SKU,Name,Published,Description,Categories,Tags,Images,Parent,Position\n"
     '7,simple,MUG-1,Mug,1,Holds coffee.,Kitchen,,"https://x.test/w_40,h_40/a.jpg, https://x.test/b.jpg",,0\n'
-    "8,simple,,Bowl,1,,Kitchen,,https://x.test/bowl.jpg,,0\n"
+    '8,simple,,Bowl,1,,Kitchen,,"https://x.test/bowl.jpg, ",,0\n'
     "9,simple,CUP-1,Cup,1,,Kitchen,,,,0\n"
 )
 AKENEO = (
@@ -163,6 +163,7 @@ def test_woocommerce(folder: Folder) -> None:
         ("MUG-1_1", "the Mug"), ("MUG-1_2", "the Mug"), ("8_1", "the Bowl"),
     ]  # fmt: skip
     assert tasks[0].images == (UrlImage("https://x.test/w_40,h_40/a.jpg"),)
+    assert tasks[2].images == (UrlImage("https://x.test/bowl.jpg"),)
     assert [(str(skip.place), skip.reason) for skip in findings.skipped] == [("e.csv:4", "no Images")]
 
 

@@ -1435,6 +1435,13 @@ CSV: dict[str, tuple[str, list[str]]] = {
 }
 
 JSONL: dict[str, tuple[str, list[str]]] = {
+    "half a character": (
+        '{"image": "in/a.png", "note": "x \\ud800", "\\udc00": "y"}\n',
+        [
+            'r.jsonl:1: "note": holds half of a character, such as \\ud800 without its partner',
+            "r.jsonl:1: a key holds half of a character, such as \\ud800 without its partner",
+        ],
+    ),
     "no json": (
         "{id: a}\n",
         [
@@ -1652,3 +1659,8 @@ def test_a_slip_in_a_prompts_name_is_pointed_out(folder: Folder) -> None:
         "m.yaml:3:42: \"prompt\": there is no prompt called 'recolor'; the word itself is sent. Did you mean"
         ' "recolour"?'
     ]
+
+
+def test_a_flag_that_is_not_valid_unicode(folder: Folder) -> None:
+    """Bytes of a shell with another encoding."""
+    assert folder.problems("in", prompt="a \udcff b") == ["--prompt: is not valid UTF-8"]
