@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from batchedit.differences import Difference
+from batchedit.forecast import Forecast
 from batchedit.lifecycle import State
 from batchedit.model import Quote
 from batchedit.money import ZERO
@@ -24,7 +26,8 @@ class Verdict(enum.StrEnum):
     CHANGED = "changed"  # bought before with other content: not bought again without consent
     DUPLICATE = "duplicate"  # equal to another task: bought once, delivered to both
     DONE = "done"  # paid and delivered
-    DELIVER = "deliver"  # paid; its file is missing or has a new name: put there at no cost
+    DELIVER = "deliver"  # paid; its file is missing: put there again at no cost
+    RENDER = "render"  # paid; only its path has changed: delivered there at no cost
     IN_FLIGHT = "in flight"  # accepted by the provider: followed at no cost
     UNKNOWN = "unknown"  # outcome not seen: the provider is asked, nothing is bought
     FAILED = "failed"  # refused for good: change the row or the picture
@@ -46,6 +49,7 @@ def judge(
     changed: bool,
     accept_changed: bool,
     delivered: bool,
+    renamed: bool = False,
 ) -> Verdict:
     """
     The verdict on one task, if no other one of the manifest wants the same request.
@@ -56,8 +60,11 @@ def judge(
         changed: The slot was bought with other content.
         accept_changed: The user agreed to buy changed tasks again.
         delivered: All its files are where they should be.
+        renamed: They are all there, but under other names than are wanted now.
     """
     if state is State.DONE:
+        if renamed:
+            return Verdict.RENDER
         return Verdict.DONE if delivered else Verdict.DELIVER
     if state in (State.ACCEPTED, State.FETCHING):
         return Verdict.IN_FLIGHT
@@ -92,6 +99,35 @@ def _content(value: object) -> object:
 
 
 @dataclass(slots=True, kw_only=True)
+class Part:
+    """
+    What the tasks of one group come to.
+
+    Attributes:
+        tasks: All of them, whatever becomes of them.
+        purchases: Requests that would be bought for them.
+        pictures: How many pictures that would be.
+        quote: For those.
+    """
+
+    tasks: int = 0
+    purchases: int = 0
+    pictures: int = 0
+    quote: Quote = field(default_factory=lambda: Quote(low=ZERO, high=ZERO))
+
+    def add(self, verdict: Verdict, quote: Quote, pictures: int) -> None:
+        """Count one task."""
+        self.tasks += 1
+        if verdict in BUYING:
+            self.purchases += 1
+            self.pictures += pictures
+            self.quote += quote
+
+
+_SHOWN = 20
+
+
+@dataclass(slots=True, kw_only=True)
 class PlanFigures:
     """
     A plan in numbers.
@@ -102,15 +138,26 @@ class PlanFigures:
         pictures: How many pictures that would be.
         later: For everything that waits for approval; no part of `quote`.
         changed: Some of the changed tasks, with what has changed.
-        failed: Some of the tasks that failed for good, with the reason.
+        changed_fields: In how many changed tasks each field has changed.
+        failed: Some of the tasks that failed, with the reason.
+        by: Name of a label, or ``edit``, ``quality``, ... -> value -> what its tasks come to.
+        orphans: Tasks that earlier runs of this manifest wanted and that it does not hold any more. Nothing is done
+            about them.
+        orphan_slots: Some of them.
+        forecast: Time and room; None if the tasks were not looked at.
     """
 
     counts: Counter[Verdict] = field(default_factory=Counter)
     quote: Quote = field(default_factory=lambda: Quote(low=ZERO, high=ZERO))
     pictures: int = 0
     later: Quote = field(default_factory=lambda: Quote(low=ZERO, high=ZERO))
-    changed: list[tuple[str, str]] = field(default_factory=list)
+    changed: list[tuple[str, tuple[Difference, ...]]] = field(default_factory=list)
+    changed_fields: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    by: dict[str, dict[str, Part]] = field(default_factory=dict)
+    orphans: int = 0
+    orphan_slots: list[str] = field(default_factory=list)
+    forecast: Forecast | None = None
 
     @property
     def tasks(self) -> int:
@@ -121,6 +168,12 @@ class PlanFigures:
     def purchases(self) -> int:
         """Requests that would be bought."""
         return sum(self.counts[verdict] for verdict in BUYING)
+
+    def add_orphan(self, slot: str) -> None:
+        """Count a task that the manifest does not hold any more."""
+        self.orphans += 1
+        if len(self.orphan_slots) < _SHOWN:
+            self.orphan_slots.append(slot)
 
     def add(self, verdict: Verdict, quote: Quote, pictures: int) -> None:
         """Count one task."""

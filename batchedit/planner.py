@@ -7,19 +7,21 @@ The same walk serves `plan`, which only counts, and `run`, which records what it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchedit.chains import Chains, waits
 from batchedit.claims import Claims
+from batchedit.counting import Counting
 from batchedit.digests import Digests
 from batchedit.errors import LedgerError, NothingSelected, Problem
 from batchedit.filing import Filing
 from batchedit.keys import make_request, to_spec, url_identity
 from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.ledger.records import Standing, TaskRow, WaitingRow
+from batchedit.lifecycle import State
 from batchedit.manifest import Findings, Manifest
 from batchedit.model import (
     LocalImage,
@@ -39,8 +41,6 @@ from batchedit.selecting import Choice, Sample
 from batchedit.selection import parse_selection
 from batchedit.settled import Mark, read_mark
 from batchedit.sources import SourceProblem
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +71,18 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One task with its request, its quote and its verdict."""
+    """
+    One task with its request, its quote and its verdict.
+
+    Attributes:
+        changed_from: Key of the request that it was bought as, if that was another one.
+    """
 
     task: Task
     request: Request
     quote: Quote
     verdict: Verdict
+    changed_from: str | None = None
 
     @property
     def waits(self) -> bool:
@@ -158,6 +164,7 @@ def make_plan(
     exclude: Iterable[str] = (),
     ids: Iterable[str] | None = None,
     sample: Sample | None = None,
+    by: Iterable[str] | None = None,
 ) -> Plan:
     """
     Compare a manifest with its ledger. Reads pictures to identify them; sends and writes nothing.
@@ -171,10 +178,12 @@ def make_plan(
         select, exclude: Which tasks are meant, as ``--select`` and ``--exclude``; the others are left as they are.
         ids: Only items with these ids; None for any.
         sample: Only a part of what is selected; None for all of it.
+        by: What the quote is broken down by: labels, or ``edit``, ``variant``, ``quality``, ``size``, ``format``; None
+            for every label.
 
     Raises:
         ManifestError: with every problem of the manifest.
-        UsageError: for a selector that cannot be read, or a label that no task has.
+        UsageError: for a selector that cannot be read, or the name of a label that no task has.
         NothingSelected: if it holds no task, or none that is meant.
         LedgerError: if the ledger is damaged, newer, or of the other world.
     """
@@ -187,6 +196,7 @@ def make_plan(
         accept_changed=accept_changed,
         prices=prices,
         choice=Choice(selection=selection, sample=sample),
+        by=by,
     )
     settle(plan)
     return plan
@@ -217,6 +227,7 @@ def survey(
     accept_changed: bool = False,
     prices: PriceList | None = None,
     choice: Choice | None = None,
+    by: Iterable[str] | None = None,
 ) -> Plan:
     """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
     plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
@@ -231,11 +242,14 @@ def survey(
             plan.mark = read_mark(plan, reader.mark())
             if plan.mark is not None:
                 plan.figures.counts[Verdict.DONE] = plan.mark.tasks
+                for slot in reader.slots_of_manifest(manifest.name, but_run=plan.mark.run_id):
+                    plan.figures.add_orphan(slot)
                 return plan
         if plan.choice:
             plan.choice.begin(reader, _to_draw_from(plan, reader))
-        for entry in walk(plan, reader, plan.findings):
-            _count(plan.figures, entry, reader)
+        counting = Counting(plan, reader, by)
+        for entry in walk(plan, reader, plan.findings, counting.end):
+            counting.add(entry)
     plan.choice.end(plan.findings, manifest.source)
     return plan
 
@@ -296,12 +310,15 @@ def _check_world(plan: Plan, reader: Ledger) -> None:
         )
 
 
-def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entry]:
+def walk(
+    plan: Plan, reader: Ledger | None, findings: Findings, on_end: Callable[[Claims], None] | None = None
+) -> Iterator[Entry]:
     """
     Every task of the manifest with its verdict; problems go to `findings` and yield no entry.
 
     Args:
         reader: The ledger as it is now, None if there is none yet.
+        on_end: Called after the last task, with what all of them are called.
     """
     # A rehearsal charges what the provider it stands for would charge.
     seller = "runflow" if plan.rehearsal else plan.settings.name
@@ -318,7 +335,9 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
             request = _request(plan, task, findings, reader, chains)
             if request is None or not names.are_free(task, request):
                 continue
-            verdict = chains.verdict(task, request, _verdict(plan, task, request, reader, outputs))
+            old = _bought_otherwise(task, request, reader)
+            verdict = _verdict(plan, task, request, reader, outputs, changed=old is not None)
+            verdict = chains.verdict(task, request, verdict)
             buys = verdict in BUYING and claims.request(request.key)
             if verdict in BUYING and not buys:
                 verdict = Verdict.DUPLICATE
@@ -329,8 +348,10 @@ def walk(plan: Plan, reader: Ledger | None, findings: Findings) -> Iterator[Entr
                 continue
             choice.note(task, reader, verdict)
             quote = plan.prices.quote(seller, request.model, request.params)
-            yield Entry(task=task, request=request, quote=quote, verdict=verdict)
+            yield Entry(task=task, request=request, quote=quote, verdict=verdict, changed_from=old)
         names.close()
+        if on_end is not None:
+            on_end(claims)
 
 
 def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None, chains: Chains) -> Request | None:
@@ -373,14 +394,20 @@ def _source(
     return SourceImage(identity=f"sha256:{facts.sha256}", ref=LocalImage(ref.path))
 
 
-def _verdict(plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Filing) -> Verdict:
+def _verdict(
+    plan: Plan, task: Task, request: Request, reader: Ledger | None, outputs: Filing, *, changed: bool
+) -> Verdict:
     standing = reader.standing(request.key) if reader is not None else None
+    delivered = renamed = False
+    if reader is not None and standing is not None and standing.state is State.DONE:
+        delivered, renamed = _delivery(task, request, reader, outputs)
     return judge(
         state=standing.state if standing else None,
         retryable=standing.retryable if standing else True,
-        changed=_bought_otherwise(task, request, reader) is not None,
+        changed=changed,
         accept_changed=plan.accept_changed,
-        delivered=reader is not None and _is_delivered(task, request, reader, outputs),
+        delivered=delivered,
+        renamed=renamed,
     )
 
 
@@ -400,24 +427,13 @@ def _bought_otherwise(task: Task, request: Request, reader: Ledger | None) -> st
     return None if deliberate else old
 
 
-def _is_delivered(task: Task, request: Request, reader: Ledger, outputs: Filing) -> bool:
+def _delivery(task: Task, request: Request, reader: Ledger, outputs: Filing) -> tuple[bool, bool]:
+    """(all files are where they should be, all are there under other names)."""
     rows = reader.outputs_of(task.slot)
     expected = list(task.outputs)[: reader.pictures_of(request.key)]
-    return (
-        [row.planned for row in rows] == expected
-        and all(row.key == request.key for row in rows)
-        and not any(outputs.missing(row.path) for row in rows)
-    )
-
-
-def _count(figures: PlanFigures, entry: Entry, reader: Ledger | None) -> None:
-    figures.add(entry.verdict, entry.quote, entry.request.params.samples)
-    if reader is None:
-        return
-    if entry.verdict is Verdict.CHANGED and len(figures.changed) < _SHOWN:
-        old = _bought_otherwise(entry.task, entry.request, reader)
-        assert old is not None
-        figures.changed.append((entry.task.slot, what_changed(reader.spec(old), json.loads(to_spec(entry.request)))))
-    elif entry.verdict is Verdict.FAILED and len(figures.failed) < _SHOWN:
-        standing = reader.standing(entry.request.key)
-        figures.failed.append((entry.task.slot, standing.reason if standing else ""))
+    if len(rows) != len(expected) or not all(row.key == request.key for row in rows):
+        return False, False
+    if any(outputs.missing(row.path) for row in rows):
+        return False, False
+    is_right = [row.planned for row in rows] == expected
+    return is_right, not is_right

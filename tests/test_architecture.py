@@ -29,6 +29,7 @@ LEVELS = {
     "selectors": 1, "selection": 1, "selecting": 4, "listing": 4, "naming": 4, "settled": 4, "ending": 4, "planner": 4, "verifying": 4, "checking": 4, "batch": 4, "report": 4,
     "ledger.waiting": 1, "releasing": 3, "chains": 4, "verdicts": 4,
     "starting": 4,
+    "differences": 1, "forecast": 1, "counting": 4,
     "cli": 5, "__init__": 6, "__main__": 6,
 }  # fmt: skip
 EMULATOR_USERS = {"providers.rehearsal", "cli.commands", "cli.emulating"}

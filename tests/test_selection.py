@@ -312,7 +312,7 @@ def test_names_of_tasks_that_are_not_selected_stay_taken(cli: Cli, night: Shop) 
     result = cli("plan", "two.yaml", "--select", "BOOT-02")
     assert result.code == 2
     assert "is that of the task BOOT-01/white, which is not selected, or not in this manifest" in result.err
-    assert cli("plan", "two.yaml", "--json").json()["counts"]["deliver"] == 2
+    assert cli("plan", "two.yaml", "--json").json()["counts"]["render"] == 2
 
 
 def test_pictures_of_tasks_that_are_not_selected_are_not_read(cli: Cli, night: Shop) -> None:

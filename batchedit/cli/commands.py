@@ -49,7 +49,8 @@ def check(as_json: bool, **flags: Any) -> int:
     import json
 
     from batchedit.checking import check_pictures
-    from batchedit.cli.printing import plan_text, problem_json, say_warnings
+    from batchedit.cli.planning import plan_text
+    from batchedit.cli.printing import problem_json, say_warnings
     from batchedit.planner import settle
 
     try:
@@ -74,17 +75,19 @@ def check(as_json: bool, **flags: Any) -> int:
 @manifest_options
 @choosing_options
 @JSON
+@click.option("--by", help="Show the quote by labels, or edit, variant, quality, size, format; separated by commas.")
 @click.option("--exit-code", "use_exit_code", is_flag=True, help="Return 10 if there is something to buy.")
-def plan(as_json: bool, use_exit_code: bool, **flags: Any) -> int:
+def plan(as_json: bool, use_exit_code: bool, by: str | None, **flags: Any) -> int:
     """Show what `run` would do with MANIFEST, and what it would cost. Sends and writes nothing."""
-    from batchedit.cli.printing import plan_json, plan_text, say_warnings
+    from batchedit.cli.planning import plan_json, plan_text
+    from batchedit.cli.printing import say_warnings
 
-    made = plan_from(flags)
+    made = plan_from({**flags, "by": by})
     if as_json:
         say(plan_json(made))
     else:
         say_warnings(made)
-        say(plan_text(made))
+        say(plan_text(made, by=by is not None))
     return ExitCode.WORK_TO_BUY if use_exit_code and made.figures.purchases else ExitCode.DONE
 
 
@@ -116,7 +119,8 @@ def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: 
     """
     from batchedit.batch import RunOptions, run_plan_sync
     from batchedit.cli.consent import agree
-    from batchedit.cli.printing import ProgressLine, end_json, end_text, plan_text, say_warnings
+    from batchedit.cli.planning import plan_text
+    from batchedit.cli.printing import ProgressLine, end_json, end_text, say_warnings
 
     try:
         limit = None if budget is None else parse_usd(budget)

@@ -88,6 +88,11 @@ def choosing_options(command: F) -> F:
     return command
 
 
+def name_list(text: str | None) -> list[str] | None:
+    """Names separated by commas; None if none were asked for."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
 def read_ids(source: str) -> list[str]:
     """
     The ids in a file, one for each line; blank lines do not count.
@@ -124,7 +129,7 @@ def _choice(flags: dict[str, Any], manifest: Manifest) -> Choice:
     size, strata = flags.get("sample"), flags.get("stratify")
     if strata is not None and size is None:
         raise UsageError("--stratify belongs to --sample", hint="add --sample N")
-    names = tuple(name.strip() for name in (strata or "").split(",") if name.strip())
+    names = tuple(name_list(strata) or ())
     return Choice(
         selection=selection, sample=None if size is None else Sample(size=size, seed=flags["seed"], strata=names)
     )
@@ -140,7 +145,13 @@ def survey_from(flags: dict[str, Any]) -> Plan:
     from batchedit.planner import survey
 
     manifest = _manifest(flags)
-    return survey(manifest, **_place(flags), accept_changed=flags["changed"], choice=_choice(flags, manifest))
+    return survey(
+        manifest,
+        **_place(flags),
+        accept_changed=flags["changed"],
+        choice=_choice(flags, manifest),
+        by=name_list(flags.get("by")),
+    )
 
 
 def outline_from(flags: dict[str, Any]) -> Plan:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, Problem
 from batchedit.lifecycle import State
-from batchedit.money import MicroUSD, decimal_text, format_usd
-from batchedit.plan import Verdict
+from batchedit.money import decimal_text, format_usd
 from batchedit.report.advice import advice, waiting_lines
 from batchedit.report.text import state_counts
 
@@ -22,84 +21,10 @@ if TYPE_CHECKING:
     from batchedit.ending import RunSummary
     from batchedit.ledger.health import LedgerInfo
     from batchedit.manifest import Skip
-    from batchedit.model import Quote
     from batchedit.planner import Plan
     from batchedit.verifying import Verification
 
 _PLAIN_EVERY_SECONDS = 30.0
-_VERDICTS = {
-    Verdict.NEW: "to buy",
-    Verdict.RETRY: "to try again",
-    Verdict.DUPLICATE: "equal to another task: bought once, delivered to each",
-    Verdict.DONE: "done already",
-    Verdict.DELIVER: "paid already: delivered again at no cost",
-    Verdict.IN_FLIGHT: "in flight at the provider: followed at no cost",
-    Verdict.UNKNOWN: "outcome unknown: the provider is asked, nothing is bought",
-    Verdict.CHANGED: "changed since they were bought: not bought again without --changed",
-    Verdict.FAILED: "refused for good",
-    Verdict.SUSPECT: "paid, but not what was asked for",
-    Verdict.LOST: "paid and lost",
-    Verdict.WAITING: "wait for the edit they start from: bought as soon as it is done",
-    Verdict.UNAPPROVED: "wait for approval of the edit they start from: not bought before, not in the quote",
-    Verdict.BLOCKED: "start from an edit that has not succeeded: not bought before it has",
-}
-
-
-def plan_text(plan: Plan, budget: MicroUSD | None = None) -> str:
-    """A plan for people; `budget` is a flag's and wins over the manifest's."""
-    figures = plan.figures
-    lines = [f"{plan.manifest.name}: {_count(figures.tasks, 'task')} for {plan.workspace.root}"]
-    for verdict, words in _VERDICTS.items():
-        if figures.counts[verdict]:
-            lines.append(f"  {figures.counts[verdict]:>7}  {words}")
-    lines += [f"           {slot}: {what}" for slot, what in figures.changed[:5]]
-    lines += [f"           {slot}: {why}" for slot, why in figures.failed[:5]]
-    if figures.purchases:
-        money = "rehearsal money" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.version}"
-        lines.append(f"  quote    {_range(plan)} for {_count(figures.pictures, 'picture')} ({money})")
-    else:
-        lines.append("  nothing to buy")
-    if plan.choice.left_out:
-        lines.append(f"  {plan.choice.left_out:>7}  not selected: left as they are")
-    if figures.counts[Verdict.UNAPPROVED]:
-        lines.append(f"  later    {_span(figures.later)} once all of it is approved")
-    lines += skipped_lines(plan)
-    limit = plan.manifest.budget if budget is None else budget
-    if limit is not None:
-        short = " (may stop before the end: more is quoted)" if limit < figures.quote.high else ""
-        lines.append(f"  budget   {format_usd(limit)}{short}")
-    return "\n".join(lines)
-
-
-def plan_json(plan: Plan) -> str:
-    """A plan for programs."""
-    figures = plan.figures
-    return json.dumps(
-        {
-            "version": 1,
-            "name": plan.manifest.name,
-            "out": str(plan.workspace.root),
-            "rehearsal": plan.rehearsal,
-            "tasks": figures.tasks,
-            "counts": {str(verdict): figures.counts[verdict] for verdict in Verdict},
-            "not_selected": plan.choice.left_out,
-            "requests_to_buy": figures.purchases,
-            "pictures_to_buy": figures.pictures,
-            "quote": {"low": decimal_text(figures.quote.low), "high": decimal_text(figures.quote.high)},
-            "quote_after_approval": {
-                "low": decimal_text(figures.later.low),
-                "high": decimal_text(figures.later.high),
-            },
-            "currency": "USD",
-            "price_list": plan.prices.version,
-            "skipped": [
-                {"place": str(skip.place), "reason": skip.reason, "count": skip.count} for skip in plan.findings.skipped
-            ],
-            "warnings": [problem_json(problem) for problem in plan.findings.warnings],
-        },
-        indent=2,
-        ensure_ascii=False,
-    )
 
 
 def skipped_lines(plan: Plan) -> list[str]:
@@ -155,12 +80,12 @@ def end_text(plan: Plan, summary: RunSummary) -> str:
     if summary.states[State.UNKNOWN]:
         slots = ", ".join(summary.unknown)
         lines.append(
-            f"{_count(summary.states[State.UNKNOWN], 'request')} with an unknown outcome ({slots}): money may be out;"
+            f"{count(summary.states[State.UNKNOWN], 'request')} with an unknown outcome ({slots}): money may be out;"
             " they are held, and never sent again blindly"
         )
     lines += advice(summary.states)
     if summary.held_back:
-        lines.append(f"{_count(summary.held_back, 'task')} changed since bought: add --changed to buy them again")
+        lines.append(f"{count(summary.held_back, 'task')} changed since bought: add --changed to buy them again")
     lines += waiting_lines(summary.waiting, _shown(plan))
     lines.append(f"pictures: {plan.workspace.root}")
     lines.append(f"report:   batchedit report {shlex.quote(str(_shown(plan)))}")
@@ -199,10 +124,10 @@ def verification_text(done: Verification) -> str:
     """What was verified, for people."""
     lines = [f"{flaw.what}: {flaw.where}\n  {flaw.advice}" for flaw in done.flaws]
     read = f", {done.bytes_read} bytes read" if done.bytes_read else ""
-    found = _count(len(done.flaws), "flaw") if done.flaws else "nothing is missing"
-    lines.append(f"{_count(done.outputs, 'delivered file')}, {_count(done.raws, 'kept picture')}{read}: {found}")
+    found = count(len(done.flaws), "flaw") if done.flaws else "nothing is missing"
+    lines.append(f"{count(done.outputs, 'delivered file')}, {count(done.raws, 'kept picture')}{read}: {found}")
     if done.unlisted:
-        lines.append(f"{_count(done.unlisted, 'kept picture')} of a run that was cut off; harmless")
+        lines.append(f"{count(done.unlisted, 'kept picture')} of a run that was cut off; harmless")
     return "\n".join(lines)
 
 
@@ -295,15 +220,8 @@ _HEAD = {
 }
 
 
-def _range(plan: Plan) -> str:
-    return _span(plan.figures.quote)
-
-
-def _span(quote: Quote) -> str:
-    return format_usd(quote.low) if quote.low == quote.high else f"{format_usd(quote.low)} to {format_usd(quote.high)}"
-
-
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """``1 task``, ``2 tasks``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

@@ -209,9 +209,8 @@ class Ledger(LedgerListing):
 
     def digest_of(self, path: str) -> Digest | None:
         """A picture on this machine as an earlier run has read it, by its absolute path; None if none has."""
-        if self._knows_digests is None:  # a ledger that no newer run has opened has no such table
-            sql = "SELECT 1 FROM sqlite_master WHERE name = 'digests'"
-            self._knows_digests = self._connection.execute(sql).fetchone() is not None
+        if self._knows_digests is None:
+            self._knows_digests = self._has("digests")
         if not self._knows_digests:
             return None
         row = self._connection.execute(
@@ -219,6 +218,45 @@ class Ledger(LedgerListing):
             (path,),
         ).fetchone()
         return None if row is None else Digest(*row)
+
+    def slots_of_manifest(self, name: str, *, but_run: int = 0) -> Iterator[str]:
+        """The tasks that a run of the manifest of this name was the last to want, but for one run's."""
+        rows = self._connection.execute(
+            "SELECT slot FROM tasks JOIN runs ON runs.id = tasks.wanted_by WHERE runs.manifest = ?"
+            " AND tasks.wanted_by <> ? ORDER BY tasks.rowid",
+            (name, but_run),
+        )
+        for row in rows:
+            yield row["slot"]
+
+    def found_pace(self) -> float | None:
+        """The rate limit of the provider that was asked last, in edits per minute; None if it was never found."""
+        if not self._has("paces"):
+            return None
+        sql = "SELECT per_minute FROM paces WHERE scope = (SELECT scope FROM attempts ORDER BY id DESC LIMIT 1)"
+        row = self._connection.execute(sql).fetchone()
+        return None if row is None else float(row["per_minute"])
+
+    def mean_seconds(self) -> float | None:
+        """How long the last edits took from sending to the finished file, on average; None before the first."""
+        row = self._one(
+            "SELECT avg((julianday(ended_at) - julianday(started_at)) * 86400) AS seconds FROM (SELECT started_at,"
+            " ended_at FROM attempts WHERE outcome = 'done' ORDER BY id DESC LIMIT 200)"
+        )
+        return None if row["seconds"] is None else float(row["seconds"])
+
+    def mean_sizes(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(pictures, bytes) of all that is kept, by the format and size that were asked for."""
+        rows = self._connection.execute(
+            "SELECT requests.format, requests.size, count(*) AS pictures, sum(size_bytes) AS bytes FROM raws"
+            " JOIN requests ON requests.key = raws.request_key GROUP BY requests.format, requests.size"
+        )
+        return {(row["format"], row["size"]): (row["pictures"], row["bytes"]) for row in rows}
+
+    def _has(self, table: str) -> bool:
+        """False in a ledger that no newer run has opened, and so brought up to date."""
+        sql = "SELECT 1 FROM sqlite_master WHERE name = ?"
+        return self._connection.execute(sql, (table,)).fetchone() is not None
 
     # -- for verification --------------------------------------------------------------------------------------
 

@@ -1,0 +1,193 @@
+"""What `plan` says, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from batchedit.cli.printing import count, problem_json, skipped_lines
+from batchedit.forecast import Forecast, bytes_text, duration_text
+from batchedit.money import MicroUSD, decimal_text, format_usd
+from batchedit.plan import Part, PlanFigures, Verdict
+
+if TYPE_CHECKING:
+    from batchedit.model import Quote
+    from batchedit.planner import Plan
+
+PLAN_VERSION = 2
+"""Of the JSON form; a field that is there keeps its meaning within a version."""
+
+_SHOWN = 5
+_VERDICTS = {
+    Verdict.NEW: "to buy",
+    Verdict.RETRY: "failed for a passing reason: to try again",
+    Verdict.DUPLICATE: "equal to another task: bought once, delivered to each",
+    Verdict.DONE: "done already",
+    Verdict.RENDER: "done, with another path now: delivered there at no cost",
+    Verdict.DELIVER: "paid already: delivered again at no cost",
+    Verdict.IN_FLIGHT: "in flight at the provider: followed at no cost",
+    Verdict.UNKNOWN: "outcome unknown: the provider is asked, nothing is bought",
+    Verdict.CHANGED: "changed since they were bought: not bought again without --changed",
+    Verdict.FAILED: "refused for good",
+    Verdict.SUSPECT: "paid, but not what was asked for",
+    Verdict.LOST: "paid and lost",
+    Verdict.WAITING: "wait for the edit they start from: bought as soon as it is done",
+    Verdict.UNAPPROVED: "wait for approval of the edit they start from: not bought before, not in the quote",
+    Verdict.BLOCKED: "start from an edit that has not succeeded: not bought before it has",
+}
+
+
+def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False) -> str:
+    """
+    A plan for people.
+
+    Args:
+        budget: A flag's; wins over the manifest's.
+        by: Show what the quote is broken down by.
+    """
+    figures = plan.figures
+    lines = [f"{plan.manifest.name}: {count(figures.tasks, 'task')} for {plan.workspace.root}"]
+    for verdict, words in _VERDICTS.items():
+        if figures.counts[verdict]:
+            lines.append(f"  {figures.counts[verdict]:>7}  {words}")
+    lines += _examples(figures)
+    if figures.orphans:
+        lines.append(f"  {figures.orphans:>7}  not in the manifest any more: nothing is done about them")
+        lines += [f"           {slot}" for slot in figures.orphan_slots[:_SHOWN]]
+    if plan.choice.left_out:
+        lines.append(f"  {plan.choice.left_out:>7}  not selected: left as they are")
+    if figures.purchases:
+        money = "rehearsal money" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.version}"
+        lines.append(f"  quote    {quote_range(figures.quote)} for {count(figures.pictures, 'picture')} ({money})")
+    else:
+        lines.append("  nothing to buy")
+    if figures.counts[Verdict.UNAPPROVED]:
+        lines.append(f"  later    {quote_range(figures.later)} once all of it is approved")
+    if figures.forecast is not None:
+        lines += _needs(figures, figures.forecast)
+    lines += skipped_lines(plan)
+    limit = plan.manifest.budget if budget is None else budget
+    if limit is not None:
+        short = " (may stop before the end: more is quoted)" if limit < figures.quote.high else ""
+        lines.append(f"  budget   {format_usd(limit)}{short}")
+    if by:
+        for name, parts in figures.by.items():
+            lines += ["", *_table(name, parts)]
+    return "\n".join(lines)
+
+
+def _examples(figures: PlanFigures) -> list[str]:
+    lines = []
+    if figures.changed_fields:
+        fields = ", ".join(f"{field} in {number}" for field, number in figures.changed_fields.most_common())
+        lines.append(f"           changed: {fields}")
+    for slot, found in figures.changed[:_SHOWN]:
+        lines.append(f"           {slot}: {'; '.join(str(difference) for difference in found)}")
+    return lines + [f"           {slot}: {why}" for slot, why in figures.failed[:_SHOWN]]
+
+
+def _needs(figures: PlanFigures, needs: Forecast) -> list[str]:
+    lines = []
+    if figures.purchases:
+        if needs.seconds is None:
+            lines.append("  time     unknown: no limit is named and no run has measured one yet")
+        else:
+            least = "at least" if needs.is_least else "about"
+            lines.append(f"  time     {least} {duration_text(needs.seconds)} ({'; '.join(needs.because)})")
+    if needs.bytes_needed:
+        free = "" if needs.bytes_free is None else f", {bytes_text(needs.bytes_free)} free"
+        basis = "as large as earlier ones" if needs.sizes_known else "by the number of pixels"
+        lines.append(f"  disk     about {bytes_text(needs.bytes_needed)} ({basis}){free}")
+    return lines
+
+
+def _table(name: str, parts: dict[str, Part]) -> list[str]:
+    width = min(40, max([len(name), 5, *(len(value) for value in parts)]))
+    lines = [f"{name:<{width}}  {'tasks':>8}  {'to buy':>8}  {'low $':>12}  {'high $':>12}"]
+    for value, part in sorted(parts.items(), key=lambda entry: (-entry[1].quote.high, entry[0])):
+        shown = value if len(value) <= width else value[: width - 1] + "…"
+        lines.append(
+            f"{shown:<{width}}  {part.tasks:>8}  {part.purchases:>8}  {decimal_text(part.quote.low):>12}"
+            f"  {decimal_text(part.quote.high):>12}"
+        )
+    return lines
+
+
+def quote_range(quote: Quote) -> str:
+    """A quote for people."""
+    low, high = format_usd(quote.low), format_usd(quote.high)
+    return low if quote.low == quote.high else f"{low} to {high}"
+
+
+def plan_json(plan: Plan) -> str:
+    """A plan for programs."""
+    figures = plan.figures
+    return json.dumps(
+        {
+            "version": PLAN_VERSION,
+            "name": plan.manifest.name,
+            "out": str(plan.workspace.root),
+            "rehearsal": plan.rehearsal,
+            "tasks": figures.tasks,
+            "counts": {str(verdict): figures.counts[verdict] for verdict in Verdict},
+            "not_selected": plan.choice.left_out,
+            "orphans": {"count": figures.orphans, "first": figures.orphan_slots},
+            "changed": {
+                "by_field": dict(figures.changed_fields.most_common()),
+                "first": [
+                    {
+                        "task": slot,
+                        "changes": [
+                            {"field": found.field, "old": found.old, "new": found.new, "text": found.text}
+                            for found in changes
+                        ],
+                    }
+                    for slot, changes in figures.changed
+                ],
+            },
+            "failures": [{"task": slot, "reason": reason} for slot, reason in figures.failed],
+            "requests_to_buy": figures.purchases,
+            "pictures_to_buy": figures.pictures,
+            "quote": _quote_json(figures.quote),
+            "quote_after_approval": _quote_json(figures.later),
+            "by": {
+                name: {value: _part_json(part) for value, part in sorted(parts.items())}
+                for name, parts in figures.by.items()
+            },
+            "currency": "USD",
+            "price_list": plan.prices.version,
+            "forecast": _forecast_json(figures.forecast),
+            "skipped": [
+                {"place": str(skip.place), "reason": skip.reason, "count": skip.count} for skip in plan.findings.skipped
+            ],
+            "warnings": [problem_json(problem) for problem in plan.findings.warnings],
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def _quote_json(quote: Quote) -> dict[str, str]:
+    return {"low": decimal_text(quote.low), "high": decimal_text(quote.high)}
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    return {
+        "tasks": part.tasks,
+        "requests_to_buy": part.purchases,
+        "pictures_to_buy": part.pictures,
+        "quote": _quote_json(part.quote),
+    }
+
+
+def _forecast_json(needs: Forecast | None) -> dict[str, Any] | None:
+    if needs is None:
+        return None
+    return {
+        "seconds": None if needs.seconds is None else round(needs.seconds, 1),
+        "at_least": needs.is_least,
+        "because": list(needs.because),
+        "bytes_needed": needs.bytes_needed,
+        "bytes_free": needs.bytes_free,
+        "sizes": "measured" if needs.sizes_known else "estimated",
+    }
