@@ -236,7 +236,8 @@ class _Run:
                 model=plan.settings.model,
                 program=f"batchedit {version('batchedit')}",
                 price_list=plan.prices.version,
-                budget=self.options.budget if self.options.budget is not None else plan.manifest.budget,
+                budget=self._limit(),
+                plan=plan.agreed.digest if plan.agreed is not None else "",
             )
         )
         findings, to_buy = Findings(), 0
@@ -250,12 +251,23 @@ class _Run:
         self.ledger.remember_digests(plan.digests.fresh())
         findings.raise_if_problems()
         self.ledger.redo_failed()
-        spent, held = self.ledger.money()
-        limit = self.options.budget if self.options.budget is not None else plan.manifest.budget
+        limit = self._limit()
+        if plan.agreed is not None:
+            spent, held, others = self.ledger.money_of_plan(plan.agreed.digest)
+            # Nobody can take back what other runs have left open; what is agreed comes on top of it.
+            limit = MicroUSD((limit or ZERO) + others)
+        else:
+            spent, held = self.ledger.money()
         if limit is None:
             limit = MicroUSD(spent + held + to_buy)
         self.spent_before = spent
         self.budget = Budget(limit=limit, spent=spent, held=held)
+
+    def _limit(self) -> MicroUSD | None:
+        """What may be spent, None if nobody has said: a saved plan names the amount that was agreed to."""
+        if self.plan.agreed is not None:
+            return self.plan.agreed.high
+        return self.options.budget if self.options.budget is not None else self.plan.manifest.budget
 
     def rejoin(self) -> None:
         """Go on with the last run, buying nothing."""

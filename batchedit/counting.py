@@ -6,6 +6,7 @@ Keeps a few examples of each kind; everything else is a sum.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -53,6 +54,7 @@ class Counting:
         self._by = None if by is None else tuple(by)
         self._labels: set[str] = set()
         self._copies: Counter[tuple[str, str]] = Counter()
+        self._seals = {name: hashlib.sha256() for name in ("wanted", "quotes", "standing")}
 
     def add(self, entry: Entry) -> None:
         """Count one task."""
@@ -61,6 +63,7 @@ class Counting:
         if verdict in _WRITTEN:
             self._copies[params.format, params.size] += _WRITTEN[verdict] * params.samples
         self._break_down(entry)
+        self._seal(entry)
         if self._reader is None:
             return
         if entry.changed_from is not None and verdict is Verdict.CHANGED:
@@ -83,6 +86,7 @@ class Counting:
             UsageError: if money is to be broken down by a label that no task has.
         """
         figures, plan, reader = self._plan.figures, self._plan, self._reader
+        figures.seals = {name: seal.hexdigest() for name, seal in self._seals.items()}
         if figures.tasks:
             self._refuse_unknown()
         if reader is not None:
@@ -106,6 +110,12 @@ class Counting:
             plan.findings.problem(
                 Problem(place=Place(str(plan.workspace.root)), code="disk-space", message=message, warning=True)
             )
+
+    def _seal(self, entry: Entry) -> None:
+        slot, quote = entry.task.slot, entry.quote
+        self._seals["wanted"].update(f"{slot}\0{entry.request.key}\n".encode())
+        self._seals["quotes"].update(f"{slot}\0{quote.low}\0{quote.high}\n".encode())
+        self._seals["standing"].update(f"{slot}\0{entry.verdict}\n".encode())
 
     # -- inside ----------------------------------------------------------------------------------------------
 

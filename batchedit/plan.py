@@ -15,7 +15,7 @@ from batchedit.differences import Difference
 from batchedit.forecast import Forecast
 from batchedit.lifecycle import State
 from batchedit.model import Quote
-from batchedit.money import ZERO
+from batchedit.money import ZERO, MicroUSD
 
 
 class Verdict(enum.StrEnum):
@@ -124,6 +124,20 @@ class Part:
             self.quote += quote
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """
+    Consent to a plan that was saved.
+
+    Attributes:
+        digest: Of what it says; runs of it are known by this.
+        high: What all runs of it together may cost, in micro-dollars.
+    """
+
+    digest: str
+    high: MicroUSD
+
+
 _SHOWN = 20
 
 
@@ -145,6 +159,8 @@ class PlanFigures:
             about them.
         orphan_slots: Some of them.
         forecast: Time and room; None if the tasks were not looked at.
+        seals: Digests over all tasks in order, by what of them: ``wanted`` (the requests), ``quotes``, ``standing``
+            (the verdicts). Empty if the tasks were not looked at.
     """
 
     counts: Counter[Verdict] = field(default_factory=Counter)
@@ -158,6 +174,7 @@ class PlanFigures:
     orphans: int = 0
     orphan_slots: list[str] = field(default_factory=list)
     forecast: Forecast | None = None
+    seals: dict[str, str] = field(default_factory=dict)
 
     @property
     def tasks(self) -> int:

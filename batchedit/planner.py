@@ -34,7 +34,7 @@ from batchedit.model import (
     UrlImage,
 )
 from batchedit.naming import Names
-from batchedit.plan import BUYING, PlanFigures, Verdict, judge, what_changed
+from batchedit.plan import BUYING, Agreement, PlanFigures, Verdict, judge, what_changed
 from batchedit.pricing import PriceList, shipped_prices
 from batchedit.providers.registry import check_name, is_rehearsal
 from batchedit.selecting import Choice, Sample
@@ -126,6 +126,8 @@ class Plan:
         findings: Warnings and skipped rows.
         accept_changed: Tasks whose content changed since they were bought are bought again.
         choice: Which tasks are meant; the others are left exactly as they are.
+        asked_out, asked_ledger, asked_rehearsal: Where it was asked to be, before a rehearsal got a tree of its own.
+        agreed: Consent to exactly this, given when it was saved; None for a plan that was not.
         mark: Set if an earlier run has left nothing to do; the tasks have not been looked at then.
     """
 
@@ -137,6 +139,10 @@ class Plan:
     findings: Findings
     accept_changed: bool = False
     choice: Choice = field(default_factory=Choice)
+    asked_out: Path = Path()
+    asked_ledger: Path | None = None
+    asked_rehearsal: bool = False
+    agreed: Agreement | None = None
     mark: Mark | None = None
     digests: Digests = field(default_factory=Digests, repr=False)
     signed_urls: dict[str, str] = field(default_factory=dict, repr=False)
@@ -165,6 +171,7 @@ def make_plan(
     ids: Iterable[str] | None = None,
     sample: Sample | None = None,
     by: Iterable[str] | None = None,
+    glance: bool = True,
 ) -> Plan:
     """
     Compare a manifest with its ledger. Reads pictures to identify them; sends and writes nothing.
@@ -180,6 +187,7 @@ def make_plan(
         sample: Only a part of what is selected; None for all of it.
         by: What the quote is broken down by: labels, or ``edit``, ``variant``, ``quality``, ``size``, ``format``; None
             for every label.
+        glance: False looks at every task even where a finished run could be recognised at a glance; for `save_plan`.
 
     Raises:
         ManifestError: with every problem of the manifest.
@@ -197,6 +205,7 @@ def make_plan(
         prices=prices,
         choice=Choice(selection=selection, sample=sample),
         by=by,
+        glance=glance,
     )
     settle(plan)
     return plan
@@ -228,6 +237,7 @@ def survey(
     prices: PriceList | None = None,
     choice: Choice | None = None,
     by: Iterable[str] | None = None,
+    glance: bool = True,
 ) -> Plan:
     """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
     plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
@@ -239,7 +249,7 @@ def survey(
     with Ledger(known) if begun else nullcontext() as reader:
         if reader is not None:
             _check_world(plan, reader)
-            plan.mark = read_mark(plan, reader.mark())
+            plan.mark = read_mark(plan, reader.mark()) if glance else None
             if plan.mark is not None:
                 plan.figures.counts[Verdict.DONE] = plan.mark.tasks
                 for slot in reader.slots_of_manifest(manifest.name, but_run=plan.mark.run_id):
@@ -290,6 +300,9 @@ def outline(
         figures=PlanFigures(),
         findings=Findings(),
         accept_changed=accept_changed,
+        asked_out=Path(out).absolute(),
+        asked_ledger=None if ledger is None else Path(ledger).absolute(),
+        asked_rehearsal=rehearse,
     )
 
 

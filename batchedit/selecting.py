@@ -160,6 +160,7 @@ class Choice:
     Attributes:
         selection: As the user wrote it.
         sample: Draws from what is selected; None takes all of it.
+        ids_from: The file that the selection's ids are from, absolute; None if they are from nowhere else.
         drawn: Slots of the sample; None before it is drawn.
         last_run: The last run when the plan was made.
         left_out: How many tasks of the manifest are not meant.
@@ -167,6 +168,7 @@ class Choice:
 
     selection: Selection = field(default_factory=Selection)
     sample: Sample | None = None
+    ids_from: str | None = None
     drawn: frozenset[str] | None = None
     last_run: int = 0
     left_out: int = 0

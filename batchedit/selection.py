@@ -25,11 +25,14 @@ class Selection:
         select: Any of these terms; none means everything.
         exclude: None of these.
         ids: Only items with one of these ids; None for any.
+        selecting, excluding: The strings that it was read from.
     """
 
     select: tuple[Term, ...] = ()
     exclude: tuple[Term, ...] = ()
     ids: frozenset[str] | None = None
+    selecting: tuple[str, ...] = ()
+    excluding: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """True if anything may be left out."""
@@ -95,13 +98,20 @@ def parse_selection(
     Raises:
         UsageError: for a string that cannot be read; the message says where.
     """
+    given = {"--select": tuple(select), "--exclude": tuple(exclude)}
     terms: dict[str, tuple[Term, ...]] = {}
-    for flag, texts in (("--select", select), ("--exclude", exclude)):
+    for flag, texts in given.items():
         try:
             terms[flag] = tuple(term for text in texts for term in parse(text, named=named, without=without))
         except BadSelector as bad:
             raise refusal(flag, bad.text, bad.position, bad.message, bad.hint) from None
-    return Selection(select=terms["--select"], exclude=terms["--exclude"], ids=None if ids is None else frozenset(ids))
+    return Selection(
+        select=terms["--select"],
+        exclude=terms["--exclude"],
+        ids=None if ids is None else frozenset(ids),
+        selecting=given["--select"],
+        excluding=given["--exclude"],
+    )
 
 
 def refusal(flag: str, text: str, position: int, message: str, hint: str = "") -> UsageError:

@@ -30,6 +30,7 @@ LEVELS = {
     "ledger.waiting": 1, "releasing": 3, "chains": 4, "verdicts": 4,
     "starting": 4,
     "differences": 1, "forecast": 1, "counting": 4,
+    "saved_plans": 4,
     "cli": 5, "__init__": 6, "__main__": 6,
 }  # fmt: skip
 EMULATOR_USERS = {"providers.rehearsal", "cli.commands", "cli.emulating"}

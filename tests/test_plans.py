@@ -324,5 +324,7 @@ def test_the_room_is_measured(cli: Cli, night: Shop) -> None:
 def test_skipped_rows_are_listed(cli: Cli, shop: Shop) -> None:
     """With their lines and the reason."""
     shop.table("night.csv", [*ROWS, {**ROWS[0], "id": "none", "image": ""}])
-    assert cli("plan", "night.csv", "--json").json()["skipped"] == [{"place": "night.csv:5", "reason": "no image"}]
+    assert cli("plan", "night.csv", "--json").json()["skipped"] == [
+        {"place": "night.csv:5", "reason": "no image", "count": 1}
+    ]
     assert not Path("out").exists()

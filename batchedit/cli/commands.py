@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from batchedit.cli.options import (
     choosing_options,
     manifest_options,
     plan_from,
+    plan_to_run,
     survey_from,
 )
 from batchedit.cli.voice import say
@@ -76,18 +78,23 @@ def check(as_json: bool, **flags: Any) -> int:
 @choosing_options
 @JSON
 @click.option("--by", help="Show the quote by labels, or edit, variant, quality, size, format; separated by commas.")
+@click.option("--save", metavar="FILE", help="Write the plan down, for `batchedit run FILE`.")
 @click.option("--exit-code", "use_exit_code", is_flag=True, help="Return 10 if there is something to buy.")
-def plan(as_json: bool, use_exit_code: bool, by: str | None, **flags: Any) -> int:
-    """Show what `run` would do with MANIFEST, and what it would cost. Sends and writes nothing."""
+def plan(as_json: bool, use_exit_code: bool, by: str | None, save: str | None, **flags: Any) -> int:
+    """Show what `run` would do with MANIFEST, and what it would cost. Sends nothing, and writes only with --save."""
     from batchedit.cli.planning import plan_json, plan_text
     from batchedit.cli.printing import say_warnings
+    from batchedit.saved_plans import save_plan
 
-    made = plan_from({**flags, "by": by})
+    made = plan_from({**flags, "by": by, "save": save})
+    saved = None if save is None else save_plan(made, save)
     if as_json:
         say(plan_json(made))
     else:
         say_warnings(made)
         say(plan_text(made, by=by is not None))
+        if saved is not None:
+            say(f"  saved    {saved.path}: `batchedit run {shlex.quote(str(save))}` does exactly this")
     return ExitCode.WORK_TO_BUY if use_exit_code and made.figures.purchases else ExitCode.DONE
 
 
@@ -115,7 +122,7 @@ def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: 
     Do what MANIFEST asks for, or go on with it.
 
     The same command starts, resumes and finishes. Run again when all is done, it sends nothing.
-    MANIFEST is a YAML, CSV or JSON Lines file, a folder, a picture, or a glob in quotes.
+    MANIFEST is a YAML, CSV or JSON Lines file, a folder, a picture, a glob in quotes, or a plan that was saved.
     """
     from batchedit.batch import RunOptions, run_plan_sync
     from batchedit.cli.consent import agree
@@ -126,12 +133,12 @@ def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: 
         limit = None if budget is None else parse_usd(budget)
     except ValueError as error:
         raise UsageError(f"--budget: {error}") from None
-    made = plan_from(flags)
+    made = plan_to_run(flags)
     say_warnings(made)
     if not as_json:
         say(plan_text(made, limit), err=True)
     figures = made.figures
-    if figures.purchases and not made.rehearsal:
+    if figures.purchases and made.agreed is None and not made.rehearsal:
         agreed = limit if limit is not None else made.manifest.budget
         agree(requests=figures.purchases, high=figures.quote.high, limit=agreed, yes=yes, may_ask=not no_input)
     progress = ProgressLine(quiet=quiet or as_json)

@@ -130,9 +130,9 @@ def _choice(flags: dict[str, Any], manifest: Manifest) -> Choice:
     if strata is not None and size is None:
         raise UsageError("--stratify belongs to --sample", hint="add --sample N")
     names = tuple(name_list(strata) or ())
-    return Choice(
-        selection=selection, sample=None if size is None else Sample(size=size, seed=flags["seed"], strata=names)
-    )
+    kept = None if source in (None, "-") else str(Path(source).absolute())
+    sample = None if size is None else Sample(size=size, seed=flags["seed"], strata=names)
+    return Choice(selection=selection, sample=sample, ids_from=kept)
 
 
 def survey_from(flags: dict[str, Any]) -> Plan:
@@ -151,6 +151,7 @@ def survey_from(flags: dict[str, Any]) -> Plan:
         accept_changed=flags["changed"],
         choice=_choice(flags, manifest),
         by=name_list(flags.get("by")),
+        glance=flags.get("save") is None,
     )
 
 
@@ -198,3 +199,30 @@ def plan_from(flags: dict[str, Any]) -> Plan:
     plan = survey_from(flags)
     settle(plan)
     return plan
+
+
+_HARMLESS = frozenset(
+    {"manifest", "as_json", "rate", "concurrency", "grace", "max_fail", "yes", "no_input", "quiet", "debug"}
+)
+"""Parameters of `run` that change nothing about what is bought."""
+
+
+def plan_to_run(flags: dict[str, Any]) -> Plan:
+    """
+    The plan that `run` shall carry out: that of a manifest, or a saved one.
+
+    Raises:
+        UsageError: for a flag that contradicts a saved plan, or if that does not hold any more.
+        BatchEditError: as `plan_from`.
+    """
+    from batchedit.saved_plans import is_saved_plan, load_plan, refuse_flags, reopen
+
+    if not is_saved_plan(flags["manifest"]):
+        return plan_from(flags)
+    context = click.get_current_context()
+    refuse_flags(
+        name
+        for name in context.params
+        if name not in _HARMLESS and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    )
+    return reopen(load_plan(flags["manifest"]))

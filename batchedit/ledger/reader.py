@@ -103,6 +103,15 @@ class Ledger(LedgerListing):
         """``real`` or ``rehearsal``."""
         return str(self._one("SELECT value FROM meta WHERE name = 'world'")["value"])
 
+    def identity(self) -> str:
+        """The ledger's own id, made with it."""
+        return str(self._one("SELECT value FROM meta WHERE name = 'ledger_id'")["value"])
+
+    def plans_since(self, run: int) -> list[str]:
+        """For each run after this one, the digest of the saved plan that it carries out; empty for one without."""
+        rows = self._connection.execute("SELECT * FROM runs WHERE id > ? ORDER BY id", (run,))
+        return [row["plan"] if "plan" in row.keys() else "" for row in rows]  # noqa: SIM118  a row is no mapping
+
     def has_tasks(self) -> bool:
         """True once a run has recorded what it wants."""
         return self._connection.execute("SELECT 1 FROM tasks LIMIT 1").fetchone() is not None

@@ -154,6 +154,26 @@ class LedgerReads(LedgerDigests):
         )
         return MicroUSD(row["amount"])
 
+    def money_of_plan(self, plan: str) -> tuple[MicroUSD, MicroUSD, MicroUSD]:
+        """
+        What counts against the agreement to a saved plan: (spent, held, held by others).
+
+        Spent are the costs of all runs of it. Held is whatever may still be billed for any open attempt in this ledger,
+        and held by others the part of it that no run of the plan has begun.
+        """
+        spent = self._one(
+            "SELECT coalesce(sum(cost_microusd + surplus_microusd), 0) AS cost,"
+            " coalesce(sum(doubt_microusd + surplus_doubt_microusd), 0) AS doubt FROM attempts WHERE run_id IN"
+            " (SELECT id FROM runs WHERE plan = ?)",
+            plan,
+        )
+        held = self._one(
+            "SELECT coalesce(sum(reserved_microusd), 0) AS held, coalesce(sum(CASE WHEN plan = ? THEN 0 ELSE"
+            " reserved_microusd END), 0) AS others FROM attempts JOIN runs ON runs.id = run_id WHERE outcome IS NULL",
+            plan,
+        )
+        return MicroUSD(spent["cost"]), MicroUSD(held["held"] + spent["doubt"]), MicroUSD(held["others"])
+
     def money(self) -> tuple[MicroUSD, MicroUSD]:
         """
         What counts against the current run's budget: (spent, held).

@@ -335,7 +335,13 @@ def read_raw(row: sqlite3.Row) -> Raw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
-    """What is noted when a run begins. `budget` is None when nobody set a limit."""
+    """
+    What is noted when a run begins.
+
+    Attributes:
+        budget: None when nobody set a limit.
+        plan: Digest of the saved plan that it carries out, empty for one without.
+    """
 
     manifest: str
     provider: str
@@ -343,6 +349,7 @@ class RunStart:
     program: str
     price_list: str
     budget: MicroUSD | None
+    plan: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

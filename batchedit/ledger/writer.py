@@ -39,10 +39,10 @@ class LedgerWriter(LedgerWanted):
                 start.manifest,
             )
             cursor = self._connection.execute(
-                "INSERT INTO runs (chain, started_at, manifest, provider, model, program, price_list, budget_microusd)"
-                " VALUES (0, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (chain, started_at, manifest, provider, model, program, price_list, plan,"
+                " budget_microusd) VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (self._effects.stamp(), start.manifest, start.provider, start.model, start.program,
-                 start.price_list, start.budget),
+                 start.price_list, start.plan, start.budget),
             )  # fmt: skip
             run_id = int(cursor.lastrowid or 0)
             chain = last["chain"] if last is not None and last["exit_code"] in INTERRUPTED else run_id

@@ -125,6 +125,11 @@ class Manifest:
         return self.path is not None and all(source.kind not in _SEARCHED for source in self._head.sources)
 
     @property
+    def overrides(self) -> Overrides:
+        """What the command line gave."""
+        return self._overrides
+
+    @property
     def given(self) -> str:
         """What the command line gave, in a form that is the same for the same."""
         return repr(self._overrides)

@@ -1,0 +1,296 @@
+"""A saved plan is consent to exactly what it says: it is carried out as it was, or refused with what has changed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batchedit import load_manifest, make_plan, run_plan_sync
+from batchedit.errors import UsageError
+from batchedit.saved_plans import load_plan, reopen, save_plan
+from tests.conftest import KEY, Result, Served, Shop, command, database, draw_picture, insist
+
+Cli = Callable[..., Result]
+Serve = Callable[..., Served]
+
+ROWS = [
+    {"id": name, "image": f"in/{name}.png", "prompt": "grayscale", "quality": "low", "label.client": client}
+    for name, client in (("mug", "acme"), ("shoe", "acme"), ("lamp", "zeta"))
+]
+
+
+@pytest.fixture
+def night(shop: Shop) -> Shop:
+    """Three edits, and defaults beside them."""
+    shop.table("night.csv", ROWS)
+    shop.write("night.defaults.yaml", "defaults: {output: '{{ id }}.png'}\n")
+    return shop
+
+
+def test_a_saved_plan_is_carried_out(cli: Cli, night: Shop) -> None:
+    """Without asking, from wherever it is called; afterwards it has nothing left to do."""
+    said = cli("plan", "night.csv", "--select", "client:acme", "--out", "pictures", "--save", "night.json")
+    assert said.code == 0
+    assert "`batchedit run night.json` does exactly this" in said.out
+    assert not (night.root / "pictures").exists()
+    run = cli("run", "night.json", "--json", "--no-input")
+    assert (run.code, run.json()["states"]["done"], run.json()["budget"]) == (0, 2, "0.02")
+    assert night.outputs("pictures") == ["mug.png", "shoe.png"]
+    again = cli("run", "night.json", "--json").json()
+    assert (again["exit_code"], again["spent"]) == (0, "0.00")
+
+
+def test_it_is_small_and_names_everything(cli: Cli, night: Shop) -> None:
+    """What it says is there to be read; the tasks themselves are not."""
+    rows = "".join(f"r{n},https://example.com/a.jpg,warmer {n}\n" for n in range(3_000))
+    night.write("big.csv", "id,image,prompt\n" + rows)
+    night.write("big.defaults.yaml", "defaults: {output: '{{ id }}.png'}\n")
+    cli("plan", "big.csv", "--save", "big.json")
+    path = night.root / "big.json"
+    assert path.stat().st_size < 4_000
+    said = json.loads(path.read_text())
+    assert (said["tasks"], said["requests_to_buy"], said["quote"]["low"]) == (3_000, 3_000, "399.00")
+    assert [Path(name).name for name in said["files"]] == ["big.csv", "big.defaults.yaml"]
+    assert said["price_list"]
+
+
+def test_real_money_needs_no_other_consent(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """The amount was agreed to, and it holds: also where the manifest would allow more."""
+    served = serve()
+    path = served.manifest(shop, budget="{run: 50}")
+    assert cli("plan", path, "--save", "night.json").code == 0
+    result = cli("run", "night.json", "--json", "--no-input")
+    assert (result.code, result.json()["budget"]) == (0, "0.03")
+    assert served.audit()["billed_runs_total"] == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (("--budget", "5"), "--budget"),
+        (("--select", "mug"), "--select"),
+        (("--quality", "high", "--changed"), "--quality, --changed"),
+        (("--format", "png"), "--format"),
+        (("--out", "out"), "--out"),
+        (("--rehearse",), "--rehearse"),
+        (("--sample", "1"), "--sample"),
+        (("--ids-from", "ids.txt"), "--ids-from"),
+        (("--on-unknown", "resend"), "--on-unknown"),
+    ],
+)
+def test_flags_that_change_what_is_bought_are_refused(
+    cli: Cli, night: Shop, flags: tuple[str, ...], names: str
+) -> None:
+    """Also where they would say the same."""
+    cli("plan", "night.csv", "--save", "night.json")
+    result = cli("run", "night.json", *flags)
+    assert result.code == 2
+    for name in names.split(", "):
+        assert name in result.err
+    assert "cannot be given with a saved plan" in result.err
+    assert not (night.root / "out").exists()
+    assert cli("run", "night.json", "--rate", "600", "--concurrency", "3", "-q", "--yes", "--max-fail", "2").code == 0
+
+
+def another_row(night: Shop) -> None:
+    night.table("night.csv", [*ROWS, {**ROWS[0], "id": "more"}])
+
+
+def another_default(night: Shop) -> None:
+    night.write("night.defaults.yaml", "defaults: {output: '{{ id }}x.png'}\n")
+
+
+def no_defaults(night: Shop) -> None:
+    (night.root / "night.defaults.yaml").unlink()
+
+
+def another_picture(night: Shop) -> None:
+    draw_picture(night.root / "in/mug.png", (9, 9, 9))
+
+
+def a_bought_task(night: Shop) -> None:
+    plan = make_plan(load_manifest(night.root / "night.csv"), select=["mug"])
+    run_plan_sync(plan)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (another_row, "night.csv has changed"),
+        (another_default, "night.defaults.yaml has changed"),
+        (no_defaults, "night.defaults.yaml is gone"),
+        (another_picture, "what is wanted: pictures, or which tasks are selected"),
+        (a_bought_task, "where the tasks stand in the ledger (done 0 -> 1, new 3 -> 2)"),
+    ],
+)
+def test_a_changed_world_is_refused_with_what_has_changed(
+    cli: Cli, night: Shop, change: Callable[[Shop], None], words: str
+) -> None:
+    """Exit code 2, before anything is sent; and the way to a new one."""
+    cli("plan", "night.csv", "--save", "night.json")
+    assert reopen(load_plan("night.json")).agreed is not None
+    change(night)
+    before = cli("status", "out").out
+    result = cli("run", "night.json", "--json")
+    assert result.code == 2
+    assert "does not hold any more; nothing was sent" in result.err
+    assert words in result.err
+    assert "--save night.json" in result.err
+    assert cli("status", "out").out == before
+
+
+def test_a_new_table_beside_it_is_a_change(cli: Cli, night: Shop) -> None:
+    """Defaults that were not there when it was saved."""
+    (night.root / "night.defaults.yaml").unlink()
+    cli("plan", "night.csv", "--save", "night.json")
+    night.write("night.defaults.yaml", "defaults: {}\n")
+    assert "night.defaults.yaml is new" in cli("run", "night.json").err
+
+
+def test_other_prices_are_a_change(night: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was agreed to was another amount."""
+    from dataclasses import replace
+
+    from batchedit import planner
+    from batchedit.model import Quote
+    from batchedit.money import MicroUSD
+    from batchedit.pricing import shipped_prices
+
+    saved = save_plan(make_plan(load_manifest("night.csv")), "night.json")
+    prices = shipped_prices()
+    dearer = tuple(
+        replace(line, quote=Quote(low=line.quote.low, high=MicroUSD(line.quote.high * 2))) for line in prices.lines
+    )
+    monkeypatch.setattr(planner, "shipped_prices", lambda: replace(prices, version="2030-01", lines=dearer))
+    with pytest.raises(UsageError) as caught:
+        reopen(saved)
+    assert f"prices are those of 2030-01, and were those of {prices.version}" in str(caught.value)
+    assert "the prices of what is wanted" in str(caught.value)
+
+
+def test_another_picture_in_the_folder_is_a_change(cli: Cli, shop: Shop) -> None:
+    """A glob finds it: that is another set of tasks."""
+    assert cli("plan", "in/*.png", "--prompt", "grayscale", "--save", "night.json").code == 0
+    assert reopen(load_plan("night.json")).figures.tasks == 3
+    draw_picture(shop.root / "in/new.png", (1, 2, 3))
+    assert "which tasks are selected (4 tasks, there were 3)" in cli("run", "night.json").err
+
+
+def test_an_interrupted_saved_plan_is_gone_on_with(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """What its own runs have done is no change; and all of them together keep to what was agreed."""
+    served = serve(latency=(0.3, 0.3))
+    path = served.manifest(shop)
+    assert cli("plan", path, "--save", "night.json").code == 0
+    process = command("run", "night.json", "--concurrency", "1", "-q", cwd=shop.root, key=KEY)
+    deadline = time.monotonic() + 30
+    while served.audit()["billed_runs_total"] < 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    insist(process)
+    bought = served.audit()["billed_runs_total"]
+    assert bought < 3
+    rest = cli("run", "night.json", "--json").json()
+    assert (rest["exit_code"], rest["states"]["done"], rest["budget"]) == (0, 3, "0.03")
+    assert float(rest["spent_before"]) + float(rest["spent"]) == pytest.approx(0.027)
+    assert served.audit()["billed_runs_total"] == 3
+    with database("out/.batchedit/ledger.db") as db:
+        assert {row[0] for row in db.execute("SELECT plan FROM runs")} == {load_plan("night.json").digest}
+
+
+def test_a_run_of_something_else_in_between(cli: Cli, night: Shop) -> None:
+    """It is no change as long as it leaves these tasks alone."""
+    cli("plan", "night.csv", "--save", "night.json")
+    night.table("more.csv", [{**ROWS[0], "id": "more", "prompt": "warmer", "output": "more.png"}])
+    assert cli("run", "more.csv", "--json").code == 0
+    assert cli("run", "night.json", "--json").code == 0
+
+
+def test_what_others_have_left_open_is_not_taken_from_it(cli: Cli, night: Shop) -> None:
+    """Held money of another run cannot be taken back; the agreed amount comes on top."""
+    assert cli("run", "night.csv", "--json", "--select", "lamp").code == 0
+    with database("out/.batchedit/ledger.db") as db:
+        db.execute("UPDATE requests SET state = 'unknown'")
+        db.execute("UPDATE attempts SET outcome = NULL, ended_at = NULL, cost_microusd = 0, reserved_microusd = 90000")
+        db.execute("DELETE FROM outputs")
+        db.execute("DELETE FROM raws")
+    (night.root / "out/lamp.png").unlink()
+    assert cli("plan", "night.csv", "--exclude", "lamp", "--save", "night.json").code == 0
+    run = cli("run", "night.json", "--json").json()
+    assert run["states"]["done"] >= 2
+    assert run["budget"] == "0.11"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{}", "is no saved plan"),
+        ("[1]", "is no saved plan"),
+        ("not json", "is no saved plan"),
+        ("[" * 100_000, "is no saved plan"),
+        ('{"kind": "batchedit saved plan", "version": 9}', "has version 9; this program reads 1"),
+        ('{"kind": "batchedit saved plan", "version": 1, "digest": "x"}', "was altered after it was saved"),
+    ],
+)
+def test_what_is_no_saved_plan_is_told(cli: Cli, night: Shop, text: str, words: str) -> None:
+    """And is never written over."""
+    path = night.write("night.json", text)
+    result = cli("run", "night.json")
+    assert result.code == 2
+    assert words in result.err
+    saving = cli("plan", "night.csv", "--save", "night.json")
+    assert saving.code == 2
+    assert "exists and is no saved plan" in saving.err
+    assert path.read_text() == text
+
+
+def test_an_altered_amount_is_refused(cli: Cli, night: Shop) -> None:
+    """Nobody agrees to another one by editing the file."""
+    cli("plan", "night.csv", "--save", "night.json")
+    path = night.root / "night.json"
+    path.write_text(
+        path.read_text().replace('"high": "0.02', '"high": "9.02').replace('"high": "0.03', '"high": "9.03')
+    )
+    assert "was altered" in cli("run", "night.json").err
+
+
+def test_ids_and_samples_are_part_of_it(cli: Cli, night: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of ids by its digest, ids from standard input by themselves, a sample by its seed."""
+    import io
+
+    night.write("ids.txt", "mug\nshoe\n")
+    cli("plan", "night.csv", "--ids-from", "ids.txt", "--save", "a.json")
+    assert reopen(load_plan("a.json")).figures.tasks == 2
+    night.write("ids.txt", "mug\n")
+    assert "ids.txt has changed" in cli("run", "a.json").err
+    monkeypatch.setattr("sys.stdin", io.StringIO("lamp\n"))
+    cli("plan", "night.csv", "--ids-from", "-", "--save", "b.json")
+    assert reopen(load_plan("b.json")).figures.tasks == 1
+    cli("plan", "night.csv", "--sample", "2", "--stratify", "client", "--save", "c.json")
+    assert cli("run", "c.json", "--json").json()["states"]["done"] == 2
+
+
+def test_a_rehearsal_can_be_saved(cli: Cli, night: Shop) -> None:
+    """It keeps to its own tree, and to the flags that it was planned with."""
+    night.write("night.defaults.yaml", "provider: runflow\ndefaults: {output: '{{ id }}.png'}\n")
+    assert cli("plan", "night.csv", "--rehearse", "--quality", "high", "--save", "night.json").code == 0
+    run = cli("run", "night.json", "--json").json()
+    assert (run["states"]["done"], run["rehearsal"], run["spent"]) == (3, True, "0.399")
+    assert night.outputs("out/.batchedit/rehearsal") == ["lamp.png", "mug.png", "shoe.png"]
+
+
+def test_a_finished_plan_can_be_saved_too(cli: Cli, shop: Shop) -> None:
+    """Though it would be recognised at a glance: saving looks at every task."""
+    shop.write("night.csv", "id,image,prompt\na,https://example.com/a.jpg,on white\n")
+    cli("run", "night.csv", "--json")
+    plan = make_plan(load_manifest("night.csv"))
+    assert plan.mark is not None
+    with pytest.raises(UsageError, match="glance=False"):
+        save_plan(plan, "night.json")
+    assert cli("plan", "night.csv", "--save", "night.json").code == 0
+    assert cli("run", "night.json", "--json").json()["spent"] == "0.00"
+    wrong = cli("plan", "night.csv", "--save", "night.txt")
+    assert wrong.code == 2
+    assert "does not end in .json" in wrong.err
