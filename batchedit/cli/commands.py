@@ -46,27 +46,29 @@ def check(as_json: bool, **flags: Any) -> int:
     """
     List everything that is wrong with MANIFEST, for free.
 
-    Reads every row and decodes every local picture. Exit code 2 if there are problems.
+    Reads every row and decodes every local picture. Exit code 2 if there are problems. --json is one list of problems,
+    warnings and skipped rows.
     """
-    import json
-
     from batchedit.checking import check_pictures
     from batchedit.cli.planning import plan_text
-    from batchedit.cli.printing import problem_json, say_warnings
+    from batchedit.cli.printing import findings_json, say_warnings
     from batchedit.planner import settle
 
     try:
         plan = survey_from(flags)
         check_pictures(plan)
-        settle(plan)
     except ManifestError as error:
-        if not as_json:
-            raise
-        say(json.dumps([problem_json(problem) for problem in error.problems], indent=2, ensure_ascii=False))
-        return ExitCode.USAGE
+        if as_json:
+            say(findings_json(error.problems))
+            return ExitCode.USAGE
+        raise
+    found = plan.findings
     if as_json:
-        say(json.dumps([problem_json(problem) for problem in plan.findings.warnings], indent=2))
-    else:
+        say(findings_json([*found.problems, *found.warnings], found.skipped))
+        if found.problems:
+            return ExitCode.USAGE
+    settle(plan)
+    if not as_json:
         say_warnings(plan)
         say(plan_text(plan))
         say("  no problem found, nothing was sent")

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def skipped_lines(plan: Plan) -> list[str]:
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem for editors and CI."""
+    """A problem or a warning for editors and CI: one shape for both, as docs/problems.md says."""
     return {
         "file": problem.place.file,
         "line": problem.place.line,
@@ -52,8 +53,23 @@ def problem_json(problem: Problem) -> dict[str, Any]:
         "message": problem.message,
         "hint": problem.hint,
         "count": problem.count,
-        "warning": problem.warning,
+        "severity": "warning" if problem.warning else "error",
     }
+
+
+def findings_json(problems: Iterable[Problem], skipped: Iterable[Skip] = ()) -> str:
+    """Everything that was found, in the order of files and lines; skipped rows once for each reason."""
+    reasons: dict[str, dict[str, Any]] = {}
+    for skip in skipped:
+        known = reasons.get(skip.reason)
+        if known is None:
+            problem = Problem(place=skip.place, code="skipped-row", message=f"skipped: {skip.reason}")
+            reasons[skip.reason] = {**problem_json(problem), "severity": "info"}
+        else:
+            known["count"] += 1
+    found = [*map(problem_json, problems), *reasons.values()]
+    found.sort(key=lambda entry: (entry["file"], entry["line"] or 0, entry["column"] or 0))
+    return json.dumps(found, indent=2, ensure_ascii=False)
 
 
 def say_warnings(plan: Plan) -> None:

@@ -1,0 +1,118 @@
+"""`check --json`: one shape for whatever is found, with names of rules that are documented."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import batchedit
+from tests.conftest import Result, Shop
+
+Cli = Callable[..., Result]
+ROOT = Path(__file__).parent.parent
+FIELDS = {"quality": "x", "size": "1x1", "format": "gif", "n": "9", "enabled": "maybe", "sync_mode": "maybe"}
+"""Fields whose values are checked, each with a wrong one; their codes are made of their names."""
+KEYS = {"severity", "file", "line", "column", "field", "value", "code", "message", "hint", "count"}
+
+
+def constants(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from constants(node.body)
+        yield from constants(node.orelse)
+
+
+def codes() -> set[str]:
+    """The codes of all problems that the package makes of a manifest, read from its source."""
+    found: set[str] = set()
+    package = Path(batchedit.__file__).parent
+    names = ("naming", "planner", "checking", "counting", "selecting", "cli/printing")
+    for path in (*(package / "manifest").glob("*.py"), *(package / f"{name}.py" for name in names)):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if called in ("wrong", "warn", "_note", "_refuse", "_problem"):
+                    for argument in node.args:
+                        texts = list(constants(argument))
+                        if texts:
+                            found.update(texts)
+                            break
+                for keyword in node.keywords:
+                    if keyword.arg == "code":
+                        found.update(constants(keyword.value))
+            elif isinstance(node, ast.Assign) and [getattr(name, "id", "") for name in node.targets] == ["code"]:
+                found.update(constants(node.value))
+    return {code for code in found if re.fullmatch(r"[a-z]+(-[a-z]+)*", code)}
+
+
+def test_every_code_is_documented() -> None:
+    """And no other: an editor may rely on the names in docs/problems.md."""
+    text = (ROOT / "docs" / "problems.md").read_text("utf-8").split("## Codes")[1]
+    documented = {name for row in re.findall(r"^\| (`.*?) \|", text, re.M) for name in re.findall(r"`([a-z_-]+)`", row)}
+    assert documented == codes() | {f"bad-{name}" for name in FIELDS}
+
+
+def test_one_list_of_everything(cli: Cli, shop: Shop) -> None:
+    """Errors, warnings and skipped rows in the order of the file, each with all the keys."""
+    shop.write(
+        "night.csv",
+        "id,image,prompt,qualty\nA,in/mug.png,grayscale,low\na,in/shoe.png,x,low\nb,,grayscale,\nc,,grayscale,\n",
+    )
+    result = cli("check", "night.csv", "--json")
+    assert result.code == 2
+    found = result.json()
+    assert all(entry.keys() == KEYS for entry in found)
+    assert [(entry["line"], entry["severity"], entry["code"], entry["count"]) for entry in found] == [
+        (1, "warning", "near-miss-column", 1),
+        (3, "error", "prompt-length", 1),
+        (3, "warning", "similar-id", 1),
+        (4, "info", "skipped-row", 2),
+    ]
+    (prompt,) = [entry for entry in found if entry["code"] == "prompt-length"]
+    assert (prompt["file"], prompt["line"], prompt["field"], prompt["severity"]) == ("night.csv", 3, "prompt", "error")
+
+
+def test_the_same_shape_when_all_is_well_or_nothing_can_be_read(cli: Cli, shop: Shop, jobs: Path) -> None:
+    """A list, also an empty one."""
+    result = cli("check", jobs, "--json")
+    assert (result.code, result.json()) == (0, [])
+    result = cli("check", "nothing.csv", "--json")
+    (found,) = result.json()
+    assert (result.code, found.keys(), found["severity"], found["line"]) == (2, KEYS, "error", None)
+
+
+def test_warnings_alone_are_no_failure(cli: Cli, shop: Shop) -> None:
+    """They are in the list, and the exit code is 0."""
+    shop.write("night.csv", "id,image,prompt,qualty\na,in/mug.png,grayscale,low\n")
+    result = cli("check", "night.csv", "--json")
+    assert result.code == 0
+    assert [entry["severity"] for entry in result.json()] == ["warning"]
+    assert [entry.keys() for entry in cli("plan", "night.csv", "--json").json()["warnings"]] == [KEYS]
+
+
+def test_a_damaged_picture_is_in_the_list(cli: Cli, shop: Shop, jobs: Path) -> None:
+    """What only decoding finds."""
+    path = shop.root / "in/mug.png"
+    path.write_bytes(path.read_bytes()[:200])
+    result = cli("check", jobs, "--json")
+    assert result.code == 2
+    assert [(entry["code"], entry["line"]) for entry in result.json()] == [("damaged-image", 2)]
+
+
+def test_no_task_at_all(cli: Cli, shop: Shop) -> None:
+    """The skipped rows are told, and the exit code says that nothing is selected."""
+    shop.write("night.csv", "id,image,prompt\na,,xx\n")
+    result = cli("check", "night.csv", "--json")
+    assert (result.code, [entry["severity"] for entry in result.json()]) == (5, ["info"])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_codes_of_fields(cli: Cli, shop: Shop, name: str) -> None:
+    """Made of the field's name."""
+    shop.table("night.csv", [{"id": "a", "image": "in/mug.png", "prompt": "grayscale", name: FIELDS[name]}])
+    assert [entry["code"] for entry in cli("check", "night.csv", "--json").json()] == [f"bad-{name}"]
