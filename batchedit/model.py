@@ -159,6 +159,7 @@ class Task:
         outputs: Relative paths with ``/``, one per sample, for the format asked for.
         inline: True when the provider shall answer with data URIs (``sync_mode``); changes no pixel.
         labels: The item's and the edit's labels, merged.
+        tags: Words to select it by, of all levels, each once.
         when: For a task that starts from another one: it must be ``done``, or ``approved`` besides.
     """
 
@@ -173,6 +174,7 @@ class Task:
     outputs: tuple[str, ...]
     inline: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
     when: str = "done"
 
     @property
@@ -338,6 +340,7 @@ class Limits:
         poll_seconds: Before the first look at an accepted run.
         list_lag_seconds: How long the provider's list of runs may lag behind its acceptances.
         max_failures: Stop after this many failed requests in one run; None means never.
+        jobs: Most tasks that one manifest may make.
         verify: How closely a picture that arrives is looked at: ``full`` decodes it, ``structure`` does not where the
             format tells a damaged file by itself.
     """
@@ -353,6 +356,7 @@ class Limits:
     poll_seconds: float = 2.0
     list_lag_seconds: float = 60.0
     max_failures: int | None = None
+    jobs: int = 100_000
     verify: str = "full"
 
 

@@ -99,6 +99,7 @@ class Entry:
             variant=task.variant,
             key=self.request.key,
             labels=task.labels,
+            tags=task.tags,
             paths=task.outputs,
             place=str(task.place),
         )

@@ -74,13 +74,18 @@ def write_manifest(folder: Path, origin: str, count: int, limits: str) -> None:
             file.write(f"p{number:07d},https://example.com/{number}.jpg,on white\n")
     (folder / "job.yaml").write_text(
         f"version: 1\nprovider: {{name: runflow, base_url: '{origin}'}}\n"
-        f"limits: {{{limits}}}\nsources: [{{csv: rows.csv}}]\n"
+        f"limits: {{{limits}{_jobs(count)}}}\nsources: [{{csv: rows.csv}}]\n"
     )
 
 
 def command_line(*arguments: str) -> tuple[list[str], dict[str, str]]:
     """The command and its environment."""
     return [sys.executable, "-m", "batchedit", *arguments], _KEY
+
+
+def _jobs(count: int) -> str:
+    """The limit that a manifest of more than the usual size needs; older versions know no such limit."""
+    return f", jobs: {count}" if count > 100_000 else ""
 
 
 def run_command() -> tuple[list[str], dict[str, str]]:

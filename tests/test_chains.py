@@ -425,12 +425,27 @@ def test_kill_9_between_the_first_edit_and_the_second(shop: Shop, night: Served,
     assert round(float(report["total"]["spent"]) * 1_000_000) == audit["billed_microusd_total"]
 
 
+def test_tags_are_kept_with_the_task(shop: Shop, cli: Cli) -> None:
+    """Also while it waits, and when it waits no longer."""
+    manifest(shop, GATED.replace("when: approved", "when: approved\n    tags: [late]"),
+             "items:\n  - {id: m, image: in/mug.png, tags: [hero, new]}\n")  # fmt: skip
+    assert cli(*RUN).code == 0
+    with database("out/.batchedit/ledger.db") as db:
+        assert db.execute("SELECT tags FROM waiting").fetchone() == ('["late", "hero", "new"]',)
+        assert db.execute("SELECT tags FROM tasks").fetchone() == ('["hero", "new"]',)
+    assert decide(shop, cli, m="approved").code == 0
+    assert cli(*RUN).code == 0
+    with database("out/.batchedit/ledger.db") as db:
+        assert db.execute("SELECT tags FROM tasks WHERE edit = 'scene'").fetchone() == ('["late", "hero", "new"]',)
+
+
 def test_an_older_ledger_can_be_read_before_it_is_brought_up_to_date(shop: Shop, cli: Cli) -> None:
     """Reading changes nothing in it; the tables of chains may not be there yet."""
     manifest(shop, "edits: {white: {prompt: grayscale}}\n")
     assert cli(*RUN).code == 0
     with database("out/.batchedit/ledger.db") as db:
-        db.executescript("DROP TABLE waiting; DROP TABLE decisions; PRAGMA user_version = 3;"
+        db.executescript("ALTER TABLE tasks DROP COLUMN tags; DROP TABLE waiting; DROP TABLE decisions;"
+                         " PRAGMA user_version = 3;"
                          " DELETE FROM _sqlite_migrations WHERE name = 'chains';")  # fmt: skip
     manifest(shop, GATED)
     assert cli("plan", "night.yaml", "--out", "out", "--json").json()["counts"]["waiting for approval"] == 3

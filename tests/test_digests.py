@@ -153,6 +153,7 @@ def test_an_older_ledger_is_read_without_digests(cli: Cli, shop: Shop, jobs: Pat
     """A plan opens it for reading only, so that it stays as old as it is; the next run brings it up to date."""
     cli("run", jobs, "--json")
     with database("out/.batchedit/ledger.db") as db:
+        db.execute("ALTER TABLE tasks DROP COLUMN tags")
         db.execute("DROP TABLE waiting")
         db.execute("DROP TABLE decisions")
         db.execute("DROP TABLE digests")

@@ -349,6 +349,7 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     LedgerWriter(path, Effects(seed="1"), world="real").close()
     with database(path) as db:
+        db.execute("ALTER TABLE tasks DROP COLUMN tags")
         db.execute("DROP TABLE waiting")
         db.execute("DROP TABLE decisions")
         db.execute("DROP TABLE digests")

@@ -348,6 +348,8 @@ class Ledger(LedgerListing):
             yield TaskState(
                 slot=row["slot"],
                 labels=json.loads(row["labels"]),
+                # A ledger of an older version has none, and is only read here.
+                tags=tuple(json.loads(row["tags"])) if "tags" in row.keys() else (),  # noqa: SIM118  not a mapping
                 edit=row["edit"],
                 state=State(row["state"]),
                 reason=row["reason"],

@@ -200,6 +200,7 @@ class TaskRow:
     labels: Mapping[str, str]
     paths: tuple[str, ...]
     place: str
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, row: sqlite3.Row, *, key: str | None = None) -> TaskRow:
@@ -213,6 +214,7 @@ class TaskRow:
             labels=json.loads(row["labels"]),
             paths=tuple(json.loads(row["paths"])),
             place=row["place"],
+            tags=tuple(json.loads(row["tags"])),
         )
 
 
@@ -414,6 +416,7 @@ class TaskState:
 
     slot: str
     labels: Mapping[str, str]
+    tags: tuple[str, ...]
     edit: str
     state: State
     reason: str

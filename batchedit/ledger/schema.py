@@ -200,12 +200,15 @@ ALTER TABLE runs ADD COLUMN plan TEXT NOT NULL DEFAULT '';
 
 
 _CHAINS = """
+ALTER TABLE tasks ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';  -- JSON list
+
 CREATE TABLE waiting (
   slot TEXT PRIMARY KEY,                   -- of a task that has no request yet; once it has one, it is in `tasks`
   item_id TEXT NOT NULL,
   edit TEXT NOT NULL,
   variant TEXT NOT NULL,
   labels TEXT NOT NULL,                    -- as in `tasks`
+  tags TEXT NOT NULL,
   place TEXT NOT NULL,
   paths TEXT NOT NULL,
   upstream TEXT NOT NULL,                  -- slot of the task whose picture it starts from

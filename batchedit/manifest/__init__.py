@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 
 from batchedit.errors import ManifestError, Place, Problem
+from batchedit.manifest.ceiling import up_to
 from batchedit.manifest.expand import Expander
 from batchedit.manifest.feeding import TABLE_KINDS, columns_of_file, names_pictures, source_rows
 from batchedit.manifest.fields import Given, is_unicode, looks_like_a_key, shortened
@@ -141,6 +142,9 @@ class Manifest:
         A row with a problem makes no task; the problem goes to `findings`, and the next row follows. Each call reads
         the rows again.
         """
+        return up_to(self._tasks(findings), self.limits.jobs, findings)
+
+    def _tasks(self, findings: Findings) -> Iterator[Task]:
         for problem in self._problems:
             findings.problem(problem)
         with Expander(self._head, self._overrides.layer(), self.root, findings) as expander:

@@ -124,7 +124,8 @@ def near_misses(names: Iterable[str], place: Place, findings: Collector) -> None
     """Warn of columns that are only variables but look like a field's name with a slip."""
     for name in names:
         lowered = name.lower()
-        if name in ROW_FIELDS or name.startswith(("label.", "var.")):
+        # Every shop's export has a column Tags, or one that is called nearly so.
+        if name in ROW_FIELDS or name.startswith(("label.", "var.")) or lowered in ("tag", "tags"):
             continue
         if lowered in CELL_FIELDS:
             hint = f'Did you mean "{lowered}"?'

@@ -19,7 +19,7 @@ from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES, SIZE_PRESETS, Param
 
 TASK_FIELDS = (
     "prompt", "image", "mask", "references", "quality", "size", "format", "n", "sync_mode", "output", "labels",
-    "enabled",
+    "tags", "enabled",
 )  # fmt: skip
 """What a row, an edit, a variant and the defaults may hold."""
 

@@ -13,6 +13,7 @@ from batchedit.manifest.chained import CHAIN_KEYS, ChainReader
 from batchedit.manifest.fields import TASK_FIELDS, Given, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.layers import Edit, Head
+from batchedit.manifest.matrix import MATRIX_KEYS, MatrixReader
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.selectors import read_selectors
 from batchedit.manifest.settings import read_budget, read_limits, read_provider
@@ -23,7 +24,7 @@ VERSION = 1
 TOP_KEYS = (
     "version", "name", "provider", "defaults", "prompts", "edits", "sources", "items", "budget", "limits", "selectors",
 )  # fmt: skip
-EDIT_KEYS = (*TASK_FIELDS, "variants", *CHAIN_KEYS)
+EDIT_KEYS = (*TASK_FIELDS, "variants", *MATRIX_KEYS, *CHAIN_KEYS)
 MAX_PROMPT_FILE = 1_000_000
 """Bytes; a longer file is no prompt."""
 
@@ -159,6 +160,7 @@ class HeadReader:
                     fields = reading.mapping(layer, f"the variant {shortened(variant)}", TASK_FIELDS)
                     if reading.is_name(variant, where, "a variant"):
                         edit.variants[variant] = reading.layer(fields)
+            MatrixReader(edit, reading).read(pairs)
             if reading.is_name(name, place, "an edit"):
                 edits.append(edit)
                 chains.read(edit, pairs)

@@ -41,6 +41,10 @@ def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "
         raise wrong_encoding(shown, encoding) from None
 
 
+_LISTS = ("references", "tags")
+"""Fields that may be a list."""
+
+
 class _Twice(Exception):
     """A key stands twice in an object."""
 
@@ -97,11 +101,9 @@ class _Object:
         """The record; None if a value in it is not what it must be."""
         data, place = self._data, self._place
         labels, variables = self._texts("labels"), self._texts("vars")
-        references = self._references()
+        lists = {name: given for name in _LISTS if (given := self._list(name)) is not None}
         cells = {
-            name: self._text(value, name)
-            for name, value in data.items()
-            if name not in ("labels", "vars", "references")
+            name: self._text(value, name) for name, value in data.items() if name not in ("labels", "vars", *_LISTS)
         }
         names = (*data, *labels, *variables)
         if not all(map(is_unicode, names)):
@@ -117,15 +119,15 @@ class _Object:
             [cell or "" for cell in cells.values()],
             {name: Given(text, False, place) for name, text in labels.items() if text},
             variables,
-            references,
+            lists,
         )
 
-    def _references(self) -> Given | None:
-        value = self._data.get("references")
+    def _list(self, name: str) -> Given | None:
+        value = self._data.get(name)
         if not isinstance(value, list):
-            text = self._text(value, "references")
+            text = self._text(value, name)
             return Given(text, False, self._place) if text else None
-        texts = [self._text(entry, "references") for entry in value]
+        texts = [self._text(entry, name) for entry in value]
         return Given(tuple(text for text in texts if text), False, self._place)
 
     def _texts(self, name: str) -> dict[str, str]:

@@ -36,12 +36,14 @@ class Edit:
 
     Attributes:
         variants: By name; without variants there is one, called nothing.
+        values: For variants that come from a matrix, their variables.
         start: The edit whose output it starts from, None for one that starts from the row's picture.
     """
 
     name: str
     layer: Layer
     variants: dict[str, Layer] = field(default_factory=dict)
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
     start: Start | None = None
 
 
@@ -91,7 +93,7 @@ class Record:
     Attributes:
         names: The columns; the same object for lines with the same columns.
         cells: Their texts, one for each name.
-        labels, variables, references: What JSON and Parquet can give as lists and objects.
+        labels, variables, lists: What JSON and Parquet can give as lists and objects.
     """
 
     place: Place
@@ -99,7 +101,7 @@ class Record:
     cells: list[str]
     labels: dict[str, Given] | None = None
     variables: dict[str, str] | None = None
-    references: Given | None = None
+    lists: dict[str, Given] | None = None
 
 
 @dataclass(slots=True)

@@ -33,6 +33,7 @@ from batchedit.model import (
 )
 
 MAX_ID = 200
+MAX_TAG = 100
 _NONE = "none"
 _OWN_NAMES = ("edit", "variant", "sample", "ext", "line", "source", "row")
 """Names of ours that a column cannot take; it stays reachable through `row`."""
@@ -83,9 +84,13 @@ class Maker:
         self._fields: dict[str, Given] = {}
         self._labels: dict[str, Given] = {}
         own = edit.variants[variant] if variant else Layer()
+        self._tags: list[Given] = []
+        self._values = edit.values.get(variant, {})
         for level in (setting.head.defaults, edit.layer, row.layer, own, setting.overrides):
             self._fields.update(level.fields)
             self._labels.update(level.labels)
+            if "tags" in level.fields:
+                self._tags.append(level.fields["tags"])
         names: dict[str, Any] = {name: text for name, text in row.values.items() if name not in _OWN_NAMES}
         names |= {"row": row.columns, "line": row.place.line or "", "source": row.place.file}
         self._renderer = Renderer(setting.findings, names)
@@ -139,12 +144,14 @@ class Maker:
         if given is None:
             raise NoImage
         names = self._renderer.names
-        names |= {"edit": self.edit, "variant": self.variant}
-        text = self._renderer.text(given, "image")
+        # An id is the same for all edits, so it may not be made from one.
+        self._renderer.names = {**names, "edit": self.edit, "variant": self.variant, **self._values}
+        try:
+            text = self._renderer.text(given, "image")
+        finally:
+            self._renderer.names = names
         if not text or text.lower() == _NONE:
             raise NoImage
-        # An id is the same for all edits, so it may not be made from one.
-        del names["edit"], names["variant"]
         return text
 
     def _id(self, given: Given) -> str:
@@ -167,7 +174,7 @@ class Maker:
             Refused: if one of them has a problem.
         """
         tries, names = _Tries(), self._renderer.names
-        names |= {"edit": self.edit, "variant": self.variant}
+        names |= {"edit": self.edit, "variant": self.variant, **self._values}
         read = read_params(self._fields, self._setting.findings)
         names["ext"] = EXTENSIONS[read.params.format]
         prompt = tries.of(self._prompt)
@@ -176,9 +183,10 @@ class Maker:
         tries.of(lambda: self._count(len(images)))
         mask = tries.of(self._mask)
         labels = tries.of(self._rendered_labels)
+        tags = tries.of(self._rendered_tags)
         nameable = not read.refused & {"format", "n"}
         outputs = tries.of(lambda: self._outputs(read.params)) if nameable else None
-        if tries.failed or read.refused or prompt is None or outputs is None or labels is None:
+        if tries.failed or read.refused or prompt is None or outputs is None or labels is None or tags is None:
             raise Refused
         return Task(
             slot=_slot(item.id, self.edit, self.variant),
@@ -192,6 +200,7 @@ class Maker:
             outputs=outputs,
             inline=read.inline,
             labels=labels,
+            tags=tags,
             when=self._recipe.start.when if self._recipe.start is not None else GATES[0],
         )
 
@@ -282,6 +291,22 @@ class Maker:
         if tries.failed:
             raise Refused
         return {name: text for name, text in texts.items() if text}
+
+    def _rendered_tags(self) -> tuple[str, ...]:
+        """The tags of all levels, each once."""
+        found: dict[str, None] = {}
+        for given in self._tags:
+            if given.refused:
+                raise Refused
+            for text in given.several:
+                rendered = self._renderer.text(Given(text, given.template, given.place), "tags")
+                for tag in filter(None, (part.strip() for part in rendered.split("|"))):
+                    if len(tag) > MAX_TAG or not tag.isprintable():
+                        message = f"the tag {shortened(tag)!r} must have 1 to {MAX_TAG} printable characters"
+                        self._renderer.wrong(given.place, "bad-tag", "tags", tag, message)
+                    if tag.lower() != _NONE:
+                        found[tag] = None
+        return tuple(found)
 
     def _outputs(self, params: Params) -> tuple[str, ...]:
         given = self._fields.get("output")

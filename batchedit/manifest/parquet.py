@@ -42,7 +42,7 @@ def parquet_records(
             _check(names, shown, findings)
             header(tuple(name for name in names if name not in _OBJECTS), Place(shown))
             kinds = [field.type for field in file.schema_arrow]
-            nested = any(name in (*_OBJECTS, "references") for name in names) or any(
+            nested = any(name in (*_OBJECTS, "references", "tags") for name in names) or any(
                 arrow.types.is_nested(kind) or _is_binary(arrow, kind) for kind in kinds
             )
             number = 0

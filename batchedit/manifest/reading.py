@@ -115,7 +115,7 @@ class Reading:
     def _given(self, node: Node, name: str) -> Given | None:
         if node.value is None:
             return None
-        if isinstance(node.value, list) and name in ("references", "edit"):
+        if isinstance(node.value, list) and name in ("references", "edit", "tags"):
             texts = [self.text(child, name) for child in node.value]
             spoiled = any(
                 text is None and child.value is not None for text, child in zip(texts, node.value, strict=True)

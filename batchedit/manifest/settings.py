@@ -25,6 +25,7 @@ LIMITS: dict[str, tuple[str, type[int] | type[float]]] = {
     "poll": ("poll_seconds", float),
     "list_lag": ("list_lag_seconds", float),
     "max_fail": ("max_failures", int),
+    "jobs": ("jobs", int),
 }
 """Key in the manifest -> field of `Limits`, and what kind of number it is."""
 

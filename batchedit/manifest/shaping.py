@@ -137,8 +137,8 @@ class Shape:
         if record.variables:
             row.values.update(record.variables)
             row.columns.update(record.variables)
-        if record.references is not None:
-            row.layer.fields["references"] = record.references
+        if record.lists is not None:
+            row.layer.fields.update(record.lists)
         if self._preset is not None:
             if "id" in row.layer.fields:
                 return row  # somebody has added a column of that name

@@ -147,6 +147,8 @@ TASK_KEYS = (
     Key("sync_mode", Flag(), "`true`: the provider answers with the picture itself instead of a URL", False),
     Key("output", Text(), "template of the path below the output folder", "{{ client }}/{{ stem }}.{{ ext }}"),
     _LABELS,
+    Key("tags", ListOf(Text(), or_one=True), "words to select tasks by, as `tag:hero`; a list, or one text separated by"
+        " `|`", ["hero"]),
     Key("enabled", Flag(), "`false` skips the row, edit or variant", True),
 )  # fmt: skip
 """What a row, an edit, a variant and the defaults may hold."""
@@ -185,6 +187,7 @@ LIMIT_KEYS = (
     Key("poll", Number(whole=False), "seconds before the first look at a run", 2),
     Key("list_lag", Number(whole=False, least=0), "seconds that the provider's list of runs may lag behind", 60),
     Key("max_fail", Number(), "stop after so many failed requests", 50),
+    Key("jobs", Number(), "most tasks that the manifest may make; default 100,000", 1_000_000),
     Key("verify", Choice(VERIFY), "`full` (default) makes sure that each picture that arrives can be decoded to its"
         " last pixel; `structure` checks a PNG by its checksums and its end, which takes a tenth of the time", "full"),
 )  # fmt: skip
@@ -195,6 +198,9 @@ EDIT_KEYS = (
     *TASK_KEYS,
     Key("variants", MapOf(Keys(TASK_KEYS), NAME_PATTERN), "named alternatives of the edit, each with its own fields",
         {"oak": {"prompt": "Put it on an oak table"}}),
+    Key("matrix", MapOf(ListOf(Text(), or_one=True)), "name -> values: a variant for each combination, whose values are"
+        " variables", {"colour": ["red", "blue"]}),
+    Key("exclude", ListOf(MapOf(Text())), "combinations of the matrix that are left out", [{"colour": "red"}]),
     Key("from", Text("(?:.|\\n)+"), "the edit, or `EDIT/VARIANT`, whose picture this one starts from, instead of the"
         " row's", "white"),
     Key("when", Choice(GATES), "with `from`: start as soon as that picture is `done` (default), or once it is"

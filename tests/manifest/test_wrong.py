@@ -302,7 +302,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:10: \"rmp\": limits has no key 'rmp'. Known are: rpm, ipm, calls, concurrency,"
-                " attempts, timeout, deadline, poll, list_lag, max_fail, verify"
+                " attempts, timeout, deadline, poll, list_lag, max_fail, jobs, verify"
             ),
         ],
     ),
@@ -443,7 +443,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:28: \"id\": the variant v has no key 'id'. Known are: prompt, image, mask,"
-                " references, quality, size, format, n, sync_mode, output, labels, enabled"
+                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled"
             ),
         ],
     ),
@@ -464,7 +464,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:13: \"post\": the edit e has no key 'post'. Known are: prompt, image, mask,"
-                " references, quality, size, format, n, sync_mode, output, labels, enabled, variants, from, when"
+                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled, variants, matrix, exclude, from, when"
             ),
         ],
     ),
@@ -555,12 +555,167 @@ YAML: dict[str, tuple[str, list[str]]] = {
             ),
         ],
     ),
+    "matrix and variants": (
+        V + "edits:\n  e: {matrix: {c: [a]}, variants: {v: {}}}\n" + ITEM,
+        [
+            'm.yaml:3:7: "edits.e.matrix": an edit has variants or a matrix, not both. Take one of them out',
+        ],
+    ),
+    "matrix empty": (
+        V + "edits:\n  e: {matrix: {}}\n" + ITEM,
+        [
+            'm.yaml:3:15: "edits.e.matrix": is empty. Write: matrix: {colour: [red, blue]}',
+        ],
+    ),
+    "matrix nothing": (
+        V + "edits:\n  e: {matrix: }\n" + ITEM,
+        [
+            'm.yaml:3:15: "edits.e.matrix": is empty. Write: matrix: {colour: [red, blue]}',
+        ],
+    ),
+    "matrix list": (
+        V + "edits:\n  e: {matrix: [a]}\n" + ITEM,
+        [
+            "m.yaml:3:15: edits.e.matrix must be a mapping of keys and values, not a list",
+        ],
+    ),
+    "matrix of no list": (
+        V + "edits:\n  e: {matrix: {c: red}}\n" + ITEM,
+        [
+            'm.yaml:3:19: "edits.e.matrix.c": must be a list of values. Write: c: [one, other]',
+        ],
+    ),
+    "matrix of no values": (
+        V + "edits:\n  e: {matrix: {c: []}}\n" + ITEM,
+        [
+            'm.yaml:3:19: "edits.e.matrix.c": must be a list of values. Write: c: [one, other]',
+        ],
+    ),
+    "matrix value of nothing": (
+        V + "edits:\n  e: {matrix: {c: [a, ~]}}\n" + ITEM,
+        [
+            'm.yaml:3:23: "edits.e.matrix.c": a value is empty',
+        ],
+    ),
+    "matrix value of two": (
+        V + "edits:\n  e: {matrix: {c: [a, [b]]}}\n" + ITEM,
+        [
+            'm.yaml:3:23: "edits.e.matrix.c": must be text, not a list',
+        ],
+    ),
+    "matrix value twice": (
+        V + "edits:\n  e: {matrix: {c: [a, b, a]}}\n" + ITEM,
+        [
+            "m.yaml:3:26: \"edits.e.matrix.c\": the value 'a' is given twice",
+        ],
+    ),
+    "matrix value without a name": (
+        V + "edits:\n  e: {matrix: {c: [a, '!!']}}\n" + ITEM,
+        [
+            "m.yaml:3:23: \"edits.e.matrix.c\": '!!' has no letter or digit to make a name of",
+        ],
+    ),
+    "matrix name": (
+        V + "edits:\n  e: {matrix: {a-b: [a]}}\n" + ITEM,
+        [
+            "m.yaml:3:16: \"edits.e.matrix\": 'a-b' is no name for a template. Use letters and underscores",
+        ],
+    ),
+    "matrix name of ours": (
+        V + "edits:\n  e: {matrix: {id: [a]}}\n" + ITEM,
+        [
+            "m.yaml:3:16: \"edits.e.matrix\": 'id' is a name of batchedit's own. Use letters and underscores",
+        ],
+    ),
+    "matrix names that meet": (
+        V + "edits:\n  e: {matrix: {c: [a-b, a], d: [c, b-c]}}\n" + ITEM,
+        [
+            "m.yaml:3:7: \"edits.e.matrix\": ('a-b', 'c') and ('a', 'b-c') would both be called a-b-c. Use variants, with names of yours",
+        ],
+    ),
+    "matrix too large": (
+        V
+        + "edits:\n  e: {matrix: {a: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], b: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], c: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]}}\n"
+        + ITEM,
+        [
+            'm.yaml:3:7: "edits.e.matrix": has 10648 combinations; at most 10000 are allowed',
+        ],
+    ),
+    "exclude alone": (
+        V + "edits:\n  e: {exclude: [{c: a}]}\n" + ITEM,
+        [
+            'm.yaml:3:7: "edits.e.exclude": exclude goes with matrix',
+        ],
+    ),
+    "exclude unknown name": (
+        V + "edits:\n  e: {matrix: {c: [red, blue], d: [x, y]}, exclude: [{e: red}]}\n" + ITEM,
+        [
+            "m.yaml:3:55: \"edits.e.exclude\": the matrix has no 'e'. Known are: c, d",
+        ],
+    ),
+    "exclude unknown value": (
+        V + "edits:\n  e: {matrix: {c: [red, blue], d: [x, y]}, exclude: [{c: bleu}]}\n" + ITEM,
+        [
+            'm.yaml:3:58: "edits.e.exclude": the matrix has no c \'bleu\'. Did you mean "blue"?',
+        ],
+    ),
+    "exclude twice": (
+        V + "edits:\n  e: {matrix: {c: [red, blue], d: [x, y]}, exclude: [{c: red}, {c: red, d: x}]}\n" + ITEM,
+        [
+            'm.yaml:3:64: "edits.e.exclude": takes nothing away that an earlier entry has not',
+        ],
+    ),
+    "exclude all": (
+        V + "edits:\n  e: {matrix: {c: [red, blue], d: [x, y]}, exclude: [{c: red}, {c: blue}]}\n" + ITEM,
+        [
+            'm.yaml:3:44: "edits.e.exclude": leaves no combination',
+        ],
+    ),
+    "exclude nothing": (
+        V + "edits:\n  e: {matrix: {c: [red, blue], d: [x, y]}, exclude: [{}]}\n" + ITEM,
+        [
+            'm.yaml:3:54: "edits.e.exclude": an entry is empty. Name a value of: c, d',
+        ],
+    ),
+    "exclude a mapping": (
+        V + "edits:\n  e: {matrix: {c: [red, blue], d: [x, y]}, exclude: {c: red}}\n" + ITEM,
+        [
+            'm.yaml:3:53: "exclude": exclude must be a list, not a mapping',
+        ],
+    ),
+    "too many tasks": (
+        V + "limits: {jobs: 2}\nedits: {e: {matrix: {c: [x, y, z]}}}\n" + ITEM,
+        [
+            (
+                'm.yaml:5:5: "limits.jobs": the manifest makes more than 2 tasks. If that is meant, allow it in the'
+                " manifest, or in the defaults beside a table: limits: {jobs: 20}"
+            ),
+        ],
+    ),
+    "jobs of no number": (
+        V + "limits: {jobs: many}\n" + ITEM,
+        [
+            "m.yaml:2:16: \"limits.jobs\": 'many' is not a positive number",
+        ],
+    ),
+    "tag too long": (
+        V + ROW + "tags: [hero, " + 101 * "x" + "]}\n",
+        [
+            f"m.yaml:3:48: \"tags\": the tag '{101 * 'x'}' must have 1 to 100 printable characters",
+        ],
+    ),
+    "tags mapping": (
+        V + ROW + "tags: {a: b}}\n",
+        [
+            'm.yaml:3:48: "tags": must be text, not a mapping',
+        ],
+    ),
     "from in a row": (
         V + ROW + "from: white}\n",
         [
             (
                 "m.yaml:3:42: \"from\": the item has no key 'from'. Known are: id, prompt, image, mask, references,"
-                " quality, size, format, n, sync_mode, output, labels, enabled, edit, note, vars"
+                " quality, size, format, n, sync_mode, output, labels, tags, enabled, edit, note, vars"
             ),
         ],
     ),
@@ -587,7 +742,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:12: \"id\": defaults has no key 'id'. Known are: prompt, image, mask,"
-                " references, quality, size, format, n, sync_mode, output, labels, enabled"
+                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled"
             ),
         ],
     ),
@@ -614,7 +769,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             "m.yaml:2:11: a source has one of: csv, jsonl, parquet, glob, urls, imagefolder",
             (
-                "m.yaml:2:12: \"xlsx\": the source has no key 'xlsx'. Known are: csv, jsonl, parquet, glob, urls, imagefolder, preset, map, columns, encoding, pattern, where, requires, limit, id, prompt, image, mask, references, quality, size, format, n, sync_mode, output, labels, enabled, edit, vars"
+                "m.yaml:2:12: \"xlsx\": the source has no key 'xlsx'. Known are: csv, jsonl, parquet, glob, urls, imagefolder, preset, map, columns, encoding, pattern, where, requires, limit, id, prompt, image, mask, references, quality, size, format, n, sync_mode, output, labels, tags, enabled, edit, vars"
             ),
         ],
     ),
@@ -1092,7 +1247,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:3:42: \"colour\": the item has no key 'colour'. Known are: id, prompt, image,"
-                " mask, references, quality, size, format, n, sync_mode, output, labels, enabled, edit, note, vars"
+                " mask, references, quality, size, format, n, sync_mode, output, labels, tags, enabled, edit, note, vars"
             ),
         ],
     ),
