@@ -238,7 +238,7 @@ WRONG_YAML = [
     ("version: 1\n", "items: {a: b}\n", 'm.yaml:2:8: "items": items must be a list, not a mapping'),
     ("version: 1\n", "items: [a, b\n", "m.yaml:3:1: is not valid YAML: while parsing a flow sequence did not find"
      " expected ',' or ']'"),
-    ("version: 1\nx: &a 1\n", ITEM, "m.yaml:2:4: anchors and aliases are not supported; write the value out"),
+    ("version: 1\nname: *a\n", ITEM, "m.yaml:2:7: there is no anchor 'a' above"),
     ("version: 1\nname: !!python/name:os.system x\n", ITEM, "m.yaml:2:7: the tag tag:yaml.org,2002:python/name:os.system"
      " is not supported"),
     ("version: 1\nname: [a]\n", ITEM, 'm.yaml:2:7: "name": must be text, not a list'),

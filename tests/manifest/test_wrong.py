@@ -177,16 +177,73 @@ YAML: dict[str, tuple[str, list[str]]] = {
             "m.yaml:2:8: holds a character that YAML does not allow. Take the control character out",
         ],
     ),
-    "anchor": (
-        V + "name: &a x\n" + ITEM,
+    "alias of nothing": (
+        V + "name: *nom\nx: 1\n" + ITEM,
         [
-            "m.yaml:2:7: anchors and aliases are not supported; write the value out",
+            "m.yaml:2:7: there is no anchor 'nom' above",
         ],
     ),
-    "alias": (
-        V + "name: *a\n" + ITEM,
+    "alias of nearly nothing": (
+        V + "defaults: {prompt: &white on white, quality: &low low}\nname: *whte\n" + ITEM,
         [
-            "m.yaml:2:7: anchors and aliases are not supported; write the value out",
+            "m.yaml:3:7: there is no anchor 'whte' above. Did you mean \"white\"?",
+        ],
+    ),
+    "alias within itself": (
+        V + "defaults: {labels: &l {a: *l}}\n" + ITEM,
+        [
+            "m.yaml:2:27: the alias 'l' stands within the value that it stands for",
+        ],
+    ),
+    "anchor of all": (
+        "&all\n" + V + ITEM,
+        [
+            "m.yaml:1:1: there can be no anchor here. Put it before a value",
+        ],
+    ),
+    "anchor of a key": (
+        V + "&k name: x\n" + ITEM,
+        [
+            "m.yaml:2:1: there can be no anchor here. Put it before a value",
+        ],
+    ),
+    "alias for a key": (
+        V + "name: &n x\n*n : y\n" + ITEM,
+        [
+            "m.yaml:3:1: a key must be plain text",
+        ],
+    ),
+    "alias for the rows": (
+        V + "prompts: &rows []\nitems: *rows\n",
+        [
+            "m.yaml:3:8: the rows of items must be written here",
+        ],
+    ),
+    "merge key": (
+        V + "defaults: &d {prompt: pp}\nedits:\n  e:\n    <<: *d\n" + ITEM,
+        [
+            (
+                "m.yaml:5:5: merge keys (<<) are not supported. Put what is shared into defaults, or name a whole value:"
+                " labels: &shared {...}, labels: *shared"
+            ),
+        ],
+    ),
+    "alias deep": (
+        V + "x: &a " + 30 * "[" + 30 * "]" + "\nname: " + 25 * "[" + "*a" + 25 * "]" + "\n" + ITEM,
+        [
+            "m.yaml:3:32: is nested deeper than 50 levels",
+        ],
+    ),
+    "the same item twice": (
+        V + "items:\n  - &one {id: a, image: in/a.png, prompt: pp}\n  - *one\n",
+        [
+            "m.yaml:4:5: \"id\": the id 'a' is already that of m.yaml:3:5",
+        ],
+    ),
+    "a mistake in what is shared": (
+        V + "edits:\n  e: {labels: &l [a]}\n  f: {labels: *l}\n" + ITEM,
+        [
+            "m.yaml:3:15: labels must be a mapping of keys and values, not a list (2 rows, first shown)",
         ],
     ),
     "tag": (
