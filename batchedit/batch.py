@@ -23,6 +23,7 @@ import anyio.abc
 from batchedit import disk
 from batchedit.breaker import Breaker
 from batchedit.budget import Budget
+from batchedit.caps import open_accounts
 from batchedit.context import Context, Observer, StopReason
 from batchedit.effects import Effects
 from batchedit.ending import RunSummary, exit_code, nothing_to_do
@@ -261,7 +262,13 @@ class _Run:
         if limit is None:
             limit = MicroUSD(spent + held + to_buy)
         self.spent_before = spent
-        self.budget = Budget(limit=limit, spent=spent, held=held)
+        self.budget = Budget(
+            limit=limit,
+            spent=spent,
+            held=held,
+            accounts=open_accounts(plan.manifest.spending, self.ledger),
+            warn_at=plan.manifest.spending.warn_at,
+        )
 
     def _limit(self) -> MicroUSD | None:
         """What may be spent, None if nobody has said: a saved plan names the amount that was agreed to."""
@@ -294,6 +301,8 @@ class _Run:
         context.progress.total = sum(states.values())
         context.progress.done = states[State.DONE]
         resume: list[tuple[RequestRow, Attempt]] = self.ledger.open_attempts()
+        for row, _ in resume:
+            self.budget.adopt(row.key, self.budget.accounts_of(row.labels, row.edit))
         pool = Pool(
             context,
             sources,

@@ -2,19 +2,29 @@
 How much may still be spent. The worst price is reserved before each send and settled when the cost is known.
 
     limit >= spent + reserved + at risk       at every moment, with any number in flight
+
+The same holds for every account within the budget, such as that of one client: a request is charged to the whole and to
+each account that the task has which bears its cost.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from batchedit.money import ZERO, MicroUSD
+from batchedit.money import ZERO, MicroUSD, format_usd
+
+EDIT = "edit"
+"""The one name of an account that is not a label: the edit's own name."""
+
+Name = tuple[str, str]
+"""An account: a label and its value, or `EDIT` and an edit."""
 
 
 @dataclass(slots=True)
-class Budget:
+class Account:
     """
-    The account of one run. All amounts in micro-dollars.
+    One sum with its limit. All amounts in micro-dollars.
 
     Attributes:
         limit: Never to be exceeded; None means that nobody set one.
@@ -33,31 +43,108 @@ class Budget:
             return None
         return MicroUSD(max(0, self.limit - self.spent - self.held))
 
-    def reserve(self, worst: MicroUSD) -> bool:
-        """Hold `worst` for one request; False, and nothing held, if it would pass the limit."""
-        if self.limit is not None and self.spent + self.held + worst > self.limit:
+    def has_room(self, worst: MicroUSD) -> bool:
+        """True if `worst` may be held besides."""
+        return self.limit is None or self.spent + self.held + worst <= self.limit
+
+    def hold(self, amount: MicroUSD) -> None:
+        """Add to what is held."""
+        self.held = MicroUSD(self.held + amount)
+
+    def give_back(self, amount: MicroUSD) -> None:
+        """
+        Take from what is held.
+
+        Raises:
+            ValueError: if it is not so much.
+        """
+        if amount > self.held:
+            raise ValueError(f"cannot give back {amount} micro-dollars: only {self.held} are held")
+        self.held = MicroUSD(self.held - amount)
+
+
+@dataclass(slots=True)
+class Budget(Account):
+    """
+    The account of one run, and those within it.
+
+    Attributes:
+        accounts: Those within it, each with a limit of its own.
+        warn_at: Percent of a limit at which a note is due.
+    """
+
+    accounts: Mapping[Name, Account] = field(default_factory=dict)
+    warn_at: tuple[int, ...] = ()
+    _open: dict[str, tuple[Name, ...]] = field(default_factory=dict)
+    _warned: dict[Name, int] = field(default_factory=dict)
+
+    def accounts_of(self, labels: Mapping[str, str], edit: str) -> tuple[Name, ...]:
+        """The accounts that a task with these labels, of this edit, is charged to."""
+        if not self.accounts:
+            return ()
+        names = ((EDIT, edit), *((label, value) for label, value in labels.items() if label != EDIT))
+        return tuple(name for name in names if name in self.accounts)
+
+    def reserve(self, worst: MicroUSD, key: str = "", of: tuple[Name, ...] = ()) -> bool:
+        """
+        Hold `worst` for one request; False, and nothing held, if it would pass a limit.
+
+        Args:
+            key: The request's.
+            of: Accounts that it is charged to.
+        """
+        if not self.has_room(worst) or self.lacking(worst, of) is not None:
             return False
-        self.held = MicroUSD(self.held + worst)
+        self.hold(worst)
+        for name in of:
+            self.accounts[name].hold(worst)
+        self.adopt(key, of)
         return True
 
-    def release(self, worst: MicroUSD) -> None:
-        """Give back a reservation: the request was surely not bought."""
-        self._unhold(worst)
+    def lacking(self, worst: MicroUSD, of: Iterable[Name]) -> Name | None:
+        """The first of these accounts that has no room for `worst`."""
+        return next((name for name in of if not self.accounts[name].has_room(worst)), None)
 
-    def settle(self, worst: MicroUSD, cost: MicroUSD, *, doubt: MicroUSD = ZERO) -> None:
+    def adopt(self, key: str, of: tuple[Name, ...]) -> None:
+        """Remember where a request is charged for which something is held already."""
+        if of:
+            self._open[key] = of
+
+    def release(self, worst: MicroUSD, key: str = "") -> None:
+        """Give back a reservation: the request was surely not bought."""
+        self.settle(worst, ZERO, key)
+
+    def settle(self, worst: MicroUSD, cost: MicroUSD, key: str = "", *, doubt: MicroUSD = ZERO) -> None:
         """
         Turn a reservation into a cost.
 
         Args:
-            worst: What was reserved for it.
+            worst: What was reserved for it; 0 for a cost that comes on top of a reservation, which stays.
             cost: What it cost, as far as known.
+            key: The request's.
             doubt: How much more it may turn out to have cost; stays held.
         """
-        self._unhold(worst)
-        self.spent = MicroUSD(self.spent + cost)
-        self.held = MicroUSD(self.held + doubt)
+        of = self._open.pop(key, ()) if worst else self._open.get(key, ())
+        for account in (self, *(self.accounts[name] for name in of)):
+            account.give_back(worst)
+            account.spent = MicroUSD(account.spent + cost)
+            account.hold(doubt)
 
-    def _unhold(self, amount: MicroUSD) -> None:
-        if amount > self.held:
-            raise ValueError(f"cannot give back {amount} micro-dollars: only {self.held} are held")
-        self.held = MicroUSD(self.held - amount)
+    def warnings(self) -> list[str]:
+        """What is to be said about limits that are nearly reached, each threshold once."""
+        if not self.warn_at:
+            return []
+        found = []
+        for name, account in ((("", ""), self), *self.accounts.items()):
+            used = account.spent + account.held
+            percent = max((at for at in self.warn_at if account.limit and 100 * used >= at * account.limit), default=0)
+            if percent > self._warned.get(name, 0):
+                self._warned[name] = percent
+                limit = format_usd(account.limit or 0)
+                found.append(f"{percent} % of {described(name)} is spent or held: {format_usd(used)} of {limit}")
+        return found
+
+
+def described(name: Name) -> str:
+    """An account in words."""
+    return f"the budget for {name[0]} {name[1]}" if name[0] else "the budget"

@@ -11,7 +11,7 @@ import anyio
 
 from batchedit.agenda import Agenda
 from batchedit.breaker import Breaker
-from batchedit.budget import Budget
+from batchedit.budget import Budget, Name
 from batchedit.effects import Effects
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.records import Attempt, RequestRow
@@ -40,10 +40,17 @@ class StopReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Buy:
-    """Send a pending request. `price` is the worst one, to be reserved first. `row` spares a look if it is fresh."""
+    """
+    Send a pending request. `row` spares a look if it is fresh.
+
+    Attributes:
+        price: The worst one, to be reserved first.
+        of: The accounts of the budget that it is charged to.
+    """
 
     key: str
     price: MicroUSD
+    of: tuple[Name, ...] = ()
     row: RequestRow | None = None
 
 
@@ -213,6 +220,11 @@ class Context:
         for scope in self._unsent:
             scope.cancel()
         self.wake()
+
+    def purchase(self, row: RequestRow, *, is_fresh: bool = False) -> Buy:
+        """What is to be queued so that a pending request is bought; `is_fresh` spares a look at it."""
+        of = self.budget.accounts_of(row.labels, row.edit)
+        return Buy(row.key, row.quote.high, of, row if is_fresh else None)
 
     def check_breaker(self) -> None:
         """Stop if failures have piled up."""

@@ -234,6 +234,7 @@ async def _set_aside(
 
 
 async def _settled(context: Context, attempt: Attempt, bill: Bill) -> None:
-    context.budget.settle(attempt.reserved, bill.cost, doubt=bill.doubt if bill.basis == "computed" else ZERO)
+    doubt = bill.doubt if bill.basis == "computed" else ZERO
+    context.budget.settle(attempt.reserved, bill.cost, attempt.key, doubt=doubt)
     if attempt.answer_file is not None:
         await context.outputs.drop_answer(attempt.answer_file)

@@ -41,6 +41,9 @@ class Verdict(enum.StrEnum):
 BUYING = frozenset({Verdict.NEW, Verdict.RETRY, Verdict.WAITING})
 """Verdicts that cost money."""
 
+UNBOUGHT = BUYING | {Verdict.UNAPPROVED, Verdict.BLOCKED}
+"""Verdicts that cost money now or, as it is meant, later."""
+
 
 def judge(
     *,

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchedit.caps import refuse_dear
 from batchedit.chains import Chains, waits
 from batchedit.claims import Claims
 from batchedit.counting import Counting
@@ -34,7 +35,7 @@ from batchedit.model import (
     UrlImage,
 )
 from batchedit.naming import Names
-from batchedit.plan import BUYING, Agreement, PlanFigures, Verdict, judge, what_changed
+from batchedit.plan import BUYING, UNBOUGHT, Agreement, PlanFigures, Verdict, judge, what_changed
 from batchedit.pricing import PriceList, shipped_prices
 from batchedit.providers.registry import check_name, is_rehearsal
 from batchedit.selecting import Choice, Sample
@@ -362,6 +363,8 @@ def walk(
                 continue
             choice.note(task, reader, verdict)
             quote = plan.prices.quote(seller, request.model, request.params)
+            if verdict in UNBOUGHT:
+                refuse_dear(task, quote, plan.manifest.spending.per_request, findings)
             yield Entry(task=task, request=request, quote=quote, verdict=verdict, changed_from=old)
         names.close()
         if on_end is not None:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import signal
 from collections import deque
+from dataclasses import replace
 
 import anyio
 import anyio.abc
 
+from batchedit.budget import Name, described
 from batchedit.context import Buy, Context, Follow, Look, Seat, Settle, StopReason, Work
 from batchedit.effects import unix
 from batchedit.errors import LedgerError, StorageError
@@ -30,6 +32,7 @@ from batchedit.reconciliation import look, settle
 from batchedit.sources import Sources
 
 _PAGE = 200
+_TOLD = 5
 _LONGEST_DELAY_SECONDS = 4500.0
 _SIGNALS = {signal.SIGINT: StopReason.SIGINT, signal.SIGTERM: StopReason.SIGTERM}
 
@@ -59,6 +62,9 @@ class Pool:
         self._handle_signals = handle_signals
         self._ready: deque[Buy] = deque()
         self._free: deque[Follow | Look | Settle] = deque()
+        self._parked: dict[Name, deque[Buy]] = {}
+        self._short: dict[Name, int] = {}
+        self._overflown: set[Name] = set()
         self._last_position = 0
         self._exhausted = not context.buying
         self._resumed: set[str] = set()
@@ -141,7 +147,7 @@ class Pool:
                 workers.start_soon(self._handle, work, Seat(progress, is_ahead=isinstance(work, Buy)))
             elif progress.in_flight or progress.ahead or len(context.agenda):
                 await context.change(context.agenda.next_at(), seen)
-            elif self._ready:
+            elif self._ready or self._overflown or any(self._parked.values()):
                 context.halt(StopReason.BUDGET, self._budget_message())
             else:
                 return
@@ -175,9 +181,51 @@ class Pool:
             # Money is not spent on pictures for which there may be no place.
             context.halt(StopReason.STORAGE, f"the disk of {context.outputs.root} is almost full; nothing more is sent")
             return None
-        if self._ready and context.budget.reserve(self._ready[0].price):
-            return self._ready.popleft()
+        return await self._affordable()
+
+    async def _affordable(self) -> Buy | None:
+        """The next purchase that the budget allows. One whose own account is empty is set aside; others go on."""
+        budget = self._context.budget
+        for name, parked in list(self._parked.items()):
+            if parked and self._reserve(parked[0]):
+                return parked.popleft()
+            other = budget.lacking(parked[0].price, parked[0].of) if parked else None
+            if other is not None and other != name:
+                self._park(parked.popleft(), other)
+        while self._ready:
+            if self._reserve(self._ready[0]):
+                return self._ready.popleft()
+            account = budget.lacking(self._ready[0].price, self._ready[0].of)
+            if account is None:
+                return None
+            self._park(self._ready.popleft(), account)
+            if not self._ready and not self._exhausted:
+                await self._load_page()
         return None
+
+    def _reserve(self, purchase: Buy) -> bool:
+        context = self._context
+        if not context.budget.reserve(purchase.price, purchase.key, purchase.of):
+            return False
+        for warning in context.budget.warnings():
+            context.note_once(warning)
+        return True
+
+    def _park(self, purchase: Buy, account: Name) -> None:
+        """
+        Set a purchase aside until its account has room again, as when what is in flight turns out to be cheaper.
+
+        More than may be in flight can hardly ever come to fit again; they stay pending, for the next run.
+        """
+        context = self._context
+        if account not in self._parked:
+            context.note_once(f"{described(account)} is used up: its other edits wait for another run")
+        parked = self._parked.setdefault(account, deque())
+        if len(parked) < max(_PAGE, 2 * context.limits.in_flight):
+            parked.append(replace(purchase, row=None))
+        else:
+            self._overflown.add(account)
+        self._short[account] = min(purchase.price, self._short.get(account, purchase.price))
 
     async def _load_page(self) -> None:
         context = self._context
@@ -188,7 +236,7 @@ class Pool:
             self._last_position = position
             if row.key in self._resumed or row.key in context.ledger.queued_elsewhere:
                 continue  # it has just become pending, and is in the agenda
-            work = Buy(row.key, row.quote.high, row)
+            work = context.purchase(row, is_fresh=True)
             # The cap is for a wall clock that was set back meanwhile.
             delay = min(unix(row.not_before) - wall, _LONGEST_DELAY_SECONDS) if row.not_before else 0.0
             if delay > 0:
@@ -232,7 +280,16 @@ class Pool:
             self._context.halt(StopReason.LEDGER, str(ledger))
 
     def _budget_message(self) -> str:
-        budget, price = self._context.budget, self._ready[0].price
+        budget = self._context.budget
+        if not self._ready:
+            parts = []
+            for name, price in self._short.items():
+                if self._parked[name] or name in self._overflown:
+                    room = format_usd(budget.accounts[name].left or 0)
+                    words = f"{room} is left, its next edit may cost up to {format_usd(price)}"
+                    parts.append(f"{described(name)} is used up: {words}")
+            return "; ".join([*parts[:_TOLD], "raise it in the manifest's budget and run again to go on"])
+        price = self._ready[0].price
         left = budget.left or 0
         return (
             f"the budget is used up: {format_usd(left)} is left, the next edit may cost up to {format_usd(price)};"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from batchedit.bodies import Body
-from batchedit.context import Buy, Context, Follow, Look, Seat, Settle, StopReason, Work
+from batchedit.context import Context, Follow, Look, Seat, Settle, StopReason, Work
 from batchedit.delivery import bring_home, lose
 from batchedit.effects import iso
 from batchedit.errors import Halted, NotSent, OutputGone, ProviderError, RunFailed, RunMissing, Stumbled
@@ -50,14 +50,14 @@ async def buy(context: Context, sources: Sources, row: RequestRow, seat: Seat) -
         try:
             prepared = await _prepare(context, sources, row, seat)
         except ProviderError as problem:
-            context.budget.release(reserved)
+            context.budget.release(reserved, row.key)
             await _not_begun(context, row, problem)
             return
         except Exception:
-            context.budget.release(reserved)
+            context.budget.release(reserved, row.key)
             raise
     if prepared is None or context.stopped():
-        context.budget.release(reserved)
+        context.budget.release(reserved, row.key)
         return
     attempt = await context.journal.do(
         context.ledger.begin_attempt,
@@ -74,7 +74,7 @@ async def buy(context: Context, sources: Sources, row: RequestRow, seat: Seat) -
         await context.journal.do(
             context.ledger.retry, attempt, Event.RETRY, "not sent", note, not_before=None, counts=False
         )
-        context.budget.release(reserved)
+        context.budget.release(reserved, row.key)
         return
     hooks = AttemptHooks(context, attempt, is_accepted=False)
     context.sent[attempt.id] = anyio.current_time()
@@ -216,7 +216,7 @@ async def _ended_before_acceptance(
             await context.journal.do(
                 context.ledger.retry, attempt, Event.RETRY, outcome_name(problem), note, not_before=None, counts=False
             )
-            context.budget.release(attempt.reserved)
+            context.budget.release(attempt.reserved, attempt.key)
             context.halt(StopReason.ACCOUNT, str(problem))
     context.check_breaker()
 
@@ -267,14 +267,14 @@ async def _retry(
         counts=counts,
         bill=bill,
     )
-    context.budget.settle(attempt.reserved, bill.cost)
+    context.budget.settle(attempt.reserved, bill.cost, attempt.key)
     await queue_again(context, row, anyio.current_time() + seconds)
 
 
 async def queue_again(context: Context, row: RequestRow, at: float) -> None:
     """To be bought at clock time `at`, if this run's manifest wants it: nobody agreed to anything else."""
     if context.buying and await context.journal.ask(context.ledger.is_wanted, row.key):
-        context.agenda.add(at, Buy(row.key, row.quote.high))
+        context.agenda.add(at, context.purchase(row))
 
 
 async def _fail(context: Context, attempt: Attempt, problem: ProviderError, note: Note) -> None:
@@ -287,7 +287,7 @@ async def _fail(context: Context, attempt: Attempt, problem: ProviderError, note
         retryable=is_passing(problem),
         bill=bill,
     )
-    context.budget.settle(attempt.reserved, bill.cost)
+    context.budget.settle(attempt.reserved, bill.cost, attempt.key)
     context.progress.failed += 1
     context.breaker.request_failed()
 
@@ -321,7 +321,7 @@ async def _not_begun(context: Context, row: RequestRow, problem: ProviderError) 
         case RetryAfter(seconds):
             when = iso(context.effects.wall() + seconds)
             await context.journal.do(context.ledger.postpone, row.key, note, not_before=when, counts=counts)
-            context.agenda.add(anyio.current_time() + seconds, Buy(row.key, row.quote.high))
+            context.agenda.add(anyio.current_time() + seconds, context.purchase(row))
         case Halt():
             context.halt(StopReason.ACCOUNT, str(problem))
         case GiveUp() | Hold():

@@ -59,7 +59,7 @@ async def look(context: Context, row: RequestRow, work: Look) -> None:
             surplus_doubt=doubt,
         )
         context.progress.unknown -= 1
-        context.budget.settle(ZERO, news.cost, doubt=news.doubt)
+        context.budget.settle(ZERO, news.cost, row.key, doubt=news.doubt)
         context.breaker.success()
         if sighting.surplus_runs:
             context.note_once("the provider lists more than one run for one request: a possible double purchase")
@@ -98,7 +98,7 @@ async def settle(context: Context, row: RequestRow, attempt: Attempt) -> None:
             await queue_again(context, row, anyio.current_time())
         case "write-off":
             await context.journal.do(context.ledger.write_off, attempt)
-            context.budget.settle(attempt.reserved, attempt.reserved)
+            context.budget.settle(attempt.reserved, attempt.reserved, attempt.key)
             context.progress.unknown -= 1
             context.progress.lost += 1
         case _:
@@ -110,7 +110,7 @@ async def _absent(context: Context, row: RequestRow, attempt: Attempt) -> None:
     note = Note(message="the provider does not know it", code="ABSENT")
     await context.journal.do(context.ledger.absent, attempt, note)
     context.progress.unknown -= 1
-    context.budget.release(attempt.reserved)
+    context.budget.release(attempt.reserved, attempt.key)
     counted = row.counted + 1
     if counted >= context.policy.attempts:
         note = Note(message=f"it never reached the provider ({counted} attempts)", code="ABSENT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from batchedit.context import Buy, Context
+from batchedit.context import Context
 
 
 async def release(context: Context, key: str) -> None:
@@ -17,5 +17,5 @@ async def release(context: Context, key: str) -> None:
     released = await context.journal.do(context.ledger.release, key, context.outputs.state / "raw")
     context.progress.total += len(released.buys)
     context.to_deliver += released.known
-    for bought, price in released.buys:
-        context.agenda.add(anyio.current_time(), Buy(bought, price))
+    for row in released.buys:
+        context.agenda.add(anyio.current_time(), context.purchase(row))

@@ -31,6 +31,7 @@ LEVELS = {
     "starting": 4,
     "differences": 1, "forecast": 1, "counting": 4,
     "saved_plans": 4,
+    "caps": 4,
     "cli": 5, "__init__": 6, "__main__": 6,
 }  # fmt: skip
 EMULATOR_USERS = {"providers.rehearsal", "cli.commands", "cli.emulating"}

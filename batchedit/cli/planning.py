@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PLAN_VERSION = 2
 """Of the JSON form; a field that is there keeps its meaning within a version."""
 
-_SHOWN = 5
+_SHOWN, _CAPS_SHOWN = 5, 10
 _VERDICTS = {
     Verdict.NEW: "to buy",
     Verdict.RETRY: "failed for a passing reason: to try again",
@@ -70,6 +70,10 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False) -
     if limit is not None:
         short = " (may stop before the end: more is quoted)" if limit < figures.quote.high else ""
         lines.append(f"  budget   {format_usd(limit)}{short}")
+    caps = plan.manifest.spending.caps
+    lines += [f"           at most {format_usd(cap.amount)} for {cap.label} {cap.value}" for cap in caps[:_CAPS_SHOWN]]
+    if len(caps) > _CAPS_SHOWN:
+        lines.append(f"           and {len(caps) - _CAPS_SHOWN} more")
     if by:
         for name, parts in figures.by.items():
             lines += ["", *_table(name, parts)]

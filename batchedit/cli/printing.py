@@ -178,6 +178,7 @@ class ProgressLine:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._bar: Any = None
+        self._told = 0
         self._terminal = sys.stderr.isatty()
         self._last = time.monotonic()  # noqa: TID251  how often a person is told is no part of a run
 
@@ -185,6 +186,9 @@ class ProgressLine:
         """Show where the run stands."""
         if self._quiet:
             return
+        for note in progress.notes[self._told :]:
+            self._tell(note)
+        self._told = len(progress.notes)
         if self._terminal:
             self._show_bar(progress)
         elif time.monotonic() - self._last >= _PLAIN_EVERY_SECONDS:  # noqa: TID251  as above
@@ -195,6 +199,12 @@ class ProgressLine:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.close()
+
+    def _tell(self, note: str) -> None:
+        """What is said once in a run, when it happens; the summary says it again."""
+        if self._bar is not None:
+            self._bar.clear()
+        say(f"note: {note}", err=True)
 
     def _show_bar(self, progress: Progress) -> None:
         finished = progress.done + progress.failed + progress.suspect + progress.lost

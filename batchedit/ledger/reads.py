@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +12,11 @@ from batchedit.lifecycle import State
 from batchedit.model import Raw
 from batchedit.money import MicroUSD
 
-_TRIED = "EXISTS (SELECT 1 FROM attempts WHERE request_key = requests.key) AS tried"
+_TRIED = (
+    "EXISTS (SELECT 1 FROM attempts WHERE request_key = requests.key) AS tried,"
+    " (SELECT labels FROM tasks WHERE slot = buyer_slot) AS buyer_labels,"
+    " (SELECT edit FROM tasks WHERE slot = buyer_slot) AS buyer_edit"
+)
 
 
 class LedgerReads(LedgerDigests):
@@ -173,6 +178,24 @@ class LedgerReads(LedgerDigests):
             plan,
         )
         return MicroUSD(spent["cost"]), MicroUSD(held["held"] + spent["doubt"]), MicroUSD(held["others"])
+
+    def money_by_labels(self) -> Iterator[tuple[dict[str, str], str, MicroUSD, MicroUSD]]:
+        """
+        What `money` says, by the labels and the edit of the task that bears the cost: (labels, edit, spent, held).
+
+        Nothing may be written until the last one is taken.
+        """
+        rows = self._connection.execute(
+            "SELECT labels, edit, sum(in_chain * (cost_microusd + surplus_microusd)) AS spent,"
+            " sum(in_chain * (doubt_microusd + surplus_doubt_microusd) + is_open * reserved_microusd) AS held FROM"
+            " (SELECT *, outcome IS NULL AS is_open, run_id IN"
+            "  (SELECT id FROM runs WHERE chain = (SELECT chain FROM runs WHERE id = ?)) AS in_chain FROM attempts)"
+            " AS tries JOIN requests ON key = tries.request_key JOIN tasks ON slot = buyer_slot"
+            " WHERE in_chain OR is_open GROUP BY labels, edit",
+            (self._run_id,),
+        )
+        for row in rows:
+            yield json.loads(row["labels"]), row["edit"], MicroUSD(row["spent"]), MicroUSD(row["held"])
 
     def money(self) -> tuple[MicroUSD, MicroUSD]:
         """

@@ -23,6 +23,8 @@ class RequestRow:
         counted: Attempts so far that count against the retry limit.
         not_before: ISO time before which it shall not be sent, None for at once.
         tried: There has been an attempt.
+        labels: Of the task that bears the cost.
+        edit: Likewise.
     """
 
     request: Request
@@ -34,6 +36,8 @@ class RequestRow:
     not_before: str | None
     buyer_slot: str
     tried: bool
+    labels: Mapping[str, str]
+    edit: str
 
     @property
     def key(self) -> str:
@@ -53,6 +57,8 @@ class RequestRow:
             not_before=row["not_before"],
             buyer_slot=row["buyer_slot"],
             tried=bool(row["tried"]),
+            labels=json.loads(row["buyer_labels"] or "{}"),
+            edit=row["buyer_edit"] or "",
         )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batchedit.keys import client_ref, from_spec, started_from, to_spec
 from batchedit.ledger.choices import LedgerChoices
-from batchedit.ledger.records import TaskRow, WaitingRow, read_raw
+from batchedit.ledger.records import RequestRow, TaskRow, WaitingRow, read_raw
 from batchedit.ledger.waiting import waiting_by_reason
 from batchedit.lifecycle import Event, State
 from batchedit.model import Quote, Request
@@ -28,12 +28,12 @@ class Released:
     Tasks that wait no longer.
 
     Attributes:
-        buys: (key, worst price) of requests that nobody has queued yet.
+        buys: Requests that nobody has queued yet.
         known: Slots of tasks whose request was known before; it may be done already.
         tasks: How many tasks there are in all.
     """
 
-    buys: list[tuple[str, MicroUSD]] = field(default_factory=list)
+    buys: list[RequestRow] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
     tasks: int = 0
 
@@ -132,7 +132,7 @@ class LedgerWanted(LedgerChoices):
         if state is not State.PENDING:
             released.known.append(task.slot)
         elif known is None or known["wanted_by"] != self._run_id:
-            released.buys.append((request.key, quote.high))
+            released.buys.append(self.request(request.key))
             if known is not None:
                 self.queued_elsewhere |= {request.key}
         return state is State.DONE

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 
 from batchedit.errors import ManifestError, Place, Problem
+from batchedit.manifest.budgeting import met
 from batchedit.manifest.ceiling import up_to
 from batchedit.manifest.expand import Expander
 from batchedit.manifest.feeding import TABLE_KINDS, columns_of_file, names_pictures, source_rows
@@ -29,7 +30,7 @@ from batchedit.manifest.findings import Findings, Skip
 from batchedit.manifest.globs import IMAGE_SUFFIXES
 from batchedit.manifest.head import HeadReader
 from batchedit.manifest.imagefolder import METADATA
-from batchedit.manifest.layers import Head, Layer, Row, Source
+from batchedit.manifest.layers import Head, Layer, Row, Source, Spending
 from batchedit.manifest.presets import PRESETS, recognise
 from batchedit.manifest.reading import Reading
 from batchedit.manifest.yaml_tree import read_yaml, stream_list
@@ -113,7 +114,12 @@ class Manifest:
     @property
     def budget(self) -> MicroUSD | None:
         """The most that a run may spend, None if the manifest does not say."""
-        return self._head.budget
+        return self._head.spending.run
+
+    @property
+    def spending(self) -> Spending:
+        """The whole budget: of the run, of one request, of labels and edits."""
+        return self._head.spending
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -142,7 +148,8 @@ class Manifest:
         A row with a problem makes no task; the problem goes to `findings`, and the next row follows. Each call reads
         the rows again.
         """
-        return up_to(self._tasks(findings), self.limits.jobs, findings)
+        tasks = up_to(self._tasks(findings), self.limits.jobs, findings)
+        return met(tasks, self.spending.caps, findings) if self.spending.caps else tasks
 
     def _tasks(self, findings: Findings) -> Iterator[Task]:
         for problem in self._problems:

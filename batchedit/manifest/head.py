@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchedit.errors import ManifestError, Place, Problem
+from batchedit.manifest.budgeting import read_spending
 from batchedit.manifest.chained import CHAIN_KEYS, ChainReader
 from batchedit.manifest.fields import TASK_FIELDS, Given, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings
@@ -16,7 +17,7 @@ from batchedit.manifest.layers import Edit, Head
 from batchedit.manifest.matrix import MATRIX_KEYS, MatrixReader
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.selectors import read_selectors
-from batchedit.manifest.settings import read_budget, read_limits, read_provider
+from batchedit.manifest.settings import read_limits, read_provider
 from batchedit.manifest.source_keys import SourceReader
 from batchedit.manifest.yaml_tree import Node
 
@@ -62,7 +63,7 @@ class HeadReader:
         if "limits" in top:
             head.limits, head.limits_given = read_limits(top["limits"][1], reading)
         if "budget" in top:
-            head.budget = read_budget(top["budget"][1], reading)
+            head.spending = read_spending(top["budget"][1], reading)
         if "selectors" in top:
             head.selectors = read_selectors(top["selectors"][1], reading)
         if "prompts" in top:

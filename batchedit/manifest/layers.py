@@ -132,6 +132,34 @@ class Row:
     below: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The most that may be spent on tasks with one value of a label, or of one edit; and where that is written."""
+
+    label: str
+    value: str
+    amount: MicroUSD
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """
+    The manifest's budget. All amounts in micro-dollars.
+
+    Attributes:
+        run: For the whole run; None for no limit of the manifest's.
+        per_request: The highest price of one request.
+        caps: For labels and edits.
+        warn_at: Percent of each limit at which a note is due.
+    """
+
+    run: MicroUSD | None = None
+    per_request: MicroUSD | None = None
+    caps: tuple[Cap, ...] = ()
+    warn_at: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class Head:
     """
@@ -146,7 +174,7 @@ class Head:
     provider: ProviderSettings = field(default_factory=ProviderSettings)
     limits: Limits = field(default_factory=Limits)
     limits_given: frozenset[str] = frozenset()
-    budget: MicroUSD | None = None
+    spending: Spending = field(default_factory=Spending)
     defaults: Layer = field(default_factory=Layer)
     prompts: dict[str, Given] = field(default_factory=dict)
     edits: list[Edit] = field(default_factory=lambda: [Edit("edit", Layer())])

@@ -1,4 +1,4 @@
-"""The parts of the head that are not about pictures: provider, limits, budget."""
+"""The parts of the head that are not about pictures: provider and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.reading import Reading
 from batchedit.manifest.yaml_tree import Node
 from batchedit.model import ON_UNKNOWN, VERIFY, Limits, ProviderSettings
-from batchedit.money import MicroUSD, parse_usd
 
 LIMITS: dict[str, tuple[str, type[int] | type[float]]] = {
     "rpm": ("requests_per_minute", int),
@@ -135,20 +134,3 @@ def read_limits(node: Node, reading: Reading) -> tuple[Limits, frozenset[str]]:
 def _number(text: str, kind: Callable[[str], Any]) -> Any:
     pattern = _WHOLE if kind is int else _DECIMAL
     return kind(text) if pattern.fullmatch(text) else None
-
-
-def read_budget(node: Node, reading: Reading) -> MicroUSD | None:
-    """The most that a run may spend."""
-    if isinstance(node.value, str):
-        message = "budget must be a mapping of keys and values, not text"
-        reading.wrong(node.place, "wrong-type", message, hint="Write: budget: {run: 25.00}")
-        return None
-    for _, child in reading.mapping(node, "budget", ("run",)).values():
-        text = reading.text(child, "budget.run") if child.value is not None else ""
-        if text is None:
-            return None
-        try:
-            return parse_usd(shortened(text))
-        except ValueError as error:
-            reading.wrong(child.place, "bad-budget", str(error), field="budget.run", value=text)
-    return None

@@ -192,7 +192,13 @@ LIMIT_KEYS = (
         " last pixel; `structure` checks a PNG by its checksums and its end, which takes a tenth of the time", "full"),
 )  # fmt: skip
 
-BUDGET_KEYS = (Key("run", Money(), "the most that spent and at risk may come to, in dollars", "25.00"),)
+BUDGET_KEYS = (
+    Key("run", Money(), "the most that spent and at risk may come to, in dollars", "25.00"),
+    Key("per_request", Money(), "the highest price of one request, in dollars", "0.25"),
+    Key("per", MapOf(MapOf(Money())), "label, or `edit` -> value -> the most for it, in dollars",
+        {"client": {"acme": "15.00"}}),
+    Key("warn_at", ListOf(Number(most=100), or_one=True), "percent of each limit at which a note is made", [50, 80]),
+)  # fmt: skip
 
 EDIT_KEYS = (
     *TASK_KEYS,

@@ -436,9 +436,9 @@ YAML: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "budget key": (
-        V + "budget: {per_request: 1}\n" + ITEM,
+        V + "budget: {per_reqest: 1}\n" + ITEM,
         [
-            "m.yaml:2:10: \"per_request\": budget has no key 'per_request'. Known are: run",
+            'm.yaml:2:10: "per_reqest": budget has no key \'per_reqest\'. Did you mean "per_request"?',
         ],
     ),
     "budget empty": (
@@ -765,6 +765,57 @@ YAML: dict[str, tuple[str, list[str]]] = {
         V + ROW + "tags: {a: b}}\n",
         [
             'm.yaml:3:48: "tags": must be text, not a mapping',
+        ],
+    ),
+    "budget per text": (
+        V + "budget: {per: acme}\n" + ITEM,
+        [
+            "m.yaml:2:15: budget.per must be a mapping of keys and values, not text",
+        ],
+    ),
+    "budget per label text": (
+        V + "budget: {per: {client: 5}}\n" + ITEM,
+        [
+            "m.yaml:2:24: budget.per.client must be a mapping of keys and values, not text",
+        ],
+    ),
+    "budget per value": (
+        V + "budget: {per: {edit: {edit: lots}}}\n" + ITEM,
+        [
+            "m.yaml:2:29: \"budget.per.edit.edit\": 'lots' is not an amount in dollars",
+        ],
+    ),
+    "budget per value negative": (
+        V + "budget: {per: {edit: {edit: -1}}}\n" + ITEM,
+        [
+            "m.yaml:2:29: \"budget.per.edit.edit\": '-1' is not an amount in dollars of 0 or more",
+        ],
+    ),
+    "budget per nobody": (
+        V + "budget: {per: {edit: {edti: 1}, client: {acme: 1}}}\n" + ITEM,
+        [
+            'm.yaml:2:23: "budget.per.edit": no task has the edit \'edti\'. Did you mean "edit"?',
+            "m.yaml:2:42: \"budget.per.client\": no task has a label 'client'",
+        ],
+    ),
+    "budget per request": (
+        V + "budget: {per_request: NaN}\n" + ITEM,
+        [
+            "m.yaml:2:23: \"budget.per_request\": 'NaN' is not an amount in dollars of 0 or more",
+        ],
+    ),
+    "budget warn word": (
+        V + "budget: {warn_at: [50, most, 0, 101]}\n" + ITEM,
+        [
+            "m.yaml:2:24: \"budget.warn_at\": 'most' is not a whole number from 1 to 100, in percent",
+            "m.yaml:2:30: \"budget.warn_at\": '0' is not a whole number from 1 to 100, in percent",
+            "m.yaml:2:33: \"budget.warn_at\": '101' is not a whole number from 1 to 100, in percent",
+        ],
+    ),
+    "budget warn mapping": (
+        V + "budget: {warn_at: {a: 1}}\n" + ITEM,
+        [
+            'm.yaml:2:19: "budget.warn_at": budget.warn_at must be a list, not a mapping',
         ],
     ),
     "from in a row": (

@@ -139,7 +139,7 @@ MUTANTS = (
     ),
     Mutant(
         "nothing is reserved before a send",
-        (("batchedit/pool.py", "if self._ready and context.budget.reserve(self._ready[0].price):", "if self._ready:"),),
+        (("batchedit/pool.py", "if not context.budget.reserve(purchase.price, purchase.key, purchase.of):", "if False:"),),
         ("nights:60",),
         quick=True,
     ),
@@ -149,7 +149,7 @@ MUTANTS = (
             "batchedit/purchase.py",
             "    await context.journal.do(context.ledger.lose_answer, attempt, event, note)\n",
             "    await context.journal.do(context.ledger.lose_answer, attempt, event, note)\n"
-            "    context.budget.release(attempt.reserved)\n",
+            "    context.budget.release(attempt.reserved, attempt.key)\n",
         ),),
         ("nights:100",),
     ),
