@@ -49,6 +49,10 @@ class Judge:
         self._starts_before = len(self._audit()["starts"])
         self._begun = self._now()
         self._sent = 0
+        self._last_run = 0
+        if (self._out / ".batchedit/ledger.db").exists():
+            with self._ledger() as db:
+                self._last_run = db.execute("SELECT coalesce(max(id), 0) FROM runs").fetchone()[0]
         # Without a ledger there is nothing to reconcile, and the night has a run instead.
         self._reconciles = start.kind == "reconcile" and (self._out / ".batchedit/ledger.db").exists()
 
@@ -87,7 +91,7 @@ class Judge:
             self._say("reconcile has bought")
         self._check_pace(start)
         if (self._out / ".batchedit/ledger.db").exists():
-            self._check()
+            self._check(start)
 
     def reads(self, report: Mapping[str, Any]) -> None:
         """The report says what the provider bills, and each of its groupings adds up to that."""
@@ -123,7 +127,7 @@ class Judge:
 
     # -- after each start ------------------------------------------------------------------------------------
 
-    def _check(self) -> None:
+    def _check(self, start: Start) -> None:
         audit = self._audit()
         with self._ledger() as db:
             if (found := db.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
@@ -133,6 +137,8 @@ class Judge:
             self._check_files(db)
             self._check_attempts(db)
             self._check_chains(db)
+            if start.cap is not None and not self._surplus():
+                self._check_cap(db, start)
 
     def _check_money(self, db: sqlite3.Connection, audit: dict[str, Any]) -> None:
         spent, risk = db.execute(
@@ -212,6 +218,19 @@ class Judge:
         ).fetchall()
         for key, number, outcome in rows:
             self._say(f"attempt {number} of {key[:8]} was accepted ({outcome}), and another one was made")
+
+    def _check_cap(self, db: sqlite3.Connection, start: Start) -> None:
+        """What one run has bought for a label that has a budget of its own."""
+        half = f"h{start.rows[0] % 2}"
+        rows = db.execute(
+            "SELECT labels, sum(cost_microusd + doubt_microusd + (outcome IS NULL) * reserved_microusd) FROM attempts"
+            " JOIN requests ON key = attempts.request_key JOIN tasks ON slot = buyer_slot"
+            " WHERE run_id = (SELECT max(id) FROM runs) AND run_id > ? GROUP BY labels",
+            (self._last_run,),
+        ).fetchall()
+        bought = sum(amount for labels, amount in rows if json.loads(labels).get("half") == half)
+        if bought > start.cap:
+            self._say(f"{bought} were bought for {half}, whose budget is {start.cap}")
 
     def _check_chains(self, db: sqlite3.Connection) -> None:
         """What starts from another picture was bought for the one that is delivered, or for one that was before."""

@@ -144,6 +144,44 @@ MUTANTS = (
         quick=True,
     ),
     Mutant(
+        "the budget of a label is not looked at",
+        (
+            (
+                "batchedit/budget.py",
+                "if not self.has_room(worst) or self.lacking(worst, of) is not None:",
+                "if not self.has_room(worst):",
+            ),
+        ),
+        ("nights:100",),
+    ),
+    Mutant(
+        "what waited for a picture is not queued",
+        (
+            (
+                "batchedit/releasing.py",
+                "        context.agenda.add(anyio.current_time(), context.purchase(row))\n",
+                "        context.purchase(row)\n        anyio.current_time()\n",
+            ),
+        ),
+        ("nights:60",),
+    ),
+    Mutant(
+        "an approval of another picture counts",
+        (
+            (
+                "batchedit/ledger/reader.py",
+                "WHERE slot = ? AND request_key = ? ORDER BY id DESC",
+                "WHERE slot = ? AND request_key <> ? ORDER BY id DESC",
+            ),
+        ),
+        ("tests/test_chains.py -k approv",),
+    ),
+    Mutant(
+        "a task that comes late to its request is not delivered",
+        (("batchedit/batch.py", "        if context.to_deliver:\n", "        if False:\n"),),
+        ("tests/test_chains.py -k same_picture",),
+    ),
+    Mutant(
         "an unknown outcome gives its reservation back",
         ((
             "batchedit/purchase.py",

@@ -302,8 +302,10 @@ def _manifest(weather: Weather, start: Start, folder: Path) -> Path:
         return "{" + ", ".join(f"{name}: {value}" for name, value in values.items()) + "}"
 
     rows = [
-        f"  - {{id: r{row}_{start.rows[:at].count(row)}, image: in/p{row}.png}}" for at, row in enumerate(start.rows)
+        f"  - {{id: r{row}_{start.rows[:at].count(row)}, image: in/p{row}.png, labels: {{half: h{row % 2}}}}}"
+        for at, row in enumerate(start.rows)
     ]
+    cap = [f"budget: {{per: {{half: {{h{start.rows[0] % 2}: {start.cap / 1e6}}}}}}}"] if start.cap is not None else []
     text = "\n".join(
         (
             "version: 1",
@@ -311,6 +313,7 @@ def _manifest(weather: Weather, start: Start, folder: Path) -> Path:
             f"limits: {mapping(weather.limits)}",
             f"defaults: {mapping(weather.defaults)}",
             *_edits(weather),
+            *cap,
             "items:",
             *rows,
             "",

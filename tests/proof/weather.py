@@ -25,6 +25,7 @@ class Start:
         budget: In micro-dollars; None takes the manifest's.
         rows: The manifest's rows, as numbers of pictures.
         clock: Seconds by which the wall clock is off during this start, and from half-way on.
+        cap: What may be spent on the first row's half of the pictures, in micro-dollars; None for no such limit.
         choices: What the user does before it: ``retry``, ``keep`` or nothing.
     """
 
@@ -37,6 +38,7 @@ class Start:
     on_unknown: str
     choices: tuple[str, ...]
     pause: float
+    cap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ def _faults(draw: random.Random, timeout: float) -> Faults:
 def _starts(draw: random.Random) -> tuple[Start, ...]:
     rows = [draw.randrange(PICTURES) for _ in range(draw.randint(2, 6))]
     starts: list[Start] = []
+    # Draws of their own, so that the rest of a night stays what it was.
+    caps = random.Random(f"caps/{rows}")
     for _ in range(draw.randint(1, _STARTS)):
         change = draw.random()
         if change < 0.1 and len(rows) > 1:
@@ -165,6 +169,7 @@ def _starts(draw: random.Random) -> tuple[Start, ...]:
                 on_unknown=draw.choice(["hold"] * 8 + ["resend", "write-off"]),
                 choices=tuple(choice for choice in ("keep", "retry", "again") if draw.random() < 0.25),
                 pause=draw.choice([0.0, 1.0, 120.0]),
+                cap=caps.choice([None, None, caps.randint(0, 4) * 133_000, caps.randint(5_000, 300_000)]),
             )
         )
     last = starts[-1]
