@@ -12,7 +12,7 @@ from pathlib import Path
 
 from batchedit.ledger.reader import Ledger
 from batchedit.lifecycle import State
-from batchedit.model import Item, LocalImage, Request, SourceImage, Task, TaskImage
+from batchedit.model import Item, LocalImage, Raw, Request, SourceImage, Task, TaskImage
 from batchedit.plan import Verdict
 
 _WAITING = frozenset({Verdict.WAITING, Verdict.UNAPPROVED, Verdict.BLOCKED})
@@ -34,7 +34,7 @@ class Chains:
     The chains of one walk.
 
     Attributes:
-        raws: The folder of the kept pictures.
+        raws: The folder of the kept pictures, below the output folder.
         reader: The ledger as it is now, None if there is none yet.
     """
 
@@ -48,8 +48,16 @@ class Chains:
         key = self._key(start.slot)
         raw = self.reader.first_raw(key) if self.reader is not None and key is not None else None
         if raw is not None:
-            return SourceImage(identity=f"sha256:{raw.sha256}", ref=LocalImage(self.raws / raw.name))
+            return SourceImage(identity=f"sha256:{raw.sha256}", ref=LocalImage(self._file(start.slot, raw)))
         return SourceImage(identity=f"output:{key or start.slot}", ref=start)
+
+    def _file(self, slot: str, raw: Raw) -> Path:
+        """Where the picture lies: among the raws, or if it has gone from there, where it was delivered."""
+        kept = self.raws / raw.name
+        if kept.is_file() or self.reader is None:
+            return kept
+        copies = [row.path for row in self.reader.outputs_of(slot) if row.sha256 == raw.sha256]
+        return self.raws.parent.parent / copies[0] if copies else kept
 
     def verdict(self, task: Task, request: Request, judged: Verdict) -> Verdict:
         """

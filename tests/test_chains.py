@@ -383,6 +383,20 @@ def test_an_upstream_bought_anew_without_consent_for_the_rest(shop: Shop, cli: C
     assert (result.json()["spent"], result.json()["held_back"]) == ("0.009", 1)
 
 
+def test_a_raw_that_has_gone_is_taken_from_where_it_was_delivered(shop: Shop, cli: Cli) -> None:
+    """The same bytes lie in the tree; if they do not, nothing is bought for them."""
+    manifest(shop, GATED, "items:\n  - {id: mug, image: in/mug.png}\n  - {id: shoe, image: in/shoe.png}\n")
+    assert cli(*RUN).code == 0
+    assert decide(shop, cli, mug="approved", shoe="approved").code == 0
+    for raw in Path("out/.batchedit/raw").glob("??/*"):
+        raw.unlink()
+    Path("out/white/shoe.png").write_bytes(Path("in/lamp.png").read_bytes())
+    result = cli(*RUN)
+    assert (result.code, result.json()["spent"]) == (3, "0.009"), result.out
+    assert specs("scene")["mug"]["images"][0]["id"] == bytes_of("out/white/mug.png")
+    assert "scene/shoe.png" not in shop.outputs()
+
+
 # -- crashes ----------------------------------------------------------------------------------------------------------
 
 

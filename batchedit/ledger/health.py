@@ -14,7 +14,11 @@ from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
 from batchedit.ledger.filesystem import file_system
 from batchedit.ledger.lock import lock_owner, lock_path
 from batchedit.ledger.schema import SCHEMA_VERSION
+from batchedit.ledger.waiting import has_table
 
+_TABLES = (
+    "runs", "requests", "tasks", "waiting", "attempts", "raws", "outputs", "decisions", "uploads", "events",
+)  # fmt: skip
 _RULES = (
     (
         "a request is open without an open attempt, or the other way round",
@@ -69,7 +73,7 @@ def info(path: Path) -> LedgerInfo:
     with closing(open_for_reading(path)) as connection:
         try:
             meta = {row["name"]: row["value"] for row in connection.execute("SELECT name, value FROM meta")}
-            tables = ("runs", "requests", "tasks", "attempts", "raws", "outputs", "uploads", "events")
+            tables = [name for name in _TABLES if has_table(connection, name)]
             return LedgerInfo(
                 path=path,
                 ledger_id=meta["ledger_id"],
