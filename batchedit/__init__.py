@@ -15,15 +15,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchedit.batch import RunOptions, run_plan, run_plan_sync
+    from batchedit.batch import run_plan, run_plan_sync
     from batchedit.ending import RunSummary
     from batchedit.errors import BatchEditError, ExitCode
     from batchedit.ledger.reader import Ledger
     from batchedit.manifest import load_manifest
     from batchedit.model import Item, Limits, Request, Task
-    from batchedit.planner import Plan, make_plan
+    from batchedit.planned import Plan
+    from batchedit.planner import make_plan
     from batchedit.providers.base import Provider
     from batchedit.report import render_report
+    from batchedit.run_options import RunOptions
 
 _HOME = {
     "BatchEditError": "batchedit.errors",
@@ -31,10 +33,10 @@ _HOME = {
     "Item": "batchedit.model",
     "Ledger": "batchedit.ledger.reader",
     "Limits": "batchedit.model",
-    "Plan": "batchedit.planner",
+    "Plan": "batchedit.planned",
     "Provider": "batchedit.providers.base",
     "Request": "batchedit.model",
-    "RunOptions": "batchedit.batch",
+    "RunOptions": "batchedit.run_options",
     "RunSummary": "batchedit.ending",
     "Task": "batchedit.model",
     "load_manifest": "batchedit.manifest",

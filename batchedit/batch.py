@@ -11,7 +11,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from itertools import islice
@@ -31,7 +30,6 @@ from batchedit.errors import ExitCode, LedgerError, StorageError
 from batchedit.filing import Filing
 from batchedit.hooks import ReadHooks
 from batchedit.latency import Latencies
-from batchedit.learning import Learner
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger, has_begun
@@ -39,16 +37,17 @@ from batchedit.ledger.records import Attempt, Pace, RequestRow, RunStart, TaskRo
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
 from batchedit.manifest import Findings
-from batchedit.model import Limits, Quote, Request
+from batchedit.model import Quote, Request
 from batchedit.money import ZERO, MicroUSD
 from batchedit.outputs import Outputs
-from batchedit.pacing import Pacer
 from batchedit.plan import BUYING, Verdict
-from batchedit.planner import Entry, Plan, walk
+from batchedit.planned import Entry, Plan
+from batchedit.planner import walk
 from batchedit.polling import Board
 from batchedit.pool import Pool
 from batchedit.providers.registry import Connected, Setup, connect
 from batchedit.redelivery import redeliver
+from batchedit.run_options import RunOptions, limits_of, pacer_for
 from batchedit.settled import can_be_marked, make_mark, still_settled
 from batchedit.sources import Sources
 from batchedit.wire import Wire
@@ -59,35 +58,7 @@ T = TypeVar("T")
 _BATCH = 500
 _MUCH = 50
 """So many purchases are worth a moment's preparation."""
-_LIMIT_OPTIONS = ("in_flight", "requests_per_minute", "learn_rate", "max_failures")
 _SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """
-    How to carry out a plan.
-
-    Attributes:
-        budget: The most that may be spent and at risk, in micro-dollars; None takes the manifest's, or else the
-            plan's high estimate, so that every run has a limit.
-        in_flight: Overrides the manifest's limit.
-        requests_per_minute: Likewise.
-        learn_rate: Likewise.
-        max_failures: Likewise.
-        on_unknown: Overrides the manifest's choice for outcomes that asking does not settle.
-        grace_seconds: After a signal, how long what is in flight may go on.
-        handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
-    """
-
-    budget: MicroUSD | None = None
-    in_flight: int | None = None
-    requests_per_minute: int | None = None
-    learn_rate: bool | None = None
-    max_failures: int | None = None
-    on_unknown: str | None = None
-    grace_seconds: float = 60.0
-    handle_signals: bool = False
 
 
 async def run_plan(
@@ -214,7 +185,7 @@ class _Run:
             )
         )
         stack.callback(self.connected.close)
-        self.limits = _limits(plan, options, self.connected)
+        self.limits = limits_of(plan, options, self.connected)
         self.ledger = LedgerWriter(workspace.ledger, effects, world=plan.world)
         stack.callback(self.ledger.close)
         self.files = Filing(workspace.root, workspace.state, self.limits.verify)
@@ -342,7 +313,7 @@ class _Run:
             ledger=self.ledger,
             journal=Journal(self.ledger, effects.commit),
             outputs=Outputs(self.files, effects.offload, workers if effects.workers else None),
-            pacer=_pacer(limits, self.ledger.pace(connected.provider.scope)),
+            pacer=pacer_for(limits, self.ledger.pace(connected.provider.scope)),
             budget=self.budget,
             breaker=Breaker(max_failures=limits.max_failures),
             limits=limits,
@@ -417,29 +388,6 @@ class _Run:
                 disk.make_folders(folder)
             except OSError as error:
                 raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
-def _pacer(limits: Limits, learnt: Pace | None) -> Pacer:
-    ceiling = limits.requests_per_minute
-    known, confidence = (None, 0) if learnt is None else (learnt.per_minute, learnt.confidence)
-    return Pacer(
-        requests=ceiling,
-        images=limits.images_per_minute,
-        calls=limits.calls_per_minute,
-        learner=Learner(known, confidence=confidence, ceiling=ceiling) if limits.learn_rate else None,
-    )
-
-
-def _limits(plan: Plan, options: RunOptions, connected: Connected) -> Limits:
-    """The manifest's limits, the provider's where the manifest says nothing, the options over both."""
-    given = plan.manifest.limits_given
-    limits = replace(
-        plan.manifest.limits, **{name: value for name, value in connected.limits.items() if name not in given}
-    )
-    if options.learn_rate is not None:
-        limits = replace(limits, requests_per_minute=None)
-    chosen = {name: getattr(options, name) for name in _LIMIT_OPTIONS}
-    return replace(limits, **{name: value for name, value in chosen.items() if value is not None})
 
 
 def _wanted(entries: Iterable[Entry]) -> Iterator[tuple[TaskRow, Request, Quote]]:

@@ -6,7 +6,7 @@ from batchedit.errors import Problem
 from batchedit.manifest import Findings
 from batchedit.model import LocalImage
 from batchedit.pictures import BadPicture, PictureFacts, decode
-from batchedit.planner import Plan
+from batchedit.planned import Plan
 
 
 def check_pictures(plan: Plan) -> None:

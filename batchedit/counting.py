@@ -24,7 +24,7 @@ from batchedit.plan import Part, Verdict
 from batchedit.selectors import did_you_mean
 
 if TYPE_CHECKING:
-    from batchedit.planner import Entry, Plan
+    from batchedit.planned import Entry, Plan
 
 _SHOWN = 20
 _MOST_VALUES = 1_000

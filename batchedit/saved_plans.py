@@ -23,7 +23,8 @@ from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.manifest import Overrides, load_manifest
 from batchedit.money import decimal_text, parse_usd
 from batchedit.plan import Agreement
-from batchedit.planner import Plan, settle, survey
+from batchedit.planned import Plan
+from batchedit.planner import settle, survey
 from batchedit.selecting import Choice, Sample
 from batchedit.selection import parse_selection
 

@@ -23,7 +23,7 @@ from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.money import MicroUSD
 
 if TYPE_CHECKING:
-    from batchedit.planner import Plan
+    from batchedit.planned import Plan
 
 _FORM = 1
 

@@ -23,7 +23,7 @@ import trio.testing
 from PIL import Image
 
 from batchedit import batch
-from batchedit.batch import RunOptions, run_plan
+from batchedit.batch import run_plan
 from batchedit.effects import Effects, inline
 from batchedit.emulator import Emulator, Switches, pixels
 from batchedit.ending import RunSummary
@@ -34,6 +34,7 @@ from batchedit.planner import make_plan
 from batchedit.providers import rehearsal
 from batchedit.providers.registry import Connected, Setup
 from batchedit.providers.runflow import Runflow
+from batchedit.run_options import RunOptions
 
 EPOCH = 1_795_000_000.0
 RATE = 20

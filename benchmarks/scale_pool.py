@@ -25,7 +25,7 @@ from typing import Any
 from unittest import mock
 
 from batchedit import batch
-from batchedit.batch import RunOptions, run_plan_sync
+from batchedit.batch import run_plan_sync
 from batchedit.context import Progress
 from batchedit.endpoint import Endpoint
 from batchedit.manifest import load_manifest
@@ -35,6 +35,7 @@ from batchedit.planner import make_plan
 from batchedit.providers.base import Accepted, Answered, Ended, Flow, Send
 from batchedit.providers.registry import Connected, Setup
 from batchedit.providers.runflow import Runflow
+from batchedit.run_options import RunOptions
 
 ORIGIN = "http://127.0.0.1:9"
 """Nobody listens at the port that discards."""

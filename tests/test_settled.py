@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from batchedit import planner
-from batchedit.batch import RunOptions, run_plan_sync
+from batchedit.batch import run_plan_sync
 from batchedit.context import Progress
 from batchedit.errors import LedgerError
 from batchedit.manifest import Overrides, load_manifest
 from batchedit.planner import make_plan
+from batchedit.run_options import RunOptions
 from batchedit.settled import can_be_marked
 from tests.conftest import Result, Shop, database
 

@@ -126,10 +126,11 @@ def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: 
     The same command starts, resumes and finishes. Run again when all is done, it sends nothing.
     MANIFEST is a YAML, CSV or JSON Lines file, a folder, a picture, a glob in quotes, or a plan that was saved.
     """
-    from batchedit.batch import RunOptions, run_plan_sync
+    from batchedit.batch import run_plan_sync
     from batchedit.cli.consent import agree
     from batchedit.cli.planning import plan_text
     from batchedit.cli.printing import ProgressLine, end_json, end_text, say_warnings
+    from batchedit.run_options import RunOptions
 
     try:
         limit = None if budget is None else parse_usd(budget)

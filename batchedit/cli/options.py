@@ -13,7 +13,7 @@ from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES
 
 if TYPE_CHECKING:
     from batchedit.manifest import Manifest
-    from batchedit.planner import Plan
+    from batchedit.planned import Plan
     from batchedit.selecting import Choice
 
 F = TypeVar("F", bound=Callable[..., Any])

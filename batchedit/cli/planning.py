@@ -12,7 +12,7 @@ from batchedit.plan import Part, PlanFigures, Verdict
 
 if TYPE_CHECKING:
     from batchedit.model import Quote
-    from batchedit.planner import Plan
+    from batchedit.planned import Plan
 
 PLAN_VERSION = 2
 """Of the JSON form; a field that is there keeps its meaning within a version."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batchedit.ending import RunSummary
     from batchedit.ledger.health import LedgerInfo
     from batchedit.manifest import Skip
-    from batchedit.planner import Plan
+    from batchedit.planned import Plan
     from batchedit.verifying import Verification
 
 _PLAIN_EVERY_SECONDS = 30.0

@@ -31,9 +31,10 @@ def reconcile(as_json: bool, on_unknown: str | None, quiet: bool, **flags: Any) 
 
     Asks the provider about unknown outcomes, follows what it has accepted, fetches what is paid.
     """
-    from batchedit.batch import RunOptions, reconcile_sync
+    from batchedit.batch import reconcile_sync
     from batchedit.cli.options import outline_from
     from batchedit.cli.printing import ProgressLine, end_json, end_text
+    from batchedit.run_options import RunOptions
 
     plan = outline_from(flags)
     progress = ProgressLine(quiet=quiet or as_json)

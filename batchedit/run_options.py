@@ -1,0 +1,66 @@
+"""How a run may differ from what its manifest says, and what comes of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from batchedit.learning import Learner
+from batchedit.ledger.records import Pace
+from batchedit.model import Limits
+from batchedit.money import MicroUSD
+from batchedit.pacing import Pacer
+from batchedit.planned import Plan
+from batchedit.providers.registry import Connected
+
+_LIMIT_OPTIONS = ("in_flight", "requests_per_minute", "learn_rate", "max_failures")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """
+    How to carry out a plan.
+
+    Attributes:
+        budget: The most that may be spent and at risk, in micro-dollars; None takes the manifest's, or else the
+            plan's high estimate, so that every run has a limit.
+        in_flight: Overrides the manifest's limit.
+        requests_per_minute: Likewise.
+        learn_rate: Likewise.
+        max_failures: Likewise.
+        on_unknown: Overrides the manifest's choice for outcomes that asking does not settle.
+        grace_seconds: After a signal, how long what is in flight may go on.
+        handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
+    """
+
+    budget: MicroUSD | None = None
+    in_flight: int | None = None
+    requests_per_minute: int | None = None
+    learn_rate: bool | None = None
+    max_failures: int | None = None
+    on_unknown: str | None = None
+    grace_seconds: float = 60.0
+    handle_signals: bool = False
+
+
+def pacer_for(limits: Limits, learnt: Pace | None) -> Pacer:
+    """What keeps the pace; `learnt` is what an earlier run has found."""
+    ceiling = limits.requests_per_minute
+    known, confidence = (None, 0) if learnt is None else (learnt.per_minute, learnt.confidence)
+    return Pacer(
+        requests=ceiling,
+        images=limits.images_per_minute,
+        calls=limits.calls_per_minute,
+        learner=Learner(known, confidence=confidence, ceiling=ceiling) if limits.learn_rate else None,
+    )
+
+
+def limits_of(plan: Plan, options: RunOptions, connected: Connected) -> Limits:
+    """The manifest's limits, the provider's where the manifest says nothing, the options over both."""
+    given = plan.manifest.limits_given
+    limits = replace(
+        plan.manifest.limits, **{name: value for name, value in connected.limits.items() if name not in given}
+    )
+    if options.learn_rate is not None:
+        limits = replace(limits, requests_per_minute=None)
+    chosen = {name: getattr(options, name) for name in _LIMIT_OPTIONS}
+    return replace(limits, **{name: value for name, value in chosen.items() if value is not None})
