@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
@@ -12,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchedit import load_manifest, make_plan
+from batchedit.cli.planning import plan_json
 from batchedit.differences import differences, word_difference
+from batchedit.effects import Effects
 from batchedit.forecast import Known, bytes_text, duration_text, forecast
 from batchedit.model import Limits
 from tests.conftest import Result, Shop, database, draw_picture
@@ -285,7 +289,12 @@ def test_time_is_unknown_until_it_is_known(cli: Cli, shop: Shop) -> None:
     found = cli("plan", "night.csv", "--json").json()["forecast"]
     assert (found["seconds"], found["at_least"]) == (40.0, False)
     assert found["because"] == ["the limit of 60 edits a minute", "40 seconds an edit, 64 at a time"]
-    assert "time     about 40 s (the limit of 60 edits a minute" in cli("plan", "night.csv").out
+    assert re.search(
+        r"time     about 40 s, until 20\d\d-\d\d-\d\d \d\d:\d\d if it starts now \(the limit of 60 edits a minute",
+        cli("plan", "night.csv").out,
+    )
+    plan, at = make_plan(load_manifest("night.csv")), Effects(wall=lambda: 1_000_000.0)
+    assert json.loads(plan_json(plan, effects=at))["forecast"]["ends_at"] == "1970-01-12T13:47:20.000Z"
 
 
 def test_what_was_learnt_of_the_provider_counts(cli: Cli, night: Shop) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from batchedit.cli.printing import count, problem_json, skipped_lines
+from batchedit.effects import Effects, iso
 from batchedit.forecast import Forecast, bytes_text, duration_text
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.plan import Part, PlanFigures, Verdict
@@ -37,13 +39,14 @@ _VERDICTS = {
 }
 
 
-def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False) -> str:
+def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, effects: Effects | None = None) -> str:
     """
     A plan for people.
 
     Args:
         budget: A flag's; wins over the manifest's.
         by: Show what the quote is broken down by.
+        effects: For the time of the day; None for the real ones.
     """
     figures = plan.figures
     lines = [f"{plan.manifest.name}: {count(figures.tasks, 'task')} for {plan.workspace.root}"]
@@ -64,7 +67,7 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False) -
     if figures.counts[Verdict.UNAPPROVED]:
         lines.append(f"  later    {quote_range(figures.later)} once all of it is approved")
     if figures.forecast is not None:
-        lines += _needs(figures, figures.forecast)
+        lines += _needs(figures, figures.forecast, effects or Effects())
     lines += skipped_lines(plan)
     limit = plan.manifest.budget if budget is None else budget
     if limit is not None:
@@ -90,14 +93,18 @@ def _examples(figures: PlanFigures) -> list[str]:
     return lines + [f"           {slot}: {why}" for slot, why in figures.failed[:_SHOWN]]
 
 
-def _needs(figures: PlanFigures, needs: Forecast) -> list[str]:
+def _needs(figures: PlanFigures, needs: Forecast, effects: Effects) -> list[str]:
     lines = []
     if figures.purchases:
         if needs.seconds is None:
             lines.append("  time     unknown: no limit is named and no run has measured one yet")
         else:
             least = "at least" if needs.is_least else "about"
-            lines.append(f"  time     {least} {duration_text(needs.seconds)} ({'; '.join(needs.because)})")
+            end = datetime.fromtimestamp(effects.wall() + needs.seconds).astimezone()
+            lines.append(
+                f"  time     {least} {duration_text(needs.seconds)}, until {end:%Y-%m-%d %H:%M} if it starts now"
+                f" ({'; '.join(needs.because)})"
+            )
     if needs.bytes_needed:
         free = "" if needs.bytes_free is None else f", {bytes_text(needs.bytes_free)} free"
         basis = "as large as earlier ones" if needs.sizes_known else "by the number of pixels"
@@ -123,8 +130,8 @@ def quote_range(quote: Quote) -> str:
     return low if quote.low == quote.high else f"{low} to {high}"
 
 
-def plan_json(plan: Plan) -> str:
-    """A plan for programs."""
+def plan_json(plan: Plan, *, effects: Effects | None = None) -> str:
+    """A plan for programs; `effects` for the time of the day, None for the real ones."""
     figures = plan.figures
     return json.dumps(
         {
@@ -160,7 +167,7 @@ def plan_json(plan: Plan) -> str:
             },
             "currency": "USD",
             "price_list": plan.prices.version,
-            "forecast": _forecast_json(figures.forecast),
+            "forecast": _forecast_json(figures.forecast, effects or Effects()),
             "skipped": [
                 {"place": str(skip.place), "reason": skip.reason, "count": skip.count} for skip in plan.findings.skipped
             ],
@@ -184,11 +191,12 @@ def _part_json(part: Part) -> dict[str, Any]:
     }
 
 
-def _forecast_json(needs: Forecast | None) -> dict[str, Any] | None:
+def _forecast_json(needs: Forecast | None, effects: Effects) -> dict[str, Any] | None:
     if needs is None:
         return None
     return {
         "seconds": None if needs.seconds is None else round(needs.seconds, 1),
+        "ends_at": None if needs.seconds is None else iso(effects.wall() + needs.seconds),
         "at_least": needs.is_least,
         "because": list(needs.because),
         "bytes_needed": needs.bytes_needed,

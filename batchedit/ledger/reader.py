@@ -252,7 +252,7 @@ class Ledger(LedgerListing):
             "SELECT avg((julianday(ended_at) - julianday(started_at)) * 86400) AS seconds FROM (SELECT started_at,"
             " ended_at FROM attempts WHERE outcome = 'done' ORDER BY id DESC LIMIT 200)"
         )
-        return None if row["seconds"] is None else float(row["seconds"])
+        return None if row["seconds"] is None else round(float(row["seconds"]), 3)
 
     def mean_sizes(self) -> dict[tuple[str, str], tuple[int, int]]:
         """(pictures, bytes) of all that is kept, by the format and size that were asked for."""
