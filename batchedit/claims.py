@@ -50,6 +50,11 @@ class Claims:
         """As `name`, for a task that is not selected: its name is taken, but it is not among those that get files."""
         return self.name(name, _LEFT_OUT + slot, place)
 
+    def withdraw(self, name: str, slot: str) -> None:
+        """A task that has claimed this name is not selected after all: it keeps the name, as by `name_left_out`."""
+        sql = "UPDATE names SET slot = ? WHERE name = ? AND slot = ?"
+        self._connection.execute(sql, (_LEFT_OUT + slot, name, slot))
+
     def request(self, key: str) -> bool:
         """Claim a request, by its key in hex; False if another task has claimed it before."""
         return self._insert("requests", bytes.fromhex(key))

@@ -59,6 +59,11 @@ class Names:
             if other is not None:
                 self._collide(task, path, other)
 
+    def withdraw(self, task: Task) -> None:
+        """As `leave`, for a task whose names were claimed already."""
+        for path in task.outputs:
+            self._claims.withdraw(collision_key(path), task.slot)
+
     def close(self) -> None:
         """After the last task: report the names of tasks that will not give them up."""
         gone = self._claims.without(set(self._contested))

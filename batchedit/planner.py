@@ -54,6 +54,7 @@ def make_plan(
     exclude: Iterable[str] = (),
     ids: Iterable[str] | None = None,
     sample: Sample | None = None,
+    limit: int | None = None,
     by: Iterable[str] | None = None,
     glance: bool = True,
 ) -> Plan:
@@ -69,6 +70,7 @@ def make_plan(
         select, exclude: Which tasks are meant, as ``--select`` and ``--exclude``; the others are left as they are.
         ids: Only items with these ids; None for any.
         sample: Only a part of what is selected; None for all of it.
+        limit: At most so many purchases, the first ones; None for any number.
         by: What the quote is broken down by: labels, or ``edit``, ``variant``, ``quality``, ``size``, ``format``; None
             for every label.
         glance: False looks at every task even where a finished run could be recognised at a glance; for `save_plan`.
@@ -87,7 +89,7 @@ def make_plan(
         rehearse=rehearse,
         accept_changed=accept_changed,
         prices=prices,
-        choice=Choice(selection=selection, sample=sample),
+        choice=Choice(selection=selection, sample=sample, limit=limit),
         by=by,
         glance=glance,
     )
@@ -219,7 +221,7 @@ def walk(
     """
     # A rehearsal charges what the provider it stands for would charge.
     seller = "runflow" if plan.rehearsal else plan.settings.name
-    outputs, choice = Filing(plan.workspace.root, plan.workspace.state), plan.choice
+    outputs, choice, bought = Filing(plan.workspace.root, plan.workspace.state), plan.choice, 0
     with Claims() as claims:
         names = Names(claims, outputs, reader, findings, is_part=bool(choice))
         chains = Chains(plan.workspace.state / "raw", reader)
@@ -238,7 +240,13 @@ def walk(
             buys = verdict in BUYING and claims.request(request.key)
             if verdict in BUYING and not buys:
                 verdict = Verdict.DUPLICATE
-            if early is None and not choice.late(task, reader, verdict):
+            meant = early is True or choice.late(task, reader, verdict)
+            if meant and buys and choice.limit is not None:
+                bought += 1
+                meant = bought <= choice.limit
+                choice.beyond += not meant
+            if not meant:
+                names.withdraw(task)
                 if buys:
                     claims.release(request.key)
                 choice.note(task, reader, None)

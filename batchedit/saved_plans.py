@@ -144,7 +144,7 @@ def reopen(saved: SavedPlan) -> Plan:
         ledger=flags["ledger"],
         rehearse=flags["rehearse"],
         accept_changed=flags["changed"],
-        choice=Choice(selection=selection, sample=sample),
+        choice=Choice(selection=selection, sample=sample, limit=flags["limit"]),
         glance=False,
     )
     settle(plan)
@@ -180,6 +180,7 @@ def _content(plan: Plan) -> dict[str, Any]:
             "exclude": list(choice.selection.excluding),
             "ids": sorted(ids) if ids is not None and choice.ids_from is None else None,
             "ids_from": choice.ids_from,
+            "limit": choice.limit,
             "sample": None if choice.sample is None else asdict(choice.sample),
         },
         "price_list": plan.prices.version,

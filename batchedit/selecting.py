@@ -161,6 +161,8 @@ class Choice:
         selection: As the user wrote it.
         sample: Draws from what is selected; None takes all of it.
         ids_from: The file that the selection's ids are from, absolute; None if they are from nowhere else.
+        limit: Most purchases; what comes after them is left out. None for any number.
+        beyond: How many tasks were left out because of that.
         drawn: Slots of the sample; None before it is drawn.
         last_run: The last run when the plan was made.
         left_out: How many tasks of the manifest are not meant.
@@ -169,6 +171,8 @@ class Choice:
     selection: Selection = field(default_factory=Selection)
     sample: Sample | None = None
     ids_from: str | None = None
+    limit: int | None = None
+    beyond: int = 0
     drawn: frozenset[str] | None = None
     last_run: int = 0
     left_out: int = 0
@@ -177,7 +181,7 @@ class Choice:
 
     def __bool__(self) -> bool:
         """True if anything may be left out."""
-        return bool(self.selection) or self.sample is not None
+        return bool(self.selection) or self.sample is not None or self.limit is not None
 
     def begin(self, reader: Ledger | None, tasks: Iterator[Task]) -> None:
         """
@@ -194,7 +198,7 @@ class Choice:
         self._missing = set(self.selection.ids or ())
         if self.sample is not None:
             self.drawn = self.sample.draw(task for task in tasks if self.early(task, reader) is not False)
-            self.left_out = 0  # drawing may have been a walk of its own
+            self.left_out = self.beyond = 0  # drawing may have been a walk of its own
         self._witness = Witness(self.selection)
 
     def early(self, task: Task, reader: Ledger | None) -> bool | None:

@@ -423,6 +423,33 @@ def test_after_a_run_the_ledger_can_be_asked(cli: Cli, night: Shop) -> None:
     assert cli("run", "night.yaml", "--select", "run:last", "--json").json()["states"]["done"] == 1
 
 
+def test_a_limit_leaves_the_rest_for_another_run(cli: Cli, night: Shop) -> None:
+    """The first ones are bought, and the next run goes on after them; equal tasks count once."""
+    night.table("rows.csv", [*ROWS, {**ROWS[0], "id": "TWIN"}])
+    plan = cli("plan", "night.yaml", "--limit", "3", "--json").json()
+    assert (plan["requests_to_buy"], plan["tasks"], plan["not_selected"]) == (3, 5, 3)
+    assert "3  beyond --limit: left for another run" in cli("plan", "night.yaml", "--limit", "3").out
+    assert cli("run", "night.yaml", "--limit", "3", "--json").json()["states"]["done"] == 3
+    assert slots(cli) == ["BOOT-01/white", "BOOT-01/grey", "BOOT-02/white", "TWIN/white", "TWIN/grey"]
+    second = cli("run", "night.yaml", "--limit", "2", "--json").json()
+    assert second["spent"] == "0.018"
+    assert len(slots(cli)) == 7
+    assert cli("plan", "night.yaml", "--limit", "9", "--json").json()["requests_to_buy"] == 1
+    assert make_plan(load_manifest("night.yaml"), limit=1).figures.purchases == 1
+
+
+def test_a_task_that_is_left_out_late_keeps_its_file(cli: Cli, night: Shop) -> None:
+    """Also where its verdict had to be known first: its name is not handed over as long as it stays there."""
+    assert cli("run", "night.yaml", "--json", "--select", "BOOT-01").code == 0
+    night.write("two.yaml", HEAD.replace("{{ edit }}/{{ id }}", "{{ edit }}/{{ var_name }}"))
+    names = {"BOOT-01": "other", "BOOT-02": "BOOT-01", "HAT-01": "hat"}
+    night.table("rows.csv", [{**row, "var_name": names[row["id"]]} for row in ROWS])
+    result = cli("plan", "two.yaml", "--select", "state:new")
+    assert result.code == 2
+    assert "is that of the task BOOT-01/white, which is not selected" in result.err
+    assert cli("plan", "two.yaml", "--json", "--select", "state:new|render").json()["tasks"] == 6
+
+
 # -- ls, show, report ---------------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,7 @@ _CHOOSING = (
     click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N of the selected tasks."),
     click.option("--seed", default="0", show_default=True, help="Which ones; the same seed draws the same."),
     click.option("--stratify", metavar="LABELS", help="Each combination of these labels takes its turn."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Buy no more than the first N."),
 )
 
 DEBUG = click.option("--debug", is_flag=True, help="Show where an error comes from.")
@@ -132,7 +133,7 @@ def _choice(flags: dict[str, Any], manifest: Manifest) -> Choice:
     names = tuple(name_list(strata) or ())
     kept = None if source in (None, "-") else str(Path(source).absolute())
     sample = None if size is None else Sample(size=size, seed=flags["seed"], strata=names)
-    return Choice(selection=selection, sample=sample, ids_from=kept)
+    return Choice(selection=selection, sample=sample, ids_from=kept, limit=flags.get("limit"))
 
 
 def survey_from(flags: dict[str, Any]) -> Plan:

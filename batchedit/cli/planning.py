@@ -57,8 +57,11 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, e
     if figures.orphans:
         lines.append(f"  {figures.orphans:>7}  not in the manifest any more: nothing is done about them")
         lines += [f"           {slot}" for slot in figures.orphan_slots[:_SHOWN]]
-    if plan.choice.left_out:
-        lines.append(f"  {plan.choice.left_out:>7}  not selected: left as they are")
+    unselected = plan.choice.left_out - plan.choice.beyond
+    if unselected:
+        lines.append(f"  {unselected:>7}  not selected: left as they are")
+    if plan.choice.beyond:
+        lines.append(f"  {plan.choice.beyond:>7}  beyond --limit: left for another run")
     if figures.purchases:
         money = "rehearsal money" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.version}"
         lines.append(f"  quote    {quote_range(figures.quote)} for {count(figures.pictures, 'picture')} ({money})")
