@@ -13,11 +13,11 @@ from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.layers import Cap, Spending
 from batchedit.manifest.reading import Reading
+from batchedit.manifest.vocabulary import BUDGET_KEYS, names
 from batchedit.manifest.yaml_tree import Node
 from batchedit.model import Task
 from batchedit.money import MicroUSD, parse_usd
 
-BUDGET_KEYS = ("run", "per_request", "per", "warn_at")
 EDIT = "edit"
 """The one key of `per` that is no label."""
 
@@ -31,7 +31,7 @@ def read_spending(node: Node, reading: Reading) -> Spending:
         message = "budget must be a mapping of keys and values, not text"
         reading.wrong(node.place, "wrong-type", message, hint="Write: budget: {run: 25.00}")
         return Spending()
-    pairs = reading.mapping(node, "budget", BUDGET_KEYS)
+    pairs = reading.mapping(node, "budget", names(BUDGET_KEYS))
     amounts = {
         name: _amount(pairs[name][1], f"budget.{name}", reading) for name in ("run", "per_request") if name in pairs
     }

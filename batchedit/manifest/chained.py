@@ -10,8 +10,6 @@ from batchedit.manifest.layers import Edit, Start
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.model import GATES
 
-CHAIN_KEYS = ("from", "when")
-
 
 @dataclass(frozen=True, slots=True)
 class _Written:

@@ -15,16 +15,14 @@ from typing import TypeVar
 
 from batchedit.errors import Place, Problem
 from batchedit.manifest.findings import Collector
+from batchedit.manifest.vocabulary import ROW_KEYS, TASK_KEYS, names
 from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES, SIZE_PRESETS, Params, size_problem
 
-TASK_FIELDS = (
-    "prompt", "image", "mask", "references", "quality", "size", "format", "n", "sync_mode", "output", "labels",
-    "tags", "enabled",
-)  # fmt: skip
+TASK_FIELDS = names(TASK_KEYS)
 """What a row, an edit, a variant and the defaults may hold."""
 
-ROW_FIELDS = ("id", *TASK_FIELDS, "edit", "note", "vars")
-"""What a row may hold besides."""
+ROW_FIELDS = names(ROW_KEYS)
+"""What a row may hold."""
 
 CELL_FIELDS = frozenset(ROW_FIELDS) - {"labels", "vars"}
 """What a single cell can give."""

@@ -10,22 +10,19 @@ from pathlib import Path
 
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.budgeting import read_spending
-from batchedit.manifest.chained import CHAIN_KEYS, ChainReader
+from batchedit.manifest.chained import ChainReader
 from batchedit.manifest.fields import TASK_FIELDS, Given, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.layers import Edit, Head
-from batchedit.manifest.matrix import MATRIX_KEYS, MatrixReader
+from batchedit.manifest.matrix import MatrixReader
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.selectors import read_selectors
 from batchedit.manifest.settings import read_limits, read_provider
 from batchedit.manifest.source_keys import SourceReader
+from batchedit.manifest.vocabulary import EDIT_KEYS, TOP_KEYS, names
 from batchedit.manifest.yaml_tree import Node
 
 VERSION = 1
-TOP_KEYS = (
-    "version", "name", "provider", "defaults", "prompts", "edits", "sources", "items", "budget", "limits", "selectors",
-)  # fmt: skip
-EDIT_KEYS = (*TASK_FIELDS, "variants", *MATRIX_KEYS, *CHAIN_KEYS)
 MAX_PROMPT_FILE = 1_000_000
 """Bytes; a longer file is no prompt."""
 
@@ -55,7 +52,7 @@ class HeadReader:
             message = f"the manifest must be a mapping of keys and values, not {tree.kind()}"
             raise ManifestError([Problem(place=tree.place, code="wrong-type", message=message)])
         self._version(tree)
-        reading, top = self._reading, self._reading.mapping(tree, "the manifest", TOP_KEYS)
+        reading, top = self._reading, self._reading.mapping(tree, "the manifest", TOP_KEYS.names)
         if "name" in top:
             head.name = self._name(top["name"][1]) or head.name
         if "provider" in top:
@@ -154,7 +151,7 @@ class HeadReader:
         edits, reading = [], self._reading
         chains = ChainReader(reading)
         for name, (place, child) in reading.mapping(node, "edits", None).items():
-            pairs = reading.mapping(child, f"the edit {shortened(name)}", EDIT_KEYS)
+            pairs = reading.mapping(child, f"the edit {shortened(name)}", names(EDIT_KEYS))
             edit = Edit(name, reading.layer(pairs))
             if "variants" in pairs:
                 for variant, (where, layer) in reading.mapping(pairs["variants"][1], "variants", None).items():

@@ -19,7 +19,6 @@ from batchedit.manifest.layers import Edit, Layer
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.yaml_tree import Node
 
-MATRIX_KEYS = ("matrix", "exclude")
 MAX_COMBINATIONS = 10_000
 RESERVED = ("id", "stem", "image", "edit", "variant", "sample", "ext", "line", "source", "row")
 """Names that templates know already."""

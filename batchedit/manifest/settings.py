@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.reading import Reading
+from batchedit.manifest.vocabulary import LIMIT_KEYS, PROVIDER_KEYS, names
 from batchedit.manifest.yaml_tree import Node
 from batchedit.model import ON_UNKNOWN, VERIFY, Limits, ProviderSettings
 
@@ -39,7 +40,6 @@ _CHOICES = {
     "size_as": ("object", "text"),
     "on_unknown": ON_UNKNOWN,
 }
-_PROVIDER_KEYS = ("name", "api", "model", "base_url", "organization", "images_as", "size_as", "on_unknown")
 # The model becomes a part of the URL's path, the organization a header.
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*")
 _TOKEN = re.compile(r"[!-~]{1,200}")
@@ -51,7 +51,7 @@ def read_provider(node: Node, reading: Reading) -> ProviderSettings:
         name = reading.text(node, "provider")
         return ProviderSettings() if name is None else ProviderSettings(name=name)
     settings = ProviderSettings()
-    for key, (_, child) in reading.mapping(node, "provider", _PROVIDER_KEYS).items():
+    for key, (_, child) in reading.mapping(node, "provider", names(PROVIDER_KEYS)).items():
         text = reading.text(child, f"provider.{key}")
         if text is None:
             continue
@@ -98,7 +98,7 @@ def read_limits(node: Node, reading: Reading) -> tuple[Limits, frozenset[str]]:
     """The limits, and which fields of them are given."""
     limits = Limits()
     given: set[str] = set()
-    for key, (_, child) in reading.mapping(node, "limits", (*LIMITS, "verify")).items():
+    for key, (_, child) in reading.mapping(node, "limits", names(LIMIT_KEYS)).items():
         text = reading.text(child, f"limits.{key}") if child.value is not None else ""
         if text is None:
             continue

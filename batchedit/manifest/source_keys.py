@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from batchedit.manifest.fields import CELL_FIELDS, ROW_FIELDS, Given, shortened, suggestion
+from batchedit.manifest.fields import CELL_FIELDS, Given, shortened, suggestion
 from batchedit.manifest.layers import Source
 from batchedit.manifest.patterns import OWN_NAMES, Pattern, PatternProblem, read_pattern
 from batchedit.manifest.presets import PRESETS
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.refs import is_url
 from batchedit.manifest.templates import TemplateProblem, check_condition
+from batchedit.manifest.vocabulary import SOURCE_KEYS, names
 from batchedit.manifest.yaml_tree import Node
 
 SOURCE_KINDS = ("csv", "jsonl", "parquet", "glob", "urls", "imagefolder")
-SOURCE_KEYS = (
-    *SOURCE_KINDS, "preset", "map", "columns", "encoding", "pattern", "where", "requires", "limit",
-    *(name for name in ROW_FIELDS if name != "note"),
-)  # fmt: skip
 BELONGS_TO = {
     "preset": ("csv", "jsonl", "parquet"),
     "map": ("csv", "jsonl", "parquet", "imagefolder"),
@@ -41,7 +38,7 @@ class SourceReader:
 
     def _source(self, node: Node) -> Source | None:
         reading = self._reading
-        pairs = reading.mapping(node, "the source", SOURCE_KEYS)
+        pairs = reading.mapping(node, "the source", names(SOURCE_KEYS))
         if not isinstance(node.value, dict):
             if node.value is None:
                 reading.wrong(node.place, "bad-source", f"a source has one of: {', '.join(SOURCE_KINDS)}")

@@ -98,7 +98,7 @@ class Keys:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the keys."""
-        return tuple(key.name for key in self.keys)
+        return names(self.keys)
 
 
 Value: TypeAlias = Text | Choice | Flag | Number | Money | ListOf | MapOf | Keys
@@ -120,10 +120,9 @@ class Key:
     example: object
 
 
-def named(keys: Iterable[Key], *names: str) -> tuple[Key, ...]:
-    """Those of the keys that have one of the names, in the order of the names."""
-    by_name = {key.name: key for key in keys}
-    return tuple(by_name[name] for name in names)
+def names(keys: Iterable[Key]) -> tuple[str, ...]:
+    """The names of keys."""
+    return tuple(key.name for key in keys)
 
 
 _LABELS = Key(
@@ -247,10 +246,10 @@ TOP_KEYS = Keys(
         Key("sources", ListOf(Keys(SOURCE_KEYS)), "where rows come from, with any field as a template over their"
             " columns", [{"csv": "shop.csv"}]),
         Key("items", ListOf(Keys(ROW_KEYS)), "rows in place", [{"id": "a", "image": "in/a.png"}]),
-        Key("selectors", MapOf(ListOf(Text(), or_one=True)), "name -> selection, or a list of them (either one counts):"
-            " what `@name` stands for in `--select` and `--exclude`", {"nightly": "client:acme,edit:white"}),
         Key("budget", Keys(BUDGET_KEYS), "how much may be spent", {"run": "25.00"}),
         Key("limits", Keys(LIMIT_KEYS), "how hard the provider may be driven", {"rpm": 300}),
+        Key("selectors", MapOf(ListOf(Text(), or_one=True)), "name -> selection, or a list of them (either one counts):"
+            " what `@name` stands for in `--select` and `--exclude`", {"nightly": "client:acme,edit:white"}),
     ),
     required=("version",),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,12 @@ def test_each_key_has_an_example_that_passes(path: str, key: Key) -> None:
     """And says what it means."""
     assert len(key.means) > 5
     Draft202012Validator(value_schema(key.value)).validate(key.example)
+
+
+@pytest.mark.parametrize("name", sorted({key.name for _, key in keys_in(TOP_KEYS)}))
+def test_the_manual_tells_of_each_key(name: str) -> None:
+    """In docs/manifest.md."""
+    assert re.search(rf"`{name}\b|\b{name}: ", (ROOT / "docs" / "manifest.md").read_text("utf-8"))
 
 
 def test_the_command_prints_it(cli: Callable[..., Result]) -> None:
