@@ -30,6 +30,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class ExitCode(enum.IntEnum):
@@ -50,10 +51,9 @@ class ExitCode(enum.IntEnum):
     SIGTERM = 143
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """
-    Where something was written, for a person to jump to.
+    Where something was written, for a person to jump to. A tuple, since a large manifest has millions of them.
 
     Attributes:
         file: Path as the user would type it.

@@ -148,7 +148,8 @@ def wrong_encoding(shown: str, encoding: str, where: str = "") -> ManifestError:
 
 def _delimiter(header: str) -> str:
     """The one that occurs most often outside quotes; a sniffer fails on one column."""
-    outside = re.sub(r'"[^"]*"', "", header)
+    # A name in quotes may go on in the next line.
+    outside = re.sub(r'"[^"]*(?:"|$)', "", header)
     return max(DELIMITERS, key=lambda candidate: (outside.count(candidate), candidate == ","))
 
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from yaml.events import Event
 
 MAX_DEPTH = 50
+_KEYS_REMEMBERED = 1_000
+_make = tuple.__new__
+"""Makes a `Place` in half the time that calling it takes."""
+
 MAX_NODES = 1_000_000
 """Most values in the head, and in each single row."""
 
@@ -35,6 +41,8 @@ MAX_ALIASED = 250_000
 MAX_ANCHORS = 10_000
 """Most anchors in one document; their values are kept."""
 
+_BLOCK = 1 << 20
+_AT_THE_TOP = re.compile(rb"[\n\r](?:[^\s#-]|---)|\r[^\n]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufeff\ufffd\U00010000-\U0010ffff]|(?<!^)\ufeff")
 
@@ -66,16 +74,21 @@ def read_yaml(path: Path, shown: str, *, streamed: str = "") -> Node:
 
     Args:
         shown: The path as the user would type it, for messages.
-        streamed: A key of the top mapping whose list is checked but left empty in the tree; see `stream_list`.
+        streamed: A key of the top mapping whose list is left empty in the tree; see `stream_list`, which checks it.
 
     Raises:
         ManifestError: if it cannot be read, or breaks a rule of this module.
     """
-    with _open(path, shown) as file:
-        builder = _Builder(_events(file, shown), shown)
-        for _ in builder.document(streamed):
-            pass
-    return builder.root
+    for passes_over in (True, False):
+        with _open(path, shown) as file, _told(file, shown):
+            builder = _Builder(file, shown, passes_over=passes_over)
+            try:
+                for _ in builder.document(streamed, is_last=partial(_is_last, path)):
+                    pass
+            except _AnchorPassed:
+                continue  # what follows may need what it stands for
+        return builder.root
+    raise AssertionError("what passes over nothing passes no anchor")
 
 
 def stream_list(path: Path, shown: str, key: str) -> Iterator[Node]:
@@ -85,15 +98,17 @@ def stream_list(path: Path, shown: str, key: str) -> Iterator[Node]:
     Raises:
         ManifestError: as `read_yaml`.
     """
-    with _open(path, shown) as file:
-        yield from _Builder(_events(file, shown), shown).document(key)
+    with _open(path, shown) as file, _told(file, shown):
+        yield from _Builder(file, shown).document(key)
 
 
 def parse_yaml(text: str, shown: str) -> Node:
     """The tree of a YAML text; as `read_yaml`."""
-    builder = _Builder(_events(io.StringIO(text), shown), shown)
-    for _ in builder.document(""):
-        pass
+    file = io.StringIO(text)
+    with _told(file, shown):
+        builder = _Builder(file, shown)
+        for _ in builder.document(""):
+            pass
     return builder.root
 
 
@@ -113,7 +128,6 @@ class _Open:
     A list or mapping whose end has not come.
 
     Attributes:
-        key: In a mapping, the key that waits for its value.
         anchor: The one that it has, empty without.
         before: How many values there were before it.
         depth: Of the deepest value within, counted from this one.
@@ -122,17 +136,28 @@ class _Open:
     node: Node
     anchor: str
     before: int
-    key: tuple[str, Place] | None = None
     depth: int = 1
 
 
-class _Builder:
-    """Turns one document's events into nodes."""
+class _AnchorPassed(Exception):
+    """There is an anchor in what was passed over."""
 
-    def __init__(self, events: Iterator[Event], shown: str) -> None:
+
+class _Builder:
+    """
+    Turns one document's events into nodes.
+
+    Args:
+        passes_over: The streamed list is not built.
+    """
+
+    def __init__(self, file: IO[str], shown: str, *, passes_over: bool = False) -> None:
         import yaml
 
-        self._events, self._shown = events, shown
+        self._passes_over = passes_over
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(file)
+        self._next: Callable[[], Any] = loader.get_event
+        self._shown = shown
         self._scalar, self._list_start, self._mapping_start = (
             yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent,
         )  # fmt: skip
@@ -140,38 +165,50 @@ class _Builder:
         self._document, self._alias, self._stream_end = yaml.DocumentStartEvent, yaml.AliasEvent, yaml.StreamEndEvent
         self._count = self._aliased = 0
         self._anchors: dict[str, _Anchored] = {}
+        self._harmless: set[str] = set()
         self.root = Node(Place(shown, 1, 1), None)
 
-    def document(self, streamed: str) -> Iterator[Node]:
-        """Build the document into `root`; yields the values of the list under the key `streamed` instead."""
-        events = self._events
-        while not isinstance(event := next(events), (self._document, self._stream_end)):
+    def document(self, streamed: str, is_last: Callable[[int], bool] | None = None) -> Iterator[Node]:
+        """
+        Build the document into `root`; yields the values of the list under the key `streamed` instead.
+
+        Args:
+            is_last: Tells whether nothing follows the list that begins in this line; then it need not be passed over.
+        """
+        while not isinstance(event := self._next(), (self._document, self._stream_end)):
             pass
         if isinstance(event, self._stream_end):
             return
-        event = next(events)
+        event = self._next()
         if isinstance(event, self._mapping_start):
-            yield from self._top(event, streamed)
+            if (yield from self._top(event, streamed, is_last)):
+                return
         else:
             self.root = self._node(event)
-        for event in events:
+        while not isinstance(event := self._next(), self._stream_end):
             if isinstance(event, self._document):
                 raise _refuse(self._at(event), "yaml-documents", "holds more than one YAML document")
 
-    def _top(self, start: Event, streamed: str) -> Iterator[Node]:
+    def _top(self, start: Event, streamed: str, is_last: Callable[[int], bool] | None) -> Generator[Node, None, bool]:
+        """The top mapping; True if its end was not looked for."""
         self._refuse_tag(start)
         self._refuse_anchor(start)
         known: dict[str, tuple[Place, Node]] = {}
         self.root = Node(self._at(start), known)
-        while not isinstance(event := next(self._events), self._ends):
+        while not isinstance(event := self._next(), self._ends):
             key, place = self._key(event, known)
-            value = next(self._events)
+            value = self._next()
             if key == streamed and isinstance(value, self._list_start):
                 self._refuse_tag(value)
                 self._refuse_anchor(value)
                 known[key] = (place, Node(self._at(value), []))
+                if self._passes_over:
+                    if is_last is not None and place.column == 1 and is_last(self._at(value).line or 1):
+                        return True
+                    self._pass_over()
+                    continue
                 head_count = self._count
-                while not isinstance(event := next(self._events), self._ends):
+                while not isinstance(event := self._next(), self._ends):
                     self._count = 0
                     yield self._node(event)
                 self._count = head_count
@@ -179,45 +216,62 @@ class _Builder:
                 raise _refuse(self._at(value), "yaml-alias", f"the rows of {key} must be written here")
             else:
                 known[key] = (place, self._node(value))
+        return False
+
+    def _pass_over(self) -> None:
+        """Go to the end of the list that has just begun."""
+        scalar, ends, next_event, depth = self._scalar, self._ends, self._next, 1
+        while depth:
+            event = next_event()
+            if event.__class__ is scalar:
+                if event.anchor is not None:
+                    raise _AnchorPassed
+            elif isinstance(event, ends):
+                depth -= 1
+            elif event.anchor is not None:
+                raise _AnchorPassed
+            else:
+                depth += 1
 
     def _node(self, event: Event) -> Node:
         """The value that begins with an event, complete."""
         stack: list[_Open] = []  # innermost last
         root = self._begin(event, stack)
+        next_event, scalar, ends = self._next, self._scalar, self._ends
         while stack:
-            event, parent = next(self._events), stack[-1]
-            if isinstance(event, self._ends):
+            event = next_event()
+            if event.__class__ is not scalar and isinstance(event, ends):
                 self._end(stack)
                 continue
-            value, key = parent.node.value, parent.key
-            if isinstance(value, dict) and key is None:
-                parent.key = self._key(event, value)
-                continue
-            node = self._begin(event, stack)
-            if isinstance(value, list):
-                value.append(node)
-            elif isinstance(value, dict) and key is not None:
-                value[key[0]] = (key[1], node)
-                parent.key = None
+            value: Any = stack[-1].node.value
+            if value.__class__ is list:
+                value.append(self._begin(event, stack))
+            else:
+                key, place = self._key(event, value)
+                value[key] = (place, self._begin(next_event(), stack))
         return root
 
     def _begin(self, event: Any, stack: list[_Open]) -> Node:
         """The value that begins with an event; put on the stack if more of it follows."""
-        if isinstance(event, self._alias):
+        if event.__class__ is self._alias:
             return self._shared(event, stack)
-        self._refuse_tag(event)
-        place, anchor = self._at(event), event.anchor or ""
-        self._take(place, 1)
-        if isinstance(event, self._scalar):
-            plain = bool(event.implicit[0])
-            node = Node(place, None if plain and event.value in _NULLS else event.value)
+        mark, anchor, tag = event.start_mark, event.anchor, event.tag
+        place = _make(Place, (self._shown, mark.line + 1, mark.column + 1))
+        if tag and tag != "!":
+            self._refuse_tag(event)
+        self._count += 1
+        if self._count > MAX_NODES:
+            self._take(place, 0)
+        if event.__class__ is self._scalar:
+            text = event.value
+            node = Node(place, None if text in _NULLS and event.implicit[0] else text)
             if anchor:
                 self._keep(anchor, _Anchored(node, place, 1, 0))
             return node
         node = Node(place, [] if isinstance(event, self._list_start) else {})
         if anchor:
             self._keep(anchor, _Anchored(node, place))
-        stack.append(_Open(node, anchor, self._count - 1))
+        stack.append(_Open(node, anchor or "", self._count - 1))
         if len(stack) >= MAX_DEPTH:
             raise _refuse(place, "yaml-size", f"is nested deeper than {MAX_DEPTH} levels")
         return node
@@ -260,7 +314,11 @@ class _Builder:
         if self._count > MAX_NODES:
             raise _refuse(place, "yaml-size", f"has more than {MAX_NODES} values here")
 
-    def _key(self, event: Event, known: dict[str, tuple[Place, Node]]) -> tuple[str, Place]:
+    def _key(self, event: Any, known: dict[str, tuple[Place, Node]]) -> tuple[str, Place]:
+        usual = event.__class__ is self._scalar and event.tag is None and event.anchor is None
+        if usual and event.value in self._harmless and event.value not in known:
+            mark = event.start_mark
+            return event.value, _make(Place, (self._shown, mark.line + 1, mark.column + 1))
         self._refuse_tag(event)
         place = self._at(event)
         if not isinstance(event, self._scalar):
@@ -276,6 +334,8 @@ class _Builder:
         if key in known:
             line = known[key][0].line
             raise _refuse(place, "duplicate-key", f"the key {shortened(key)!r} is already given in line {line}")
+        if key != "<<" and len(self._harmless) < _KEYS_REMEMBERED:
+            self._harmless.add(key)  # rows have the same keys over and over
         return key, place
 
     def _refuse_tag(self, event: Event) -> None:
@@ -292,6 +352,31 @@ class _Builder:
         return Place(self._shown, mark.line + 1, mark.column + 1) if mark is not None else Place(self._shown)
 
 
+def _is_last(path: Path, line: int) -> bool:
+    """
+    True if no key of a top mapping that begins in the first column comes after this line: it would begin there too.
+
+    May be False where it could be True: with line breaks that are seldom used, or more than one document.
+    """
+    try:
+        with path.open("rb") as file:
+            rest, before = b"\n", line
+            while block := file.read(_BLOCK):
+                if before:
+                    lines = block.count(b"\n")
+                    if lines < before:
+                        before -= lines
+                        continue
+                    block = block.split(b"\n", before)[before]
+                    before, rest = 0, b"\n"
+                if _AT_THE_TOP.search(rest + block):
+                    return False
+                rest = (rest + block)[-4:]
+    except OSError:
+        return False
+    return True
+
+
 def _open(path: Path, shown: str) -> IO[str]:
     try:
         return path.open(encoding="utf-8-sig", newline="")
@@ -299,13 +384,13 @@ def _open(path: Path, shown: str) -> IO[str]:
         raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None
 
 
-def _events(file: IO[str], shown: str) -> Iterator[Event]:
-    """The events of a text, with every way in which YAML can be wrong as our own error."""
+@contextmanager
+def _told(file: IO[str], shown: str) -> Iterator[None]:
+    """Every way in which YAML can be wrong as our own error."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        yield from yaml.parse(file, Loader=loader)
+        yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(shown, mark.line + 1, mark.column + 1) if mark else Place(shown)

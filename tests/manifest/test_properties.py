@@ -205,6 +205,7 @@ def test_nesting_without_end(folder: Folder, opening: str) -> None:
         path = folder.write("m.yaml", prefix + opening * 100_000)
         with pytest.raises(ManifestError):
             read_yaml(path, "m.yaml", streamed="items")
+            list(stream_list(path, "m.yaml", "items"))
 
 
 def test_an_alias_bomb(folder: Folder) -> None:

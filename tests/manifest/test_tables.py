@@ -239,3 +239,9 @@ def test_damage_in_what_ids_are_made_of(folder: Folder) -> None:
         "t.csv:2: \"Variant SKU\": '1.23E+12' looks like a number that a spreadsheet has shortened. Format the column as"
         " text and export again"
     ]
+
+
+def test_a_quoted_name_that_goes_on_in_the_next_line(folder: Folder) -> None:
+    """What stands in it says nothing about what separates the columns."""
+    folder.write("t.csv", 'id\timage\tprompt\t"a; b;\nc; d"\nx\tin/a.png\tpp\tz\n')
+    assert folder.tasks("t.csv")[0].prompt == "pp"

@@ -153,6 +153,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
     "open bracket": (
         V + "items: [a, b\n",
         [
+            "m.yaml:2:9: the item must be a mapping of keys and values, not text (2 rows, first shown)",
             "m.yaml:3:1: is not valid YAML: while parsing a flow sequence did not find expected ',' or ']'",
         ],
     ),
