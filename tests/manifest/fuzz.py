@@ -48,6 +48,28 @@ budget: {run: 25.00}
 """,
     b"version: 1\nsources:\n  - csv: t.csv\n    requires: [image]\n    limit: 5\n    id: '{{ id }}_{{ line }}'\n    prompt: pp\n"
     b"  - glob: in/*.png\n    prompt: |\n      Two\n      lines {{ row['Image Src'] }}\n",
+    b"""version: 1
+name: &l autumn
+defaults: {labels: {season: *l, client: acme}, tags: [hero, "x|y"], prompt: pp, n: 1}
+selectors: {nightly: "client:acme,edit:white", both: ["id:a*", "tag:hero"]}
+budget: {run: 5, per_request: 0.3, per: {client: {acme: 2.00}, edit: {white: 1}}, warn_at: [50, 80]}
+limits: {jobs: 500, verify: structure}
+edits:
+  white: {matrix: {colour: [red, blue], angle: [front, "4/5"]}, exclude: [{colour: red, angle: front}], prompt: "{{ colour }}"}
+  scene: {from: white/blue-front, when: approved, prompt: "a scene", output: "{{ stem }}_{{ variant }}.{{ ext }}"}
+sources:
+  - csv: shop.csv
+    preset: shopify
+    map: {title: Title}
+    where: "type != 'Gift card' and position|int < 5"
+    columns: open
+    encoding: utf-8
+  - {glob: "in/*.png", pattern: "{sku}", id: "{{ sku }}_g"}
+  - urls: ["https://x.test/a.png", "https://x.test/b.png?sig=1"]
+    pattern: "{sku}"
+  - {jsonl: rows.jsonl, limit: 3, requires: image}
+  - {imagefolder: data, prompt: "{{ text }}"}
+""",
 )
 _TABLES = (
     b'id,image,prompt,quality,Image Src,label.client\na,in/a.png,"on ""white"", please",low,x,acme\nb,in/b.png,"two\nlines",,,\n',
@@ -65,7 +87,7 @@ _TOKENS = (
     b"- ", b": ", b"\n", b"\r", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b'"', b"'", b"|", b">", b"[" * 60, b"{" * 60, b"[[", b"\t",
     b"../", b"CON", b"1e999", b"NaN", b"-1", b"\xed\xa0\x80", "\u202e\u0000\ufeff".encode(), b"https://u:p@h/", b"file:///etc/passwd",
     b"rf_live_abcdefgh12345678", b"9" * 400, b"a" * 5000, b"---\n", b"...\n", b"%YAML 9.9\n", b"#", b",", b";", b"sep=;\n", b"version",
-    b"items", b"sources", b"edits", b"from", b"when", b"matrix", b"exclude", b"map", b"where", b"pattern", b"preset", b"urls",
+    b"tags", b"&l", b"*l", b"budget", b"per", b"warn_at", b"selectors", b"encoding", b"columns", b"imagefolder", b"items", b"sources", b"edits", b"from", b"when", b"matrix", b"exclude", b"map", b"where", b"pattern", b"preset", b"urls",
 )  # fmt: skip
 
 _KEY = re.compile(r"(?<![A-Za-z0-9])rf_live_abcdefgh12345678")
@@ -128,6 +150,13 @@ def prepare(folder: Path) -> None:
         (folder / "in" / name).write_bytes(b"picture")
     (folder / "p.txt").write_text("On oak: {{ title }}")
     (folder / "t.csv").write_text("id,image,Image Src\na,in/a.png,x\nb,,y\n")
+    (folder / "shop.csv").write_text(
+        "Handle,Title,Type,Tags,Image Src,Image Position\nboot,Boot,Shoe,a,https://x.test/1.png,1\nboot,,,,,\n"
+    )
+    (folder / "rows.jsonl").write_bytes(_LINES[0])
+    (folder / "data").mkdir()
+    (folder / "data" / "p.png").write_bytes(b"picture")
+    (folder / "data" / "metadata.csv").write_text("file_name,text\np.png,hello\n")
 
 
 def one(folder: Path, seed: str) -> str:
