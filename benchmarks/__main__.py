@@ -10,6 +10,7 @@ What batchedit costs and how fast it goes, beside the loops that a user would wr
     unknown    a limit of 600 a minute that only the provider knows, five minutes
     faults     2,000 edits of 0.3 s; 5 % refused, 1 % cut off after acceptance, 0.5 % never answered; and none of that
     night      20,000 edits of 150 s at 20 a minute on a virtual clock
+    manifest   100,000 and 1,000,000 rows checked and planned; 20,000 items in YAML; 10,000 local pictures
     scale      10,000, 100,000 and 1,000,000 tasks: plan, run, resume; memory, ledger, time for each
 
 Each client is a process of its own and so is the provider. Within a round all clients of a scenario run one after the
@@ -31,6 +32,7 @@ from typing import Any
 
 from benchmarks.capacity import capacity
 from benchmarks.clients import CLIENTS
+from benchmarks.manifest import manifest
 from benchmarks.running import Ground, Result, say
 from benchmarks.scale import scale
 from benchmarks.scenarios import Settings, faults, overhead, paced, transfer, unknown
@@ -56,7 +58,8 @@ def night(settings: Settings) -> Result:
 
 # In the order in which they run: those that leave a great many files behind come last.
 SCENARIOS: dict[str, Callable[[Settings], Result]] = {
-    scenario.__name__: scenario for scenario in (capacity, overhead, transfer, paced, unknown, faults, night, scale)
+    scenario.__name__: scenario
+    for scenario in (capacity, overhead, transfer, paced, unknown, faults, night, manifest, scale)
 }
 
 
