@@ -176,7 +176,7 @@ def summarize(
     figures = Figures()
     cost_rows, task_rows = list(costs), list(tasks)
     texts = {row.labels for row in cost_rows} | {row.labels for row in task_rows}
-    labels = sorted({name for text in texts for name in _labels(text)})
+    labels = label_names(texts)
     names = list(by) if by is not None else [*labels, "day"]
     cost_keys = {name: _cost_key(name, zone) for name in names}
     task_keys = {name: _task_key(name) for name in names}
@@ -216,6 +216,11 @@ def crossed(
     return dict(sorted(found.items()))
 
 
+def label_names(texts: Iterable[str]) -> list[str]:
+    """The names of all labels in these JSON objects, sorted."""
+    return sorted({name for text in texts for name in _labels(text)})
+
+
 def in_zone(minute: str, zone: tzinfo) -> datetime:
     """A minute of the ledger, which is in UTC, by another clock."""
     return datetime.fromisoformat(minute).replace(tzinfo=UTC).astimezone(zone)
@@ -247,7 +252,7 @@ def _cost_key(name: str, zone: tzinfo) -> Callable[[CostGroup], str]:
         case "edit" | "variant" | "quality" | "size" | "model" | "provider" | "outcome":
             return lambda row: getattr(row, name) or NO_LABEL
         case _:
-            return lambda row: _labels(row.labels).get(name, NO_LABEL)
+            return lambda row: _labels(row.labels).get(name) or NO_LABEL
 
 
 def _task_key(name: str) -> Callable[[TaskGroup], str] | None:
@@ -258,7 +263,7 @@ def _task_key(name: str) -> Callable[[TaskGroup], str] | None:
         case "edit" | "variant" | "quality" | "size" | "model" | "provider":
             return lambda row: getattr(row, name) or NO_LABEL
         case _:
-            return lambda row: _labels(row.labels).get(name, NO_LABEL)
+            return lambda row: _labels(row.labels).get(name) or NO_LABEL
 
 
 def _latencies(durations: Iterable[Durations]) -> dict[str, Latency]:
@@ -271,15 +276,15 @@ def _latencies(durations: Iterable[Durations]) -> dict[str, Latency]:
 def _latency(found: Sequence[tuple[int, int]]) -> Latency:
     total = sum(count for _, count in found)
 
-    def at(share: float) -> float:
+    def at(percent: int) -> float:
         seen = 0
         for tenths, count in found:
             seen += count
-            if seen >= share * total:
+            if 100 * seen >= percent * total:
                 return tenths / 10
         return found[-1][0] / 10
 
-    return Latency(count=total, median=at(0.5), p95=at(0.95), p99=at(0.99), longest=found[-1][0] / 10)
+    return Latency(count=total, median=at(50), p95=at(95), p99=at(99), longest=found[-1][0] / 10)
 
 
 def _spellings(labels: Iterable[str], tasks: Iterable[TaskGroup]) -> dict[str, list[list[str]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, cast
 
@@ -106,13 +106,22 @@ def _moment(flag: str, text: str | None, zone: tzinfo, *, ends: bool) -> datetim
     if text is None:
         return None
     try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    try:
         moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
+        if ends and day is not None:
+            moment += timedelta(days=1)
+        moment.astimezone(UTC)
     except ValueError:
         hint = "write 2026-11-25 or 2026-11-25T22:30"
         raise UsageError(f"{flag}: {text!r} is neither a date nor a date and time", hint=hint) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
-    return moment + timedelta(days=1) if ends and len(text) == len("2026-11-25") else moment
+    except OverflowError:
+        raise UsageError(f"{flag}: {text!r} is beyond what a calendar holds") from None
+    return moment
 
 
 def _invoice(invoice: str | None, balance: tuple[str, str] | None) -> MicroUSD | None:

@@ -27,6 +27,10 @@ _VERDICT = (
     "(SELECT verdict FROM decisions WHERE decisions.slot = t.slot AND decisions.request_key = r.key"
     " ORDER BY decisions.id DESC LIMIT 1)"
 )
+# The task that bears the cost wants something else by now, and no equal one is left that wants this.
+_UNWANTED = "NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.request_key = r.key)"
+# Multiples of the golden ratio: rows are taken evenly from every stretch, and never in step with the edits of an item.
+_SCATTERED = "(t.rowid * 2654435761) % 4294967296"
 _MAP_BYTES = 8 * 1024**3
 _CACHE_KIB = 256 * 1024
 
@@ -39,7 +43,8 @@ SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS 
     WHEN a.outcome IS NULL THEN 'open'
     WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
       THEN CASE
-        WHEN t.request_key <> r.key THEN 'superseded' WHEN {verdict} = 'rejected' THEN 'rejected' ELSE 'useful' END
+        WHEN t.request_key <> r.key AND {unwanted} THEN 'superseded'
+        WHEN {verdict} = 'rejected' THEN 'rejected' ELSE 'useful' END
     WHEN a.outcome IN ('suspect', 'lost', 'written off') THEN a.outcome
     WHEN a.cost_microusd > 0 THEN 'failed but billed'
     ELSE 'nothing'
@@ -108,7 +113,10 @@ SELECT t.slot, r.state, coalesce({verdict}, '') AS verdict, r.key, r.spec, raws.
 FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot
   LEFT JOIN raws ON raws.request_key = r.key AND raws.number = 1
   LEFT JOIN outputs ON outputs.slot = t.slot AND outputs.number = 1
-{only} AND r.state = '{state}' {more} ORDER BY t.rowid LIMIT ?
+{only} AND t.request_key = r.key AND r.state = ? AND t.rowid IN (
+  SELECT t.rowid FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot
+  {only} AND t.request_key = r.key AND r.state = ? ORDER BY {scattered} LIMIT ?
+) ORDER BY t.rowid
 """
 
 
@@ -129,6 +137,8 @@ class Books(Ledger):
         self._connection.execute("PRAGMA temp_store=MEMORY")
         self._only, self._when = _EVERYTHING, ""
         self._verdict = _VERDICT if has_table(self._connection, "decisions") else "NULL"
+        # One moment for all questions, also while a run is writing: else the parts would not add up to the whole.
+        self._connection.execute("BEGIN")
 
     def restrict(self, slots: Iterable[str]) -> None:
         """Look at these tasks only; what they share counts with the task that bears the cost."""
@@ -179,20 +189,22 @@ class Books(Ledger):
 
     def pictures(self, most: int) -> list[Pictured]:
         """So many tasks with pictures at most: those that are odd first, then the others, evenly from all of them."""
-        odd = self._rows(_PICTURED.format(only="{only}", state="suspect", verdict="{verdict}", more=""), (most,))
-        found = [_pictured(row) for row in odd]
-        count = self._rows("SELECT count(*) FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot"
-                           " {only} AND r.state = 'done'").fetchone()[0]  # fmt: skip
-        room = most - len(found)
-        if room > 0 and count:
-            apart = -(-count // room)
-            some = _PICTURED.format(only="{only}", state="done", verdict="{verdict}", more=f"AND t.rowid % {apart} = 0")
-            found += [_pictured(row) for row in self._rows(some, (room,))]
+        found: list[Pictured] = []
+        for state in (State.SUSPECT, State.DONE):
+            room = most - len(found)
+            found += [_pictured(row) for row in self._rows(_PICTURED, (state, state, room))]
         return found
 
     def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
         return self._connection.execute(
-            query.format(only=self._only, when=self._when, verdict=self._verdict), parameters
+            query.format(
+                only=self._only,
+                when=self._when,
+                verdict=self._verdict,
+                unwanted=_UNWANTED,
+                scattered=_SCATTERED,
+            ),
+            parameters,
         )
 
 

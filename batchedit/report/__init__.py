@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,8 @@ from batchedit.report.invoice import InvoiceCheck, check_invoice
 from batchedit.report.markdown import report_markdown
 from batchedit.report.page import Page, make_page
 from batchedit.report.text import report_text
-from batchedit.summary import Figures, crossed, summarize
+from batchedit.selectors import did_you_mean
+from batchedit.summary import GROUPINGS, Figures, crossed, label_names, summarize
 
 Form = Literal["text", "json", "csv", "markdown", "html"]
 PICTURES = 120
@@ -156,11 +157,21 @@ def _read(ledgers: Path | str | Sequence[Path | str], asked: _Asked, stack: Exit
         read.books.append(books)
         read.costs += books.cost_groups()
         read.tasks += books.task_groups()
-        read.runs += books.runs()
+        read.runs += (replace(run, manifest=f"{name}{run.manifest}") for run in books.runs())
         for reason, count in books.waiting().items():
             read.waiting[reason] = read.waiting.get(reason, 0) + count
     read.runs.sort(key=lambda run: run.started_at)
+    _refuse_unknown(read, asked.by)
     return read
+
+
+def _refuse_unknown(read: _Read, by: Sequence[str] | None) -> None:
+    labels = label_names({row.labels for row in read.costs} | {row.labels for row in read.tasks})
+    for name in by or ():
+        if name not in (*labels, *GROUPINGS) and (read.costs or read.tasks):
+            there = f"labels are: {', '.join(labels)}" if labels else "no task has any label"
+            hint = did_you_mean(name, [*labels, *GROUPINGS]) or f"{there}; besides: {', '.join(GROUPINGS)}"
+            raise UsageError(f"--by: no task has a label {name!r}", hint=hint)
 
 
 def _restrict(books: Books, asked: _Asked) -> None:
@@ -171,19 +182,20 @@ def _restrict(books: Books, asked: _Asked) -> None:
 
 
 def _moment(moment: datetime | None, default: str) -> str:
-    return default if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return default if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23]
 
 
 def _page(read: _Read, figures: Figures, asked: _Asked, check: InvoiceCheck | None) -> Page:
     # What to do about tasks in trouble stands with each reason, for which the page has room.
-    steps: Iterable[str] = waiting_lines(read.waiting, read.where)
+    steps = [" ".join(step.split()) for step in waiting_lines(read.waiting, read.where, wrapped=False)]
     period = "" if asked.since is None and asked.until is None else " Only a part of the time was looked at."
     return make_page(
         figures,
         read.runs,
         world=read.world,
         where=read.where,
-        steps=[" ".join(step.split()) for step in steps],
+        waiting=sum(read.waiting.values()),
+        steps=steps,
         zone=asked.zone,
         foot=f"batchedit {version('batchedit')}; amounts in US dollars, times in {asked.zone}.{period}"
         + (f" {' '.join(check.text().split())}." if check is not None else ""),

@@ -27,13 +27,14 @@ def advice(states: Mapping[State, int]) -> list[str]:
     return [text for state, text in _ADVICE if states.get(state)]
 
 
-def waiting_lines(waiting: Mapping[str, int], where: Path | str) -> list[str]:
+def waiting_lines(waiting: Mapping[str, int], where: Path | str, *, wrapped: bool = True) -> list[str]:
     """
     How many tasks wait for another one's picture, and what a person can do about it; nothing if none does.
 
     Args:
         waiting: By what for, as in `ledger.waiting`.
         where: The output folder or ledger, for commands.
+        wrapped: Break what is long into lines; else each is one step.
     """
     lines, approval = [], waiting.get(APPROVAL, 0)
     if approval:
@@ -41,7 +42,11 @@ def waiting_lines(waiting: Mapping[str, int], where: Path | str) -> list[str]:
         lines.append(
             f"{approval} {_wait(approval)} for approval: `batchedit verdicts export verdicts.csv {quoted}`, write"
         )
-        lines.append("  approved or rejected into it, `batchedit verdicts import` it likewise, and run again")
+        rest_of_it = "approved or rejected into it, `batchedit verdicts import` it likewise, and run again"
+        if wrapped:
+            lines.append(f"  {rest_of_it}")
+        else:
+            lines[-1] += f" {rest_of_it}"
     failed = waiting.get(FAILED, 0)
     if failed:
         lines.append(f"{failed} {_wait(failed)} for an edit that has not succeeded")
@@ -91,6 +96,8 @@ def next_step(trouble: Trouble, where: Path | str) -> str:
             )
         case State.LOST:
             return f"Paid and gone. To buy them again: batchedit retry {out} --state lost, then run again"
+        case State.FAILED if trouble.cost:
+            return "Billed although it failed, which is the provider's to refund: batchedit ls --select status:failed"
         case State.FAILED if trouble.code in _MODERATED:
             return "Nothing was bought. Refused for what they show or say: change prompt or picture, then run again"
         case State.FAILED if not trouble.retryable:

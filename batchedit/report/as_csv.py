@@ -15,7 +15,8 @@ MARK = "\ufeff"
 _COUNTS = ("requests", "attempts", "pictures")
 _TASKS = ("delivered", "reviewed", "approved")
 _AMOUNTS = ("spent", "useful", "wasted", "at_risk", "quoted_low", "quoted_high")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# The wide ones are what some spreadsheets turn into the narrow ones.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *, raw: bool = False) -> str:

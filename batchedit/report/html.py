@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from batchedit.ledger.sums import Pictured
 from batchedit.lifecycle import State
-from batchedit.model import LocalImage
+from batchedit.model import LocalImage, UrlImage
 from batchedit.money import format_usd
 from batchedit.report.page import Page, Pair
 from batchedit.report.thumbs import thumbnail
@@ -66,9 +66,10 @@ def with_pairs(page: Page, pairs: list[Pair], tasks: int) -> Page:
 def _pair(task: Pictured, out: Path, state: Path, beside: Path) -> Pair:
     first, thumbs = task.request.images[0], state / "thumbs"
     before, note = None, "the picture before is not on this machine"
-    if isinstance(first.ref, LocalImage) and first.digest is not None:
-        before = thumbnail(first.ref.path, first.digest, thumbs)
-        note = "the picture before is gone" if before is None else ""
+    if first.digest is not None and not isinstance(first.ref, UrlImage):
+        source = first.ref.path if isinstance(first.ref, LocalImage) else _kept(state, first.digest)
+        before = None if source is None else thumbnail(source, first.digest, thumbs)
+        note = "the picture before is gone, or another one by now" if before is None else ""
     elif not isinstance(first.ref, LocalImage):
         note = f"from {first.ref}"
     after = link = None
@@ -76,7 +77,7 @@ def _pair(task: Pictured, out: Path, state: Path, beside: Path) -> Pair:
         raw = state / "raw" / task.raw.name
         after = thumbnail(raw, task.raw.sha256, thumbs)
         full = out / task.path if task.path else raw
-        link = quote(os.path.relpath(full, beside).replace(os.sep, "/"))
+        link = quote(os.fsencode(os.path.relpath(full, beside).replace(os.sep, "/")))
     prompt = task.request.prompt
     return Pair(
         slot=task.slot,
@@ -90,6 +91,11 @@ def _pair(task: Pictured, out: Path, state: Path, beside: Path) -> Pair:
         after_note="no picture is kept",
         link=link or "",
     )
+
+
+def _kept(state: Path, digest: str) -> Path | None:
+    """What another edit has made, from which this one started."""
+    return next((state / "raw" / digest[:2]).glob(f"{digest}.*"), None)
 
 
 @cache

@@ -27,7 +27,7 @@ def report_markdown(figures: Figures, page: Page) -> str:
             rows.append([f"and {len(ranked) - _ROWS} more", *("" for _ in _COLUMNS)])
         lines += ["", *_table([_plain(name), *_COLUMNS], [*rows, ["**total**", *_cells(figures.total)]])]
     for trouble in figures.troubles[:_ROWS]:
-        code = f" `{_plain(trouble.code)}`" if trouble.code else ""
+        code = f" ({_plain(trouble.code)})" if trouble.code else ""
         lines += ["", f"- **{trouble.tasks} {trouble.state}**{code}: {_plain(trouble.reason)}"]
         if trouble.cost:
             lines[-1] += f" ({format_usd(trouble.cost)} spent)"
@@ -55,4 +55,5 @@ def _aside(text: str) -> str:
 
 def _plain(text: str) -> str:
     """A text from outside as nothing but text."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    shown = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    return _SPECIAL.sub(r"\\\1", shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta, tzinfo
+from datetime import UTC, timedelta, tzinfo
 
 from markupsafe import Markup
 
@@ -81,7 +81,15 @@ class Page:
 
 
 def make_page(
-    figures: Figures, runs: Sequence[RunRow], *, world: str, where: str, steps: Iterable[str], zone: tzinfo, foot: str
+    figures: Figures,
+    runs: Sequence[RunRow],
+    *,
+    world: str,
+    where: str,
+    steps: Iterable[str],
+    zone: tzinfo,
+    foot: str,
+    waiting: int = 0,
 ) -> Page:
     """
     The page without its pictures.
@@ -90,9 +98,10 @@ def make_page(
         where: The output folder or ledger, as the user would type it.
         steps: What can be done next.
         zone: Whose clock is shown.
+        waiting: Tasks that have no request yet, since they start from another one's picture.
     """
     last = runs[-1] if runs else None
-    verdict, mood = _verdict(figures, last)
+    verdict, mood = _verdict(figures, last, waiting)
     stretch, spans = _spans(figures.minutes, zone)
     budget = last.budget if last is not None else None
     total = figures.total
@@ -128,20 +137,22 @@ def make_page(
         stretch=stretch,
         latency=_latency(figures.latency),
         troubles=[_trouble(trouble, where, zone) for trouble in figures.troubles],
-        run_columns=["run", "began", "ended", "provider", "budget $", "exit code", "why it stopped"],
+        run_columns=["run", "manifest", "began", "ended", "provider", "budget $", "exit code", "why it stopped"],
         runs=[_run(run, zone) for run in runs],
         foot=foot,
     )
 
 
-def _verdict(figures: Figures, last: RunRow | None) -> tuple[str, str]:
+def _verdict(figures: Figures, last: RunRow | None, waiting: int) -> tuple[str, str]:
     """What one reads first, and whether it is good, bad or open."""
-    tasks, done = figures.tasks.total(), figures.tasks[State.DONE]
+    tasks, done = figures.tasks.total() + waiting, figures.tasks[State.DONE]
     if not tasks or last is None:
         return "Nothing was recorded yet.", "open"
     short = ", ".join(
         f"{figures.tasks[state]:,} {state}" for state in ORDER if figures.tasks[state] and state is not State.DONE
     )
+    if waiting:
+        short += f"{', ' if short else ''}{waiting:,} {'wait' if waiting > 1 else 'waits'} for another edit"
     said = f"{done:,} of {tasks:,} tasks done" + (f"; {short}." if short else ".")
     if last.exit_code is None:
         return f"The last run has not ended, or was killed. {said}", "open"
@@ -240,7 +251,8 @@ def _spans(minutes: Mapping[str, Minute], zone: tzinfo) -> tuple[str, list[tuple
     """The time between first and last minute in stretches of equal length, also those in which nothing happened."""
     if not minutes:
         return "per minute", []
-    times = {in_zone(minute, zone): found for minute, found in minutes.items()}
+    # Counted in UTC: by a clock that is set back an hour would come twice.
+    times = {in_zone(minute, UTC): found for minute, found in minutes.items()}
     first, end = min(times), max(times)
     needed = (end - first).total_seconds() / 60 / _COLUMNS
     length = next((each for each in _STRETCHES if each >= needed), _STRETCHES[-1])
@@ -250,9 +262,9 @@ def _spans(minutes: Mapping[str, Minute], zone: tzinfo) -> tuple[str, list[tuple
         span.done += found.done
         span.throttled += found.throttled
         span.spent = MicroUSD(span.spent + found.spent)
-    days = first.date() != end.date()
+    days = first.astimezone(zone).date() != end.astimezone(zone).date()
     labels = [
-        (first + timedelta(minutes=number * length)).strftime("%m-%d %H:%M" if days else "%H:%M")
+        (first + timedelta(minutes=number * length)).astimezone(zone).strftime("%m-%d %H:%M" if days else "%H:%M")
         for number in range(len(spans))
     ]
     words = "per minute" if length == 1 else f"in {length} minutes" if length < 120 else f"in {length // 60} hours"
@@ -316,6 +328,7 @@ def _run(run: RunRow, zone: tzinfo) -> list[str]:
 
     return [
         str(run.id),
+        run.manifest,
         shown(run.started_at),
         shown(run.ended_at) or "has not ended, or was killed",
         run.provider,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +12,9 @@ from batchedit.lifecycle import State
 from batchedit.money import decimal_text, format_usd
 from batchedit.report.advice import advice, waiting_lines
 from batchedit.summary import Figures, Money
+
+COLUMNS = 100
+"""Of a terminal or a printed page."""
 
 ORDER = (
     State.DONE,
@@ -37,9 +42,9 @@ def report_text(
     if figures.troubles:
         lines += ["", "not done, by reason"]
         for trouble in figures.troubles[:12]:
-            slots = ", ".join(trouble.slots) + (", ..." if trouble.tasks > len(trouble.slots) else "")
+            slots = plain(", ".join(trouble.slots)) + (", ..." if trouble.tasks > len(trouble.slots) else "")
             lines += [
-                f"  {trouble.tasks:>6}  {trouble.state}: {_fit(trouble.reason, 80)}",
+                _fit(f"  {trouble.tasks:>6}  {trouble.state}: {plain(trouble.reason)}", COLUMNS),
                 f"          {_fit(slots, 88)}",
             ]
     steps = [*advice(figures.tasks), *waiting_lines(waiting, where)]
@@ -54,7 +59,7 @@ def report_text(
             f"{len(runs)} run{'s' if len(runs) != 1 else ''}; the last began {last.started_at}, {ended}{code}",
         ]
         if last.stop_reason:
-            lines += [f"  {last.stop_reason}"]
+            lines += textwrap.wrap(plain(last.stop_reason), COLUMNS, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
 
 
@@ -81,13 +86,13 @@ def _totals(figures: Figures) -> list[str]:
     if total.avoided:
         lines.append(f"avoided    {format_usd(total.avoided)}  (equal tasks bought once; an estimate)")
     if total.per_delivered is not None:
-        each = format_usd(total.per_delivered)
-        lines.append(f"each       {each} for a delivered picture, of which there are {total.delivered}")
+        price = format_usd(total.per_delivered)
+        lines.append(f"each       {price} for a delivered picture, of which there are {total.delivered}")
     if total.reviewed:
         each = "" if total.per_approved is None else f"; {format_usd(total.per_approved)} for each approved one"
         first = f"{total.at_once} of {total.reviewed} at once"
         lines.append(f"reviewed   {total.reviewed}: {total.approved} approved ({first}){each}")
-    return lines
+    return [part for line in lines for part in textwrap.wrap(line, COLUMNS, subsequent_indent=" " * 11)]
 
 
 def basis_text(figures: Figures) -> str:
@@ -110,10 +115,11 @@ def risk_text(total: Money) -> str:
 
 
 def _table(name: str, groups: dict[str, Money], total: Money) -> list[str]:
-    width = min(40, max([len(name), 5, *(len(value) for value in groups)]))
-    lines = [f"{name:<{width}}  {'requests':>8}  {'pictures':>8}  {'spent $':>12}  {'at risk $':>10}  {'share':>6}"]
+    width = min(40, max([_width(plain(name)), 5, *(_width(plain(value)) for value in groups)]))
+    head = f"{'requests':>8}  {'pictures':>8}  {'spent $':>12}  {'at risk $':>10}  {'share':>6}"
+    lines = [f"{_padded(name, width)}  {head}"]
     for value, money in sorted(groups.items(), key=lambda entry: (-entry[1].spent, entry[0])):
-        lines.append(_row(_fit(value, width), money, total, width))
+        lines.append(_row(value, money, total, width))
     lines.append(_row("total", total, total, width))
     return lines
 
@@ -121,10 +127,32 @@ def _table(name: str, groups: dict[str, Money], total: Money) -> list[str]:
 def _row(value: str, money: Money, total: Money, width: int) -> str:
     share = f"{100 * money.spent / total.spent:.1f}%" if total.spent else "-"
     return (
-        f"{value:<{width}}  {money.requests:>8}  {money.pictures:>8}  {decimal_text(money.spent):>12}"
+        f"{_padded(value, width)}  {money.requests:>8}  {money.pictures:>8}  {decimal_text(money.spent):>12}"
         f"  {decimal_text(money.at_risk):>10}  {share:>6}"
     )
 
 
+def plain(text: str) -> str:
+    """A text from outside in one line, without anything that a terminal would obey."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal it takes: letters of East Asia take two, marks above others none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
 def _fit(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    if _width(text) <= width:
+        return text
+    while _width(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _padded(text: str, width: int) -> str:
+    shown = _fit(plain(text), width)
+    return shown + " " * (width - _width(shown))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,21 +20,24 @@ def thumbnail(source: Path, digest: str, kept_in: Path) -> str | None:
     A picture in small as a data URI.
 
     Args:
-        digest: Of the picture's bytes, under which the thumbnail is kept.
+        digest: SHA-256 of the picture's bytes, under which the thumbnail is kept.
         kept_in: Where thumbnails are kept; that they cannot be is no reason not to have one.
 
     Returns:
-        None if the picture is gone or no picture any more.
+        None if the picture is gone, is another one by now, or no picture any more.
     """
     kept = kept_in / digest[:2] / f"{digest}-{SIDE}.webp"
     data = _read(kept)
     if data is None:
-        data = _made(source)
+        picture = _read(source)
+        if picture is None or hashlib.sha256(picture).hexdigest() != digest:
+            return None
+        data = _made(picture)
         if data is None:
             return None
         with contextlib.suppress(OSError):
             kept.parent.mkdir(parents=True, exist_ok=True)
-            part = kept.with_suffix(".part")
+            part = kept.with_suffix(f".{os.getpid()}.part")  # another report may be making the same one
             part.write_bytes(data)
             part.replace(kept)
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
@@ -45,14 +50,14 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _made(source: Path) -> bytes | None:
+def _made(picture: bytes) -> bytes | None:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     from batchedit.pictures import MAX_PIXELS
 
     with _quietly():
         try:
-            with Image.open(source, formats=("PNG", "JPEG", "WEBP")) as image:
+            with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG", "WEBP")) as image:
                 if image.width * image.height > MAX_PIXELS:
                     return None
                 image.draft("RGB", (2 * SIDE, 2 * SIDE))
@@ -61,7 +66,7 @@ def _made(source: Path) -> bytes | None:
                 file = io.BytesIO()
                 small.convert("RGBA" if "A" in small.getbands() else "RGB").save(file, "WEBP", quality=_QUALITY)
                 return file.getvalue()
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError):
+        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
             return None  # a damaged picture is the business of `verify`
 
 
