@@ -32,6 +32,7 @@ LEVELS = {
     "differences": 1, "forecast": 1, "counting": 4,
     "saved_plans": 4,
     "caps": 4,
+    "exporting": 4, "exporting.dictionary": 1,
     "cli": 5, "__init__": 6, "__main__": 6,
 }  # fmt: skip
 EMULATOR_USERS = {"providers.rehearsal", "cli.commands", "cli.emulating"}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from batchedit.emulator import Faults
-from tests.conftest import KEY, Result, Served, Shop, command, database, draw_picture
+from tests.conftest import KEY, Result, Served, Shop, command, database, draw_picture, drop_views
 from tests.test_crash import wait_for
 
 Cli = Callable[..., Result]
@@ -461,6 +461,7 @@ def test_an_older_ledger_can_be_read_before_it_is_brought_up_to_date(shop: Shop,
     manifest(shop, "edits: {white: {prompt: grayscale}}\n")
     assert cli(*RUN).code == 0
     with database("out/.batchedit/ledger.db") as db:
+        drop_views(db)
         db.executescript("ALTER TABLE tasks DROP COLUMN tags; DROP TABLE waiting; DROP TABLE decisions;"
                          " PRAGMA user_version = 3;"
                          " DELETE FROM _sqlite_migrations WHERE name = 'chains';")  # fmt: skip

@@ -20,7 +20,7 @@ from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import Event, State
 from batchedit.model import LocalImage, Params, Quote, Raw, Request, SourceImage
 from batchedit.money import MicroUSD
-from tests.conftest import database
+from tests.conftest import database, drop_views
 
 QUOTE = Quote(low=MicroUSD(100), high=MicroUSD(150))
 RAW = Raw(number=1, sha256="f" * 64, format="png", width=8, height=8, size_bytes=99)
@@ -349,6 +349,7 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     LedgerWriter(path, Effects(seed="1"), world="real").close()
     with database(path) as db:
+        drop_views(db)
         db.execute("ALTER TABLE tasks DROP COLUMN tags")
         db.execute("DROP TABLE waiting")
         db.execute("DROP TABLE decisions")

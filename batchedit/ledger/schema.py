@@ -11,6 +11,8 @@ The ledger's tables and how an older ledger becomes a current one.
                         paces                            the provider's rate limits, as far as they were found
                         digests                          the pictures on this machine that runs have read
 
+                        v_*                              views for others; see `ledger.views`
+
 Amounts are whole micro-dollars, times ISO 8601 in UTC. The words for states are those of `lifecycle.State`; a test
 compares them. Each migration runs in one transaction together with the note that it was applied.
 """
@@ -19,13 +21,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from batchedit.ledger.views import create_views
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID = 0x62617465
 """Written into the file's header ("bate"), so that another program's database is recognised as such."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
 
 _INITIAL = """
@@ -260,6 +264,11 @@ def apply_migrations(db: Database) -> None:
     @migrations()
     def chains(db: Database) -> None:
         for statement in _statements(_CHAINS):
+            db.execute(statement)
+
+    @migrations()
+    def views(db: Database) -> None:
+        for statement in create_views():
             db.execute(statement)
 
     migrations.apply(db)
