@@ -6,8 +6,8 @@ How manifests behave when they are large.
     digests       10,000 local pictures, planned before a run and after one
 
 Each command is a process of its own. In `yaml` both sides run in one process, by turns, in processor time: what the
-parser takes for its events alone, what the tasks take from finished nodes (validation), and what reading the file to its
-tasks takes in all.
+parser takes for its events alone, what the tasks take from finished nodes (validation), and what reading the file to
+its tasks takes in all.
 """
 
 from __future__ import annotations

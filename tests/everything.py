@@ -66,7 +66,7 @@ def _task(db: sqlite3.Connection, draw: random.Random, number: int) -> None:
         (key, state, draw.choice(("low", "high")), json.dumps(spec), slot, key, "moderated" if wrong else "",
          f"{title} was refused" if wrong else "", stamp(number), stamp(number + 1)),
     )  # fmt: skip
-    labels = {**draw.choice(LABELS), **({"title": title} if number % 3 == 0 else {})}
+    labels = {**draw.choice(LABELS), **({"title": title} if number % 5 == 0 else {})}
     for name in [slot, *([f"i{number}/again"] if number % 7 == 0 else [])]:
         db.execute(
             "INSERT INTO tasks (slot, item_id, edit, variant, request_key, labels, place, paths, wanted_by, created_at)"

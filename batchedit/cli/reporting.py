@@ -54,7 +54,7 @@ def report(ledgers: tuple[str, ...], as_json: bool, debug: bool, bom: bool, **fl
     from batchedit.report import render_report
     from batchedit.report.as_csv import MARK
 
-    zone = _zone(flags["zone"])
+    zone = read_zone(flags["zone"])
     asked: dict[str, Any] = {
         "by": None if flags["by"] is None else [name.strip() for name in flags["by"].split(",") if name.strip()],
         "select": flags["select"],
@@ -91,7 +91,13 @@ def _write(target: Path, text: str) -> None:
     say(f"wrote {target}", err=True)
 
 
-def _zone(name: str | None) -> tzinfo:
+def read_zone(name: str | None) -> tzinfo:
+    """
+    The time zone of a flag; UTC without one.
+
+    Raises:
+        UsageError: if there is no zone of this name.
+    """
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     if name is None or name.upper() == "UTC":

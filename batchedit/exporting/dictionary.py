@@ -87,7 +87,7 @@ files | count | delivered pictures
 verdict | word | approved or rejected, as last said about these pictures; empty if nobody has
 verdict_reason | text | why
 decided_at | ISO, UTC | when
-code reason retryable provider model quality size format samples attempts
+code reason retryable provider model quality size format samples attempts basis
 spent_microusd | micro-dollars | what was billed for its request; 0 if another task bears it
 spent_usd
 at_risk_microusd | micro-dollars | what may still be billed for it; 0 if another task bears it

@@ -31,6 +31,11 @@ _LAST = "(SELECT {column} FROM attempts AS a WHERE a.request_key = r.key ORDER B
 _FIRST_FILE = "(SELECT {column} FROM outputs WHERE outputs.slot = t.slot ORDER BY outputs.number LIMIT 1)"
 _BORNE = "CASE WHEN t.slot = r.buyer_slot THEN {amount} ELSE 0 END"
 
+_BASIS = (
+    "coalesce((SELECT group_concat(DISTINCT a.cost_basis) FROM attempts AS a"
+    " WHERE a.request_key = r.key AND a.cost_basis <> 'none'), 'none')"
+)
+
 _TASKS = f"""
 SELECT t.rowid AS position, t.slot, t.item_id, t.edit, t.variant, t.labels, r.state,
   t.slot <> r.buyer_slot AS shared, t.request_key, t.revision, t.place, t.paths,
@@ -39,7 +44,7 @@ SELECT t.rowid AS position, t.slot, t.item_id, t.edit, t.variant, t.labels, r.st
   {_VERDICT.format(column="verdict")} AS verdict, {_VERDICT.format(column="reason")} AS verdict_reason,
   {_VERDICT.format(column="decided_at")} AS decided_at,
   r.code, r.reason, r.retryable, r.provider, r.model, r.quality, r.size, r.format, r.samples,
-  (SELECT count(*) FROM attempts AS a WHERE a.request_key = r.key) AS attempts,
+  (SELECT count(*) FROM attempts AS a WHERE a.request_key = r.key) AS attempts, {_BASIS} AS basis,
   {_BORNE.format(amount=_OF_REQUEST.format(amount=_SPENT))} AS spent_microusd,
   {_usd(_BORNE.format(amount=_OF_REQUEST.format(amount=_SPENT)))} AS spent_usd,
   {_BORNE.format(amount=_OF_REQUEST.format(amount=_RISK))} AS at_risk_microusd,
@@ -63,8 +68,7 @@ SELECT r.rowid AS position, r.key AS request_key, r.buyer_slot AS slot, t.item_i
     ELSE coalesce({_LAST.format(column="a.outcome")}, 'open') END AS outcome,
   coalesce({_LAST.format(column="coalesce(a.ended_at, a.started_at)")}, '') AS last_at,
   (SELECT count(*) FROM raws WHERE raws.request_key = r.key) AS pictures,
-  coalesce((SELECT group_concat(DISTINCT a.cost_basis) FROM attempts AS a
-    WHERE a.request_key = r.key AND a.cost_basis <> 'none'), 'none') AS basis,
+  {_BASIS} AS basis,
   {_OF_REQUEST.format(amount=_SPENT)} AS spent_microusd, {_usd(_OF_REQUEST.format(amount=_SPENT))} AS spent_usd,
   {_OF_REQUEST.format(amount=_RISK)} AS at_risk_microusd, {_usd(_OF_REQUEST.format(amount=_RISK))} AS at_risk_usd,
   r.quote_low_microusd, r.quote_high_microusd, r.wanted_by AS run, r.created_at, r.changed_at

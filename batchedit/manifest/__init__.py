@@ -148,26 +148,38 @@ class Manifest:
         A row with a problem makes no task; the problem goes to `findings`, and the next row follows. Each call reads
         the rows again.
         """
-        tasks = up_to(self._tasks(findings), self.limits.jobs, findings)
+        tasks = up_to((task for _, task in self.pairs(findings)), self.limits.jobs, findings)
         return met(tasks, self.spending.caps, findings) if self.spending.caps else tasks
 
-    def _tasks(self, findings: Findings) -> Iterator[Task]:
+    def pairs(self, findings: Findings) -> Iterator[tuple[Row, Task]]:
+        """Every task with the row that it comes from, as `tasks`."""
         for problem in self._problems:
             findings.problem(problem)
         with Expander(self._head, self._overrides.layer(), self.root, findings) as expander:
-            folder = "" if self.path is None else str(PurePath(self._shown).parent)
-            for source in self._head.sources:
-                try:
-                    for row in source_rows(source, self.root, folder, findings):
-                        yield from expander.tasks(row)
-                except ManifestError as error:
-                    for problem in error.problems:
-                        findings.problem(problem)
-            if self._head.items:
-                yield from self._inline(expander, findings)
+            for row in self.rows(findings):
+                for task in expander.tasks(row):
+                    yield row, task
             expander.end()
 
-    def _inline(self, expander: Expander, findings: Findings) -> Iterator[Task]:
+    @property
+    def is_one_table(self) -> bool:
+        """True if all of its rows have the same columns, known from the first one."""
+        kinds = [source.kind for source in self._head.sources]
+        return not self._head.items and kinds in (["csv"], ["parquet"])
+
+    def rows(self, findings: Findings) -> Iterator[Row]:
+        """Every row that is wanted, before anything is made of it. Each call reads them again."""
+        folder = "" if self.path is None else str(PurePath(self._shown).parent)
+        for source in self._head.sources:
+            try:
+                yield from source_rows(source, self.root, folder, findings)
+            except ManifestError as error:
+                for problem in error.problems:
+                    findings.problem(problem)
+        if self._head.items:
+            yield from self._inline(findings)
+
+    def _inline(self, findings: Findings) -> Iterator[Row]:
         assert self.path is not None, "only a file has items"
         reading = Reading(findings)
         try:
@@ -175,7 +187,7 @@ class Manifest:
                 found = reading.item(node)
                 if found is not None:
                     layer, variables = found
-                    yield from expander.tasks(Row(node.place, layer, variables, dict(variables), inline=True))
+                    yield Row(node.place, layer, variables, dict(variables), inline=True)
         except ManifestError as error:  # the file was changed since its head was read
             for problem in error.problems:
                 findings.problem(problem)

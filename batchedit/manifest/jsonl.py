@@ -34,6 +34,7 @@ def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "
                     continue
                 record = _record(line, Place(shown, number), findings)
                 if record is not None:
+                    record.text = line
                     yield record
     except OSError as error:
         raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None

@@ -94,6 +94,7 @@ class Record:
         names: The columns; the same object for lines with the same columns.
         cells: Their texts, one for each name.
         labels, variables, lists: What JSON and Parquet can give as lists and objects.
+        text: The line itself, where it is JSON.
     """
 
     place: Place
@@ -102,6 +103,7 @@ class Record:
     labels: dict[str, Given] | None = None
     variables: dict[str, str] | None = None
     lists: dict[str, Given] | None = None
+    text: str = ""
 
 
 @dataclass(slots=True)
@@ -119,6 +121,7 @@ class Row:
         base: Folder that paths in its cells start from; None for the manifest's own.
         default_id: The id if none is given, where it is not the picture's file name without extension.
         below: The picture's path below its source, without extension; empty for rows of tables.
+        record: The line of the table as it was read; None without a table.
     """
 
     place: Place
@@ -130,6 +133,7 @@ class Row:
     base: Path | None = None
     default_id: str | None = None
     below: str = ""
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
