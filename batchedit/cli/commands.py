@@ -209,18 +209,26 @@ def emulate(host: str, port: int, seed: str, state: Path | None, switches: tuple
 
 
 @cli.command()
+@click.option("--of", "form", type=click.Choice(["manifest", "report", "results"]), default="manifest",
+              show_default=True, help="Of manifests, of `report --json`, or of a line of `export ndjson`.")  # fmt: skip
 @DEBUG
-def schema(debug: bool) -> int:
+def schema(form: str, debug: bool) -> int:
     """
-    Print the JSON Schema of manifests, for editors that complete and check while one types.
+    Print the JSON Schema of manifests, for editors that complete and check while one types, or of what we write.
 
     \b
       batchedit schema > schema.json
       # yaml-language-server: $schema=schema.json        as a manifest's first line
+      batchedit schema --of report                       for programs that read reports
     """
     import json
+    from importlib.resources import files
 
     from batchedit.manifest.schema import manifest_schema
 
+    if form != "manifest":
+        part = "report" if form == "report" else "exporting"
+        say((files("batchedit") / part / f"{form}.schema.json").read_text("utf-8").rstrip("\n"))
+        return ExitCode.DONE
     say(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
     return ExitCode.DONE
