@@ -38,7 +38,7 @@ from batchedit.report.markdown import report_markdown
 from batchedit.report.page import Page, make_page
 from batchedit.report.text import report_text
 from batchedit.summary import GROUPINGS, OF_ATTEMPTS, Figures, Money, crossed, summarize
-from tests.conftest import Result, Served, Shop, database, draw_picture
+from tests.conftest import Result, Served, Shop, database, draw_picture, drop_views
 from tests.test_ledger import QUOTE, RAW, START, request, task
 
 Cli = Callable[..., Result]
@@ -453,6 +453,7 @@ def test_a_ledger_from_before_there_were_verdicts_can_be_reported(book: Book) ->
     book.buy(book.want("a", "white"))
     book.writer.close()
     with database(book.path) as db:
+        drop_views(db)
         db.execute("DROP TABLE decisions")
         db.execute("DROP TABLE waiting")
         db.execute("ALTER TABLE tasks DROP COLUMN tags")

@@ -150,6 +150,7 @@ def test_a_reader_has_them_over_an_older_ledger(tmp_path: Path) -> None:
         drop_views(db)
         db.execute("DROP TABLE waiting")
         db.execute("DROP TABLE decisions")
+        db.execute("ALTER TABLE tasks DROP COLUMN tags")
         db.execute("DELETE FROM _sqlite_migrations WHERE name = 'chains'")
         db.execute("PRAGMA user_version = 3")
     before = path.read_bytes()

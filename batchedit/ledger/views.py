@@ -86,7 +86,8 @@ SELECT a.id, a.request_key, r.buyer_slot AS slot, t.item_id, t.edit, t.variant, 
     WHEN a.outcome IS NULL THEN 'open'
     WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
       THEN CASE
-        WHEN t.request_key <> r.key THEN 'superseded' WHEN {_VERDICT.format(column="verdict")} = 'rejected'
+        WHEN t.request_key <> r.key AND NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.request_key = r.key)
+          THEN 'superseded' WHEN {_VERDICT.format(column="verdict")} = 'rejected'
         THEN 'rejected' ELSE 'useful' END
     WHEN a.outcome IN ('suspect', 'lost', 'written off') THEN a.outcome
     WHEN a.cost_microusd > 0 THEN 'failed but billed'
