@@ -31,14 +31,17 @@ _VERDICT = (
 _UNWANTED = "NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.request_key = r.key)"
 # Multiples of the golden ratio: rows are taken evenly from every stretch, and never in step with the edits of an item.
 _SCATTERED = "(t.rowid * 2654435761) % 4294967296"
+_DIMENSIONS = {"edit": "t", "variant": "t", "provider": "r", "model": "r", "quality": "r", "size": "r"}
+"""What groups differ in besides labels, and whether it stands with the task (t) or the request (r)."""
+
 _MAP_BYTES = 8 * 1024**3
 _CACHE_KIB = 256 * 1024
 
 # CROSS JOIN keeps this order: requests and tasks lie in the order of the manifest. Finding them for each attempt, in
 # the order of time, takes twice as long.
 _COSTS = """
-SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS run, t.labels, t.edit, t.variant,
-  r.provider, r.model, r.quality, r.size, coalesce(a.outcome, 'open') AS outcome,
+SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS run, t.labels, {dimensions},
+  coalesce(a.outcome, 'open') AS outcome,
   CASE
     WHEN a.outcome IS NULL THEN 'open'
     WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
@@ -63,11 +66,11 @@ SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS 
   sum(CASE WHEN a.cost_basis <> 'none' THEN r.quote_high_microusd ELSE 0 END) AS quoted_high
 FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot CROSS JOIN attempts AS a ON a.request_key = r.key
 {only}{when}
-GROUP BY minute, run, t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, outcome, use, basis
+GROUP BY minute, run, t.labels{differing}, outcome, use, basis
 """
 
 _TASKS = """
-SELECT t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.state, t.slot <> r.buyer_slot AS shared,
+SELECT t.labels, {dimensions}, r.state, t.slot <> r.buyer_slot AS shared,
   coalesce({verdict}, '') AS verdict, r.revision > 1 AS again, count(*) AS tasks,
   sum(CASE WHEN r.state = 'done' THEN (SELECT count(*) FROM outputs WHERE outputs.slot = t.slot)
     ELSE 0 END) AS delivered,
@@ -76,7 +79,7 @@ SELECT t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.st
     ELSE 0 END) AS avoided
 FROM tasks AS t JOIN requests AS r ON r.key = t.request_key
 {only}
-GROUP BY t.labels, t.edit, t.variant, r.provider, r.model, r.quality, r.size, r.state, shared, verdict, again
+GROUP BY t.labels{differing}, r.state, shared, verdict, again
 """
 
 _TROUBLES = """
@@ -136,9 +139,10 @@ class Books(Ledger):
         self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         self._connection.execute("PRAGMA temp_store=MEMORY")
         self._only, self._when = _EVERYTHING, ""
-        self._verdict = _VERDICT if has_table(self._connection, "decisions") else "NULL"
         # One moment for all questions, also while a run is writing: else the parts would not add up to the whole.
         self._connection.execute("BEGIN")
+        self._verdict = _VERDICT if self._has_decisions() else "NULL"
+        self._dimensions, self._differing = self._find_dimensions()
 
     def restrict(self, slots: Iterable[str]) -> None:
         """Look at these tasks only; what they share counts with the task that bears the cost."""
@@ -195,12 +199,38 @@ class Books(Ledger):
             found += [_pictured(row) for row in self._rows(_PICTURED, (state, state, room))]
         return found
 
+    def _has_decisions(self) -> bool:
+        if not has_table(self._connection, "decisions"):
+            return False
+        return self._connection.execute("SELECT 1 FROM decisions LIMIT 1").fetchone() is not None
+
+    def _find_dimensions(self) -> tuple[str, str]:
+        """
+        The dimensions for a list of columns and for a GROUP BY. What is the same everywhere, as most of them are, is
+        written out: grouping a million rows by it would take half of the time.
+        """
+        columns, differing = [], ""
+        for alias, table in (("t", "tasks"), ("r", "requests")):
+            names = [name for name, where in _DIMENSIONS.items() if where == alias]
+            ends = ", ".join(f"min({name}), max({name})" for name in names)
+            values = self._connection.execute(f"SELECT {ends} FROM {table}").fetchone()
+            for number, name in enumerate(names):
+                least, most = values[2 * number : 2 * number + 2]
+                if least is not None and least == most:
+                    columns.append("'{}' AS {}".format(least.replace("'", "''"), name))
+                else:
+                    columns.append(f"{alias}.{name} AS {name}")
+                    differing += f", {alias}.{name}"
+        return ", ".join(columns), differing
+
     def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
         return self._connection.execute(
             query.format(
                 only=self._only,
                 when=self._when,
                 verdict=self._verdict,
+                dimensions=self._dimensions,
+                differing=self._differing,
                 unwanted=_UNWANTED,
                 scattered=_SCATTERED,
             ),
