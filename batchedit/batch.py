@@ -33,7 +33,8 @@ from batchedit.latency import Latencies
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger, has_begun
-from batchedit.ledger.records import Attempt, Pace, RequestRow, RunStart, TaskRow, WaitingRow
+from batchedit.ledger.records import Attempt, Pace, RequestRow, TaskRow, WaitingRow
+from batchedit.ledger.run_records import RunStart
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
 from batchedit.manifest import Findings
@@ -47,7 +48,7 @@ from batchedit.polling import Board
 from batchedit.pool import Pool
 from batchedit.providers.registry import Connected, Setup, connect
 from batchedit.redelivery import redeliver
-from batchedit.run_options import RunOptions, limits_of, pacer_for
+from batchedit.run_options import RunOptions, facts_of, limits_of, pacer_for
 from batchedit.settled import can_be_marked, make_mark, still_settled
 from batchedit.sources import Sources
 from batchedit.wire import Wire
@@ -210,6 +211,7 @@ class _Run:
                 price_list=plan.prices.version,
                 budget=self._limit(),
                 plan=plan.agreed.digest if plan.agreed is not None else "",
+                facts=facts_of(plan, self.options, self.connected, self.limits),
             )
         )
         findings, to_buy = Findings(), 0

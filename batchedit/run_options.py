@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from batchedit.learning import Learner
 from batchedit.ledger.records import Pace
-from batchedit.model import Limits
+from batchedit.ledger.run_records import RunFacts, Setting, SkippedRows
+from batchedit.model import Limits, ProviderSettings
 from batchedit.money import MicroUSD
 from batchedit.pacing import Pacer
 from batchedit.planned import Plan
 from batchedit.providers.registry import Connected
 
 _LIMIT_OPTIONS = ("in_flight", "requests_per_minute", "learn_rate", "max_failures")
+_SKIPS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +66,27 @@ def limits_of(plan: Plan, options: RunOptions, connected: Connected) -> Limits:
         limits = replace(limits, requests_per_minute=None)
     chosen = {name: getattr(options, name) for name in _LIMIT_OPTIONS}
     return replace(limits, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def facts_of(plan: Plan, options: RunOptions, connected: Connected, limits: Limits) -> RunFacts:
+    """The settings that are in force, each with where it came from; and what made no task."""
+    given, settings, defaults = plan.manifest.limits_given, [], Limits()
+    for each in fields(Limits):
+        value, origin = getattr(limits, each.name), "default"
+        if each.name in _LIMIT_OPTIONS and getattr(options, each.name) is not None:
+            origin = "flag"
+        elif each.name in given:
+            origin = "manifest"
+        elif each.name in connected.limits:
+            origin = "provider"
+        elif value != getattr(defaults, each.name):
+            origin = "flag"
+        settings.append(Setting(each.name.replace("_", " "), "none" if value is None else str(value), origin))
+    for each in fields(ProviderSettings):
+        value = getattr(plan.settings, each.name)
+        origin = "default" if value == each.default else "manifest"
+        settings.append(Setting(f"provider {each.name}".replace("_", " "), "none" if value is None else value, origin))
+    if options.on_unknown is not None:
+        settings.append(Setting("on unknown", options.on_unknown, "flag"))
+    skipped = [SkippedRows(str(skip.place), skip.reason, skip.count) for skip in plan.findings.skipped[:_SKIPS]]
+    return RunFacts(settings=tuple(settings), skipped=tuple(skipped))

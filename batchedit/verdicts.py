@@ -30,7 +30,8 @@ MAX_TEXT = 2_000
 
 def export_verdicts(reader: Ledger, target: IO[str]) -> int:
     """Write a row for each task that is done, with what was last said about it; returns how many."""
-    writer, count = csv.writer(target, lineterminator="\n"), 0
+    # With another end of lines a lone carriage return in a note would not be quoted.
+    writer, count = csv.writer(target, lineterminator="\r\n"), 0
     writer.writerow(COLUMNS)
     for task in reader.reviewed():
         said = task.decision

@@ -37,9 +37,10 @@ def database(path: Path | str) -> Iterator[sqlite3.Connection]:
 
 def drop_views(db: sqlite3.Connection) -> None:
     """Take away what a ledger of schema 4 or older does not have, before its tables are made older."""
+    db.execute("ALTER TABLE runs DROP COLUMN facts")
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
         db.execute(f"DROP VIEW {name}")
-    db.execute("DELETE FROM _sqlite_migrations WHERE name = 'views'")
+    db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('views', 'facts')")
 
 
 def draw_picture(path: Path, colour: tuple[int, int, int], *, side: int = 320) -> Path:

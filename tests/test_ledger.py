@@ -15,7 +15,8 @@ from batchedit.errors import LedgerError, StorageError
 from batchedit.keys import make_request
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.reader import Ledger
-from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, RunStart, TaskRow
+from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, TaskRow
+from batchedit.ledger.run_records import RunStart
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import Event, State
 from batchedit.model import LocalImage, Params, Quote, Raw, Request, SourceImage

@@ -17,17 +17,8 @@ from typing import Self
 from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
 from batchedit.ledger.listing import LedgerListing
-from batchedit.ledger.records import (
-    CostRow,
-    Decision,
-    Digest,
-    OutputRow,
-    Reviewed,
-    RunRow,
-    Standing,
-    TaskState,
-    read_raw,
-)
+from batchedit.ledger.records import CostRow, Decision, Digest, OutputRow, Reviewed, Standing, TaskState, read_raw
+from batchedit.ledger.run_records import RunFacts, RunRow
 from batchedit.ledger.waiting import has_table, waiting_by_reason
 from batchedit.lifecycle import State
 from batchedit.model import Raw, escaped
@@ -372,6 +363,9 @@ class Ledger(LedgerListing):
                 budget=None if row["budget_microusd"] is None else MicroUSD(row["budget_microusd"]),
                 exit_code=row["exit_code"],
                 stop_reason=row["stop_reason"],
+                price_list=row["price_list"],
+                program=row["program"],
+                facts=RunFacts.read(dict(row).get("facts", "{}")),
             )
             for row in self._connection.execute("SELECT * FROM runs ORDER BY id")
         ]

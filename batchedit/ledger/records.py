@@ -342,25 +342,6 @@ def read_raw(row: sqlite3.Row) -> Raw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStart:
-    """
-    What is noted when a run begins.
-
-    Attributes:
-        budget: None when nobody set a limit.
-        plan: Digest of the saved plan that it carries out, empty for one without.
-    """
-
-    manifest: str
-    provider: str
-    model: str
-    program: str
-    price_list: str
-    budget: MicroUSD | None
-    plan: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """
     Where a request stands, for the planner.
@@ -431,17 +412,3 @@ class TaskState:
     place: str
     delivered: int
     cost: MicroUSD
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """One execution. `ended_at` and `exit_code` are None while it goes on, and for ever if it was killed."""
-
-    id: int
-    started_at: str
-    ended_at: str | None
-    manifest: str
-    provider: str
-    budget: MicroUSD | None
-    exit_code: int | None
-    stop_reason: str

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x62617465
 """Written into the file's header ("bate"), so that another program's database is recognised as such."""
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
 
 _INITIAL = """
@@ -270,6 +270,11 @@ def apply_migrations(db: Database) -> None:
     def views(db: Database) -> None:
         for statement in create_views():
             db.execute(statement)
+
+    @migrations()
+    def facts(db: Database) -> None:
+        # JSON: the settings in force with their origin, and the rows that made no task
+        db.execute("ALTER TABLE runs ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'")
 
     migrations.apply(db)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from batchedit.errors import LedgerError, NothingSelected
 from batchedit.keys import idempotency_key
-from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, RunStart, Surplus, TaskRow
+from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, Surplus, TaskRow
+from batchedit.ledger.run_records import RunStart
 from batchedit.ledger.wanted import LedgerWanted
 from batchedit.lifecycle import Event, State
 from batchedit.model import Raw
@@ -40,9 +41,9 @@ class LedgerWriter(LedgerWanted):
             )
             cursor = self._connection.execute(
                 "INSERT INTO runs (chain, started_at, manifest, provider, model, program, price_list, plan,"
-                " budget_microusd) VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " budget_microusd, facts) VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (self._effects.stamp(), start.manifest, start.provider, start.model, start.program,
-                 start.price_list, start.plan, start.budget),
+                 start.price_list, start.plan, start.budget, start.facts.text()),
             )  # fmt: skip
             run_id = int(cursor.lastrowid or 0)
             chain = last["chain"] if last is not None and last["exit_code"] in INTERRUPTED else run_id

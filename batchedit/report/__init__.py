@@ -17,7 +17,7 @@ from typing import Literal
 from batchedit.errors import UsageError
 from batchedit.ledger.books import Books
 from batchedit.ledger.reader import ledger_at
-from batchedit.ledger.records import RunRow
+from batchedit.ledger.run_records import RunRow
 from batchedit.ledger.sums import CostGroup, TaskGroup
 from batchedit.listing import selected_tasks
 from batchedit.money import MicroUSD

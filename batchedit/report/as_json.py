@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batchedit.ledger.records import RunRow
+from batchedit.ledger.run_records import RunRow
 from batchedit.money import decimal_text
 from batchedit.report.invoice import InvoiceCheck
 from batchedit.summary import OF_ATTEMPTS, Figures, Money
@@ -108,7 +108,10 @@ def _run(run: RunRow) -> dict[str, Any]:
         "ended_at": run.ended_at,
         "manifest": run.manifest,
         "provider": run.provider,
+        "price_list": run.price_list,
         "budget": None if run.budget is None else decimal_text(run.budget),
         "exit_code": run.exit_code,
         "stop_reason": run.stop_reason,
+        "settings": [entry._asdict() for entry in run.facts.settings],
+        "skipped": [entry._asdict() for entry in run.facts.skipped],
     }

@@ -8,7 +8,7 @@ from datetime import UTC, timedelta, tzinfo
 
 from markupsafe import Markup
 
-from batchedit.ledger.records import RunRow
+from batchedit.ledger.run_records import RunRow, Setting, SkippedRows
 from batchedit.ledger.sums import Trouble
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
@@ -74,6 +74,8 @@ class Page:
     troubles: list[dict[str, object]]
     run_columns: list[str]
     runs: list[list[str]]
+    skipped: list[SkippedRows]
+    settings: list[Setting]
     foot: str
     pairs: list[Pair] = field(default_factory=list)
     pairs_note: str = ""
@@ -137,8 +139,10 @@ def make_page(
         stretch=stretch,
         latency=_latency(figures.latency),
         troubles=[_trouble(trouble, where, zone) for trouble in figures.troubles],
-        run_columns=["run", "manifest", "began", "ended", "provider", "budget $", "exit code", "why it stopped"],
+        run_columns=["run", "began", "ended", "provider", "prices of", "budget $", "exit code", "why it stopped"],
         runs=[_run(run, zone) for run in runs],
+        skipped=list(last.facts.skipped) if last is not None else [],
+        settings=list(last.facts.settings) if last is not None else [],
         foot=foot,
     )
 
@@ -332,6 +336,7 @@ def _run(run: RunRow, zone: tzinfo) -> list[str]:
         shown(run.started_at),
         shown(run.ended_at) or "has not ended, or was killed",
         run.provider,
+        run.price_list,
         "" if run.budget is None else decimal_text(run.budget),
         "" if run.exit_code is None else str(run.exit_code),
         run.stop_reason,

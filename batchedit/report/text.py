@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from batchedit.ledger.records import RunRow
+from batchedit.ledger.run_records import RunRow
 from batchedit.lifecycle import State
 from batchedit.money import decimal_text, format_usd
 from batchedit.report.advice import advice, waiting_lines
