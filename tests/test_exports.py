@@ -18,10 +18,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from batchedit import disk
+from batchedit.effects import Effects
 from batchedit.emulator import Faults
+from batchedit.errors import NothingSelected
 from batchedit.exporting import export_ledger
 from batchedit.ledger.books import Books
 from batchedit.ledger.exports import Exports
+from batchedit.ledger.writer import LedgerWriter
 from batchedit.manifest import Overrides, load_manifest
 from batchedit.money import MicroUSD, parse_usd
 from batchedit.summary import Figures, summarize
@@ -211,6 +214,13 @@ def test_without_a_manifest(ledger: Path) -> None:
     assert {row["reason"] for row in table(text_of("results", ledger, raw=True))} & set(HOSTILE[:6])
 
 
+def test_a_prompt_from_the_command_line(cli: Cli, shop: Shop) -> None:
+    """A manifest that was run with `--prompt` needs none here; a glob is a manifest too."""
+    assert cli("run", "in/*.png", "--prompt", "mirror it").code == 0
+    rows = table(cli("export", "results", "out", "--manifest", "in/*.png").out)
+    assert [(row["image"], row["status"]) for row in rows] == [(f"in/{n}.png", "done") for n in ("lamp", "mug", "shoe")]
+
+
 def test_a_manifest_with_a_problem_writes_nothing(cli: Cli, shop: Shop, jobs: Path) -> None:
     """The file that was there stays."""
     cli("run", jobs)
@@ -245,7 +255,7 @@ def test_the_finance_table_adds_up(ledger: Path) -> None:
     assert sum(parse_usd(row["at_risk"]) for row in rows) == total.at_risk
     assert sum(int(row["attempts"]) for row in rows) == total.attempts
     assert len(rows) == total.requests
-    assert {row["currency"] for row in rows} == {"USD"}
+    assert {(row["currency"], row["world"]) for row in rows} == {("USD", "real")}
     assert {'odd "name"', "client", "season", "title"} < set(rows[0])
     assert {row["day"] for row in rows} == {"2026-11-24", "2026-11-25", "2026-11-26"}
     assert {row["outcome"] for row in rows} >= {"done", "open", "lost", "suspect"}
@@ -388,7 +398,25 @@ def test_prometheus_reads_the_figures(ledger: Path) -> None:
     assert buckets[-1] == done
 
 
-def test_prometheus_moments_and_an_empty_ledger(cli: Cli, shop: Shop, jobs: Path) -> None:
+def test_rehearsed_money_says_so(cli: Cli, shop: Shop, jobs: Path) -> None:
+    """In each form that has money and goes to somebody else."""
+    cli("run", jobs)
+    assert {row["world"] for row in table(cli("export", "csv", "out").out)} == {"rehearsal"}
+    assert {json.loads(line)["world"] for line in cli("export", "ndjson", "out").out.splitlines()} == {"rehearsal"}
+    assert samples(cli("export", "prometheus", "out").out)["batchedit_is_rehearsal"] == [({}, 1.0)]
+
+
+def test_a_new_ledger_has_nothing_to_tell(tmp_path: Path) -> None:
+    """Each form is what it is without any task: a header, no lines, a few figures."""
+    LedgerWriter(tmp_path / "ledger.db", Effects(), world="real").close()
+    assert len(text_of("csv", tmp_path / "ledger.db").splitlines()) == 1
+    assert text_of("ndjson", tmp_path / "ledger.db") == text_of("imagefolder", tmp_path / "ledger.db") == ""
+    assert list(samples(text_of("prometheus", tmp_path / "ledger.db"))) == ["batchedit_is_rehearsal"]
+    with pytest.raises(NothingSelected):
+        text_of("results", tmp_path / "ledger.db")
+
+
+def test_prometheus_moments(cli: Cli, shop: Shop, jobs: Path) -> None:
     """A run that ended well moves the moment to alert on; an odd name of a manifest is escaped."""
     odd = Path('a"b\\c.csv')
     jobs.rename(odd)

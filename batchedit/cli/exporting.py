@@ -49,9 +49,11 @@ def results(ledger: str, manifest: str | None, target: Path, debug: bool, **flag
     \b
       batchedit export results out --manifest jobs.csv --out done.csv
     """
-    from batchedit.manifest import load_manifest
+    from batchedit.manifest import Overrides, load_manifest
 
-    return _export("results", ledger, target, manifest=load_manifest(manifest) if manifest else None, **flags)
+    # Which tasks there are does not hang on the prompt, which the run may have had from its command line.
+    rows = load_manifest(manifest, overrides=Overrides(prompt="any prompt")) if manifest else None
+    return _export("results", ledger, target, manifest=rows, **flags)
 
 
 @export.command("csv")

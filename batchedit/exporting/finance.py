@@ -13,7 +13,7 @@ from batchedit.report.as_csv import guarded
 
 COLUMNS = (
     "item", "edit", "variant", "slot", "revision", "provider", "model", "quality", "size", "samples", "state",
-    "outcome", "attempts", "pictures", "cost", "basis", "at_risk", "currency",
+    "outcome", "attempts", "pictures", "cost", "basis", "at_risk", "currency", "world",
 )  # fmt: skip
 """The columns behind the day and the labels."""
 
@@ -30,9 +30,9 @@ def write_finance(reader: Exports, target: IO[str], *, zone: tzinfo = UTC, raw: 
     names = reader.label_names()
     writer = csv.writer(target, lineterminator="\r\n")
     writer.writerow(["day", *(guarded(name, raw=raw) for name in _headers(names)), *COLUMNS])
-    count = 0
+    count, world = 0, reader.world()
     for row in reader.spent_rows():
-        texts = [_day(row.last_at, zone), *(row.labels.get(name, "") for name in names), *_cells(row)]
+        texts = [_day(row.last_at, zone), *(row.labels.get(name, "") for name in names), *_cells(row), world]
         writer.writerow([guarded(text, raw=raw) for text in texts])
         count += 1
     return count

@@ -17,7 +17,8 @@ RESULTS_VERSION = 1
 
 def write_ndjson(reader: Exports, target: IO[str]) -> int:
     """Write an object for each task; returns how many."""
-    return _write(target, (_task(row, reader) for row in reader.task_rows()))
+    world = reader.world()
+    return _write(target, ({**_task(row, reader), "world": world} for row in reader.task_rows()))
 
 
 def write_imagefolder(reader: Exports, target: IO[str], *, root: Path, folder: Path, approved: bool = False) -> int:

@@ -36,8 +36,8 @@ def write_parquet(reader: Exports, target: Path) -> int:
     schema = _schema(pyarrow)
     count = 0
     with written(target) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        rows = reader.task_rows()
-        while batch := [_values(row) for row in islice(rows, _BATCH)]:
+        rows, world = reader.task_rows(), reader.world()
+        while batch := [{**_values(row), "world": world} for row in islice(rows, _BATCH)]:
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
             count += len(batch)
     return count
@@ -57,7 +57,7 @@ def _schema(arrow: Any) -> Any:
             ("revision", arrow.int32()), ("samples", arrow.int32()), ("attempts", arrow.int32()), ("run", whole),
             ("files", arrow.list_(file)),
             ("spent_usd", dollars), ("at_risk_usd", dollars), ("spent_microusd", whole), ("at_risk_microusd", whole),
-            ("decided_at", moment), ("created_at", moment), ("changed_at", moment),
+            ("decided_at", moment), ("created_at", moment), ("changed_at", moment), ("world", text),
         ],
         metadata={"currency": "USD", "batchedit_results": "1"},
     )  # fmt: skip

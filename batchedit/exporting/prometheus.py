@@ -21,6 +21,10 @@ _LINE = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 def write_prometheus(reader: Exports, target: IO[str]) -> int:
     """Write the text; returns how many samples it has."""
     page = _Page(target)
+    rehearsal = int(reader.world() == "rehearsal")
+    page.family(
+        "batchedit_is_rehearsal", "gauge", "1 if the money is that of a rehearsal, which is not real.", {(): rehearsal}
+    )
     _moments(reader, page)
     states: dict[_Labels, float] = {}
     for manifest, edit, state, count in reader.states():
