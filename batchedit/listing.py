@@ -20,7 +20,6 @@ from batchedit.selectors import did_you_mean
 
 _WITHOUT: Mapping[str, str] = {
     "state": "a plan's verdict needs the manifest; here status: asks where a task stands",
-    "tag": "the ledger does not keep tags",
 }
 
 FIELDS: Mapping[str, Callable[[ListedTask], Any]] = {
@@ -37,6 +36,9 @@ FIELDS: Mapping[str, Callable[[ListedTask], Any]] = {
     "attempts": lambda task: task.attempts,
     "runs": lambda task: sorted(task.runs),
     "labels": lambda task: dict(task.labels),
+    "tags": lambda task: list(task.tags),
+    "verdict": lambda task: task.review,
+    "verdict_reason": lambda task: task.review_reason,
     "paths": lambda task: list(task.paths),
     "delivered": lambda task: task.delivered,
     "place": lambda task: task.place,
@@ -124,7 +126,7 @@ def task_json(task: ListedTask, reader: Ledger, root: Path) -> dict[str, Any]:
     Args:
         root: The output folder.
     """
-    spec = reader.spec(task.key)
+    spec = reader.recipe(task)
     raws = reader.raws_of(task.key)
     return {
         "version": 1,

@@ -55,8 +55,7 @@ class TaskView:
     @property
     def tags(self) -> Collection[str]:
         """Its tags."""
-        tags: Collection[str] = getattr(self._task, "tags", ())
-        return tags
+        return self._task.tags
 
     @property
     def line(self) -> int | None:
@@ -72,6 +71,16 @@ class TaskView:
     def code(self) -> str:
         """What went wrong, empty if nothing did."""
         return "" if self._listed is None else self._listed.code
+
+    @property
+    def review(self) -> str:
+        """What a person has said about the pictures that it has."""
+        return "none" if self._listed is None else self._listed.review
+
+    @property
+    def review_reason(self) -> str:
+        """Why, empty if nobody has said."""
+        return "" if self._listed is None else self._listed.review_reason
 
     @property
     def cost(self) -> int:

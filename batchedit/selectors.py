@@ -34,13 +34,15 @@ METHODS: Mapping[str, str] = {
     "status": "where its request stands in the ledger",
     "state": "the plan's verdict on it",
     "class": "the code of what went wrong",
+    "verdict": "what a person has said about its pictures: approved, rejected, or none",
+    "reason": "why they were approved or rejected",
     "run": "last, or the number of a run that worked on it",
     "cost": "what it has cost in dollars: >0.20, <=1, 0",
 }
 """What can be asked of a task, besides the names of labels."""
 
-_LATER = ("verdict", "reason")
-STATUSES = tuple(str(state) for state in State)
+STATUSES = (*(str(state) for state in State), "waiting")
+REVIEWS = ("approved", "rejected", "none")
 VERDICTS = tuple(str(verdict).replace(" ", "-") for verdict in Verdict)
 
 _COMPARE: Mapping[str, Callable[[int, int], bool]] = {
@@ -80,11 +82,19 @@ class Candidate(Protocol):
 
     @property
     def status(self) -> str | None:
-        """The state of its request, None if the ledger does not know it."""
+        """The state of its request, ``waiting`` without one, None if the ledger does not know the task."""
 
     @property
     def code(self) -> str:
         """What went wrong, empty if nothing did."""
+
+    @property
+    def review(self) -> str:
+        """What a person has said about the pictures that it has, in the words of `REVIEWS`."""
+
+    @property
+    def review_reason(self) -> str:
+        """Why, empty if nobody has said."""
 
     @property
     def cost(self) -> int:
@@ -103,9 +113,15 @@ _TEXT_OF: Mapping[str, Callable[[Candidate], str]] = {
     "edit": lambda task: task.edit,
     "variant": lambda task: task.variant,
     "class": lambda task: task.code,
+    "verdict": lambda task: task.review,
+    "reason": lambda task: task.review_reason,
     "status": lambda task: task.status or "",
     "state": lambda task: task.verdict or "",
 }
+
+
+_OF_SOME = ("class", "reason")
+"""What most tasks do not have: ``class:*`` asks for those that have it."""
 
 
 class BadSelector(Exception):
@@ -262,9 +278,6 @@ def _condition(text: str, position: int, word: Word, without: Mapping[str, str])
     if colon is not None:
         method = "".join(letter for letter, _ in word[:colon])
         rest, start = word[colon + 1 :], position + colon + 1
-        if method in _LATER:
-            message = f"there are no review decisions to ask for with {method}:"
-            raise BadSelector(text, position, message, f"Known are: {_known()}")
         if not _METHOD.fullmatch(method):
             hint = f"Known are: {_known()}. For an id with a colon write id:..."
             raise BadSelector(text, position, f"{method!r} is no method", hint)
@@ -304,6 +317,8 @@ def _test(text: str, method: str, values: tuple[Value, ...]) -> Test:
             return _words(text, method, values, STATUSES, lambda task: task.status or "")
         case "state":
             return _words(text, method, values, VERDICTS, lambda task: task.verdict)
+        case "verdict":
+            return _words(text, method, values, REVIEWS, lambda task: task.review)
         case _:
             return _texts(method, _matcher(values))
 
@@ -313,6 +328,8 @@ def _texts(method: str, match_one: Callable[[str], bool]) -> Test:
         return lambda task: any(match_one(tag) for tag in task.tags)
     if method in _TEXT_OF:
         text_of = _TEXT_OF[method]
+        if method in _OF_SOME:
+            return lambda task: text_of(task) != "" and match_one(text_of(task))
         return lambda task: match_one(text_of(task))
     return lambda task: method in task.labels and match_one(task.labels[method])
 

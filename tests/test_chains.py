@@ -468,4 +468,6 @@ def test_an_older_ledger_can_be_read_before_it_is_brought_up_to_date(shop: Shop,
     manifest(shop, GATED)
     assert cli("plan", "night.yaml", "--out", "out", "--json").json()["counts"]["waiting for approval"] == 3
     assert cli("report", "out", "--json").json()["waiting"] == {}
+    assert cli("ls", "out", "--json", "verdict,tags").json() == 3 * [{"verdict": "none", "tags": []}]
+    assert cli("ls", "out", "--select", "verdict:approved").code == 5
     assert cli(*RUN).json()["waiting"] == {"approval": 3}

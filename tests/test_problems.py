@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import batchedit
+from batchedit.manifest.findings import PER_REASON
 from tests.conftest import Result, Shop
 
 Cli = Callable[..., Result]
@@ -116,3 +117,23 @@ def test_codes_of_fields(cli: Cli, shop: Shop, name: str) -> None:
     """Made of the field's name."""
     shop.table("night.csv", [{"id": "a", "image": "in/mug.png", "prompt": "grayscale", name: FIELDS[name]}])
     assert [entry["code"] for entry in cli("check", "night.csv", "--json").json()] == [f"bad-{name}"]
+
+
+def test_warnings_come_with_the_problems_that_they_explain(cli: Cli, shop: Shop) -> None:
+    """A slip in a header is the cause of whatever is missing in every row: people hear of both, and of skipped rows."""
+    shop.write("jobs.csv", "id,image,promt\na,in/mug.png,white\nb,,white\n")
+    slip = """warning: jobs.csv:1: "promt": the column 'promt' is only a variable, not a field"""
+    for command in ("check", "plan", "run"):
+        result = cli(command, "jobs.csv")
+        assert result.code == 2
+        assert slip in result.err
+        assert 'jobs.csv:2: "prompt": there is no prompt' in result.err
+    assert "1  skipped, no image: jobs.csv:3" in cli("check", "jobs.csv").err
+
+
+def test_skipped_rows_are_counted_to_the_end(cli: Cli, shop: Shop) -> None:
+    """Also those that are not listed one by one any more."""
+    rows = PER_REASON + 500
+    shop.write("jobs.csv", "id,image,prompt\na,in/mug.png,white\n" + "".join(f"b{n},,white\n" for n in range(rows)))
+    (entry,) = cli("check", "jobs.csv", "--json").json()
+    assert (entry["code"], entry["line"], entry["count"]) == ("skipped-row", 3, rows)

@@ -36,6 +36,8 @@ class Fake:
     line: int | None = 150
     status: str | None = "failed"
     code: str = "MODERATION"
+    review: str = "rejected"
+    review_reason: str = "halo"
     cost: int = 200_000
     verdict: str | None = "in-flight"
     runs: tuple[int, ...] = (2, 3)
@@ -72,6 +74,12 @@ TASK = Fake()
         ("status:fail*", True),
         ("class:MODERATION", True),
         ("class:*", True),
+        ("verdict:rejected", True),
+        ("verdict:approved|none", False),
+        ("reason:halo", True),
+        ("reason:h*|crop", True),
+        ("reason:crop", False),
+        ("status:waiting", False),
         ("state:in-flight", True),
         ("state:new|changed|done", False),
         ("run:last", True),
@@ -123,8 +131,8 @@ def test_what_a_selector_means(text: str, meant: bool) -> None:
         ("   ", 1, "it is empty", "Such as: client:acme,edit:white"),
         ("id:'BOOT", 4, "the quote ' is not closed", ""),
         ("1:x", 1, "'1' is no method", "Known are: id, edit, variant"),
-        ("verdict:rejected", 1, "there are no review decisions to ask for with verdict:", "Known are: id, edit"),
-        ("a,reason:halo", 3, "there are no review decisions to ask for with reason:", "Known are: id, edit"),
+        ("verdict:rejceted", 9, "there is no verdict 'rejceted'", "Did you mean 'rejected'?"),
+        ("a,reason:", 9, "a value is missing", ""),
         ("@nihgtly", 1, "the manifest has no selector 'nihgtly'", "Did you mean 'nightly'?"),
         ("@loop", 1, "the selector @loop contains itself", ""),
     ],
@@ -473,7 +481,7 @@ def test_ls_lists_tasks(cli: Cli, night: Shop) -> None:
     ("flags", "code", "word"),
     [
         (("--select", "state:new"), 2, "a plan's verdict needs the manifest; here status: asks"),
-        (("--select", "tag:hero"), 2, "the ledger does not keep tags"),
+        (("--select", "tag:hero"), 5, "is selected"),
         (("--select", "@nightly"), 2, "there is no manifest here that names @nightly"),
         (("--select", "clinet:acme"), 2, "Did you mean 'client'?"),
         (("--select", "BOOT-1"), 5, "nearest: id:BOOT-01"),
@@ -542,3 +550,103 @@ def test_a_list_is_one_json_document(cli: Cli, night: Shop) -> None:
     """However it is streamed."""
     cli("run", "night.yaml", "--json")
     assert len(json.loads(cli("ls", "--json", "id").out)) == 6
+
+
+def test_what_most_tasks_do_not_have_is_not_meant_by_a_star() -> None:
+    """``class:*`` and ``reason:*`` ask for those that have one."""
+    bare = Fake(code="", review="none", review_reason="")
+    for text in ("class:*", "reason:*"):
+        selection = parse_selection([text])
+        assert selection.meant(TASK) is True
+        assert selection.meant(bare) is False
+
+
+CHAIN = """\
+version: 1
+defaults: {quality: low, tags: hero}
+edits:
+  white: {prompt: on white}
+  scene: {from: white, when: approved, prompt: "on a table", tags: "later|hero"}
+sources: [{glob: in/*.png}]
+"""
+
+
+@pytest.fixture
+def reviewed(cli: Cli, shop: Shop) -> Shop:
+    """Three pictures: one approved, one rejected, one that nobody has looked at; what starts from them waits."""
+    shop.write("chain.yaml", CHAIN)
+    assert cli("run", "chain.yaml", "--json").code == 0
+    shop.table(
+        "said.csv",
+        [
+            {"slot": "mug/white", "verdict": "rejected", "reason": "halo"},
+            {"slot": "shoe/white", "verdict": "rejected", "reason": "crop"},
+        ],
+    )
+    assert cli("verdicts", "import", "said.csv", "out").code == 0
+    shop.table("said.csv", [{"slot": "shoe/white", "verdict": "approved", "reason": ""}])
+    assert cli("verdicts", "import", "said.csv", "out").code == 0  # the last word counts
+    return shop
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ("verdict:rejected", {"mug/white"}),
+        ("verdict:approved", {"shoe/white"}),
+        ("verdict:none,edit:white", {"lamp/white"}),
+        ("verdict:approved|rejected", {"mug/white", "shoe/white"}),
+        ("reason:halo", {"mug/white"}),
+        ("reason:*", {"mug/white"}),
+        ("tag:later", {"mug/scene", "shoe/scene", "lamp/scene"}),
+        ("tag:hero,verdict:approved", {"shoe/white"}),
+        ("status:waiting", {"mug/scene", "shoe/scene", "lamp/scene"}),
+    ],
+)
+def test_reviews_tags_and_what_waits_can_be_asked_for_everywhere(
+    cli: Cli, reviewed: Shop, selector: str, expected: set[str]
+) -> None:
+    """In lists, in plans and in reports."""
+    assert set(slots(cli, "--select", selector)) == expected
+    plan = cli("plan", "chain.yaml", "--json", "--select", selector).json()
+    assert plan["tasks"] == len(expected)
+    done = [slot for slot in expected if slot.endswith("/white")]
+    if done:
+        assert cli("report", "--json", "--select", selector).json()["total"]["requests"] == len(done)
+
+
+def test_a_run_of_what_starts_from_approved_pictures(cli: Cli, reviewed: Shop) -> None:
+    """`run` takes the same words; a rejected one alone gives it nothing to buy."""
+    assert cli("run", "chain.yaml", "--json", "--select", "verdict:rejected").json()["spent"] == "0.00"
+    assert cli("run", "chain.yaml", "--json", "--select", "tag:later").json()["states"]["done"] == 1
+    assert set(slots(cli, "--select", "edit:scene,status:done")) == {"shoe/scene"}
+
+
+def test_a_verdict_is_of_the_pictures_that_a_task_has(cli: Cli, reviewed: Shop) -> None:
+    """What was said of an older picture is not said of the new one."""
+    reviewed.write("chain.yaml", CHAIN.replace("on white", "pure white background"))
+    assert cli("run", "chain.yaml", "--json", "--changed", "--select", "mug,edit:white").code == 0
+    assert cli("ls", "--json", "verdict,verdict_reason", "--select", "mug,edit:white").json() == [
+        {"verdict": "none", "verdict_reason": ""}
+    ]
+
+
+def test_lists_hold_what_waits_and_what_was_said(cli: Cli, reviewed: Shop) -> None:
+    """`ls` and `show` know tasks that have no request yet, and why."""
+    asked = cli("ls", "--json", "slot,status,tags,verdict,verdict_reason,reason,key", "--select", "mug").json()
+    bought, waiting = asked
+    assert bought["key"]
+    assert {**bought, "key": ""} == {
+        "slot": "mug/white", "status": "done", "tags": ["hero"], "verdict": "rejected", "verdict_reason": "halo",
+        "reason": "", "key": "",
+    }  # fmt: skip
+    assert waiting == {
+        "slot": "mug/scene", "status": "waiting", "tags": ["hero", "later"], "verdict": "none", "verdict_reason": "",
+        "reason": "waits for approval of mug/white", "key": "",
+    }  # fmt: skip
+    shown = cli("show", "mug/scene").out
+    assert "state     waiting: waits for approval of mug/white" in shown
+    assert "prompt    on a table" in shown
+    assert "request " not in shown
+    assert "review    rejected: halo" in cli("show", "mug/white").out
+    assert "mug/white, mug/scene" in cli("show", "mug").err

@@ -51,7 +51,7 @@ def check(as_json: bool, **flags: Any) -> int:
     """
     from batchedit.checking import check_pictures
     from batchedit.cli.planning import plan_text
-    from batchedit.cli.printing import findings_json, say_warnings
+    from batchedit.cli.printing import findings_json, say_warnings, skipped_lines
     from batchedit.planner import settle
 
     try:
@@ -67,6 +67,10 @@ def check(as_json: bool, **flags: Any) -> int:
         say(findings_json([*found.problems, *found.warnings], found.skipped))
         if found.problems:
             return ExitCode.USAGE
+    elif found.problems:
+        say_warnings(plan)
+        for line in skipped_lines(plan):
+            say(line.strip(), err=True)
     settle(plan)
     if not as_json:
         say_warnings(plan)

@@ -103,7 +103,9 @@ def _text(facts: dict[str, Any]) -> str:
         f" revision {facts['revision']}",
         f"  row       {facts['place']}",
         *([f"  labels    {labels}"] if labels else []),
-        f"  request   {facts['key']}",
+        *([f"  tags      {' | '.join(facts['tags'])}"] if facts["tags"] else []),
+        *([f"  review    {_review(facts)}"] if facts["verdict"] != "none" else []),
+        *([f"  request   {facts['key']}"] if facts["key"] else []),
         *_indented("prompt", facts["prompt"].splitlines()),
         *_indented("input", [f"{image['at']}  ({image['id'][:19]}...)" for image in facts["inputs"]]),
         *([f"  mask      {facts['mask']['at']}"] if facts["mask"] else []),
@@ -122,6 +124,10 @@ def _text(facts: dict[str, Any]) -> str:
             f" provider's run {attempt['provider_run_id'] or 'not known'}"
         )
     return "\n".join(lines)
+
+
+def _review(facts: dict[str, Any]) -> str:
+    return ": ".join(text for text in (facts["verdict"], facts["verdict_reason"]) if text)
 
 
 def _indented(name: str, texts: list[str]) -> list[str]:

@@ -195,9 +195,12 @@ def plan_from(flags: dict[str, Any]) -> Plan:
     Raises:
         BatchEditError: as `load_manifest` and `make_plan`.
     """
+    from batchedit.cli.printing import say_warnings
     from batchedit.planner import settle
 
     plan = survey_from(flags)
+    if plan.findings.problems:
+        say_warnings(plan)
     settle(plan)
     return plan
 

@@ -64,26 +64,24 @@ def findings_json(problems: Iterable[Problem], skipped: Iterable[Skip] = ()) -> 
         known = reasons.get(skip.reason)
         if known is None:
             problem = Problem(place=skip.place, code="skipped-row", message=f"skipped: {skip.reason}")
-            reasons[skip.reason] = {**problem_json(problem), "severity": "info"}
+            reasons[skip.reason] = {**problem_json(problem), "count": skip.count, "severity": "info"}
         else:
-            known["count"] += 1
+            known["count"] += skip.count
     found = [*map(problem_json, problems), *reasons.values()]
     found.sort(key=lambda entry: (entry["file"], entry["line"] or 0, entry["column"] or 0))
     return json.dumps(found, indent=2, ensure_ascii=False)
 
 
 def say_warnings(plan: Plan) -> None:
-    """Warnings go to stderr."""
+    """Warnings go to stderr, also where problems follow: what is nearly a column often is the cause of them."""
     for warning in plan.findings.warnings:
         say(f"warning: {warning}", err=True)
 
 
 def end_text(plan: Plan, summary: RunSummary) -> str:
     """The end of a run for people: what happened, what it cost, what to do next."""
-    lines = [
-        f"{_HEAD.get(summary.exit_code, 'stopped')}: {state_counts(summary.states.items())}"
-        f"   (exit code {int(summary.exit_code)})"
-    ]
+    states = state_counts(summary.states.items()) or "nothing was to be bought"
+    lines = [f"{_HEAD.get(summary.exit_code, 'stopped')}: {states}   (exit code {int(summary.exit_code)})"]
     earlier = f" and {format_usd(summary.spent_before)} by the runs that it continues" if summary.spent_before else ""
     money = "rehearsal money" if plan.rehearsal else "real money"
     lines.append(

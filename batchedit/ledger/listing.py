@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+from batchedit.ledger.waiting import has_table
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
 
@@ -19,7 +22,8 @@ class ListedTask:
     Attributes:
         place: File and line of its row, as text.
         paths: Where its pictures shall go.
-        key: Of the request that serves it.
+        key: Of the request that serves it; empty as long as it waits for another task's picture.
+        state: Of that request; None as long as it waits.
         shared: Another task bears the request's cost.
         cost: What its request has cost; 0 if it is shared.
         at_risk: What may still be billed for it; 0 if it is shared.
@@ -27,6 +31,8 @@ class ListedTask:
         delivered: How many files lie at their paths as far as the ledger knows.
         runs: Numbers of the runs that wanted it last or tried its request.
         is_in_last: The last run is one of them.
+        review: What a person has said about the pictures that it has: ``approved``, ``rejected``, ``none``.
+        review_reason: Why; may be empty.
     """
 
     slot: str
@@ -34,12 +40,13 @@ class ListedTask:
     edit: str
     variant: str
     labels: Mapping[str, str]
+    tags: tuple[str, ...]
     place: str
     paths: tuple[str, ...]
     revision: int
     created_at: str
     key: str
-    state: State
+    state: State | None
     code: str
     reason: str
     retryable: bool
@@ -54,16 +61,13 @@ class ListedTask:
     delivered: int
     runs: frozenset[int]
     is_in_last: bool
+    review: str
+    review_reason: str
 
     @property
     def status(self) -> str:
-        """The state of its request."""
-        return str(self.state)
-
-    @property
-    def tags(self) -> Collection[str]:
-        """None: a ledger does not keep them."""
-        return ()
+        """The state of its request; ``waiting`` without one."""
+        return "waiting" if self.state is None else str(self.state)
 
     @property
     def verdict(self) -> str | None:
@@ -121,6 +125,12 @@ class PastAttempt:
     pictures: int
 
 
+_WAITING = (
+    "SELECT waiting.*, requests.state AS upstream_state FROM waiting LEFT JOIN tasks ON tasks.slot = waiting.upstream"
+    " LEFT JOIN requests ON requests.key = tasks.request_key"
+    # One that was bought before, from an older picture, is listed with what it has.
+    " WHERE NOT EXISTS (SELECT 1 FROM tasks AS had WHERE had.slot = waiting.slot)"
+)
 _RISK = "doubt_microusd + surplus_doubt_microusd + CASE WHEN outcome IS NULL THEN reserved_microusd ELSE 0 END"
 _TASKS = (
     "SELECT tasks.*, requests.state, requests.reason, requests.code, requests.retryable, requests.buyer_slot,"
@@ -131,8 +141,14 @@ _TASKS = (
     "  WHERE attempts.request_key = requests.key) AS cost,"
     f" (SELECT coalesce(sum({_RISK}), 0) FROM attempts WHERE attempts.request_key = requests.key) AS at_risk,"
     " (SELECT group_concat(DISTINCT run_id) FROM attempts WHERE attempts.request_key = requests.key) AS tried_by"
-    " FROM tasks JOIN requests ON requests.key = tasks.request_key"
 )
+_OF_TASKS = " FROM tasks JOIN requests ON requests.key = tasks.request_key"
+_REVIEWS = ", " + ", ".join(
+    f"(SELECT {column} FROM decisions WHERE decisions.slot = tasks.slot AND decisions.request_key = tasks.request_key"
+    f" ORDER BY decisions.id DESC LIMIT 1) AS review{suffix}"
+    for column, suffix in (("verdict", ""), ("reason", "_reason"))
+)
+_NO_REVIEWS = ", '[]' AS tags, NULL AS review, NULL AS review_reason"
 
 
 class LedgerListing:
@@ -140,25 +156,56 @@ class LedgerListing:
 
     _connection: sqlite3.Connection
 
+    @cached_property
+    def _reviews(self) -> bool:
+        """False for a ledger of an older version, which is only read here: it has no verdicts, tags, nor chains."""
+        return has_table(self._connection, "decisions")
+
+    @cached_property
+    def _listing(self) -> str:
+        return _TASKS + (_REVIEWS if self._reviews else _NO_REVIEWS) + _OF_TASKS
+
     def last_run(self) -> int:
         """The number of the last run, 0 if there was none."""
         return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM runs").fetchone()[0])
 
     def listed(self) -> Iterator[ListedTask]:
-        """All tasks, in the order in which they were first recorded."""
+        """All tasks, in the order in which they were first recorded; those that wait for another one's picture last."""
         last = self.last_run()
-        for row in self._connection.execute(f"{_TASKS} ORDER BY tasks.rowid"):
+        for row in self._connection.execute(f"{self._listing} ORDER BY tasks.rowid"):
             yield _listed(row, last)
+        if self._reviews:
+            for row in self._connection.execute(f"{_WAITING} ORDER BY waiting.rowid"):
+                yield _listed_waiting(row, last)
 
     def listed_task(self, slot: str) -> ListedTask | None:
         """One task, None if the ledger does not know it."""
-        row = self._connection.execute(f"{_TASKS} WHERE tasks.slot = ?", (slot,)).fetchone()
-        return None if row is None else _listed(row, self.last_run())
+        row = self._connection.execute(f"{self._listing} WHERE tasks.slot = ?", (slot,)).fetchone()
+        if row is not None:
+            return _listed(row, self.last_run())
+        row = self._one_waiting(slot)
+        return None if row is None else _listed_waiting(row, self.last_run())
+
+    def recipe(self, task: ListedTask) -> dict[str, Any]:
+        """What is bought for a task, as in `keys.to_spec`; with a placeholder for a picture that it waits for."""
+        sql, name = "SELECT spec FROM requests WHERE key = ?", task.key
+        if not task.key:
+            sql, name = "SELECT spec FROM waiting WHERE slot = ?", task.slot
+        spec: dict[str, Any] = json.loads(self._connection.execute(sql, (name,)).fetchone()["spec"])
+        return spec
+
+    def _one_waiting(self, slot: str) -> sqlite3.Row | None:
+        if not self._reviews:
+            return None
+        row: sqlite3.Row | None = self._connection.execute(f"{_WAITING} AND waiting.slot = ?", (slot,)).fetchone()
+        return row
 
     def slots_of(self, item_id: str) -> list[str]:
         """The tasks of an item."""
-        rows = self._connection.execute("SELECT slot FROM tasks WHERE item_id = ? ORDER BY rowid", (item_id,))
-        return [row["slot"] for row in rows]
+        sql = "SELECT slot FROM {} WHERE item_id = ? ORDER BY rowid"
+        tables = ("tasks", "waiting") if self._reviews else ("tasks",)
+        rows = [row for table in tables for row in self._connection.execute(sql.format(table), (item_id,))]
+        return list(dict.fromkeys(row["slot"] for row in rows))
 
     def history(self, slot: str, key: str) -> list[PastAttempt]:
         """All attempts at a task's request and at those that it has had and paid for before, oldest first."""
@@ -204,6 +251,7 @@ def _listed(row: sqlite3.Row, last: int) -> ListedTask:
         edit=row["edit"],
         variant=row["variant"],
         labels=json.loads(row["labels"]),
+        tags=tuple(json.loads(row["tags"])),
         place=row["place"],
         paths=tuple(json.loads(row["paths"])),
         revision=row["revision"],
@@ -224,4 +272,41 @@ def _listed(row: sqlite3.Row, last: int) -> ListedTask:
         delivered=row["delivered"],
         runs=runs,
         is_in_last=last in runs,
+        review=row["review"] or "none",
+        review_reason=row["review_reason"] or "",
+    )
+
+
+def _listed_waiting(row: sqlite3.Row, last: int) -> ListedTask:
+    spec, upstream = json.loads(row["spec"]), row["upstream"]
+    approval = row["gate"] == "approved" and row["upstream_state"] == State.DONE
+    return ListedTask(
+        slot=row["slot"],
+        id=row["item_id"],
+        edit=row["edit"],
+        variant=row["variant"],
+        labels=json.loads(row["labels"]),
+        tags=tuple(json.loads(row["tags"])),
+        place=row["place"],
+        paths=tuple(json.loads(row["paths"])),
+        revision=spec["revision"],
+        created_at=row["created_at"],
+        key="",
+        state=None,
+        code="",
+        reason=f"waits for approval of {upstream}" if approval else f"waits for {upstream}",
+        retryable=True,
+        model=spec["model"],
+        quality=spec["quality"],
+        size=spec["size"],
+        format=spec["format"],
+        shared=False,
+        cost=MicroUSD(0),
+        at_risk=MicroUSD(0),
+        attempts=0,
+        delivered=0,
+        runs=frozenset({row["wanted_by"]}),
+        is_in_last=last == row["wanted_by"],
+        review="none",
+        review_reason="",
     )

@@ -33,7 +33,7 @@ from batchedit.model import (
 )
 
 MAX_ID = 200
-MAX_TAG = 100
+MAX_TAG = 255
 _NONE = "none"
 _OWN_NAMES = ("edit", "variant", "sample", "ext", "line", "source", "row")
 """Names of ours that a column cannot take; it stays reachable through `row`."""
@@ -303,7 +303,7 @@ class Maker:
                 for tag in filter(None, (part.strip() for part in rendered.split("|"))):
                     if len(tag) > MAX_TAG or not tag.isprintable():
                         message = f"the tag {shortened(tag)!r} must have 1 to {MAX_TAG} printable characters"
-                        self._renderer.wrong(given.place, "bad-tag", "tags", tag, message)
+                        self._renderer.wrong(given.place, "bad-tag", "tags", tag, message, "Separate tags by |")
                     if tag.lower() != _NONE:
                         found[tag] = None
         return tuple(found)

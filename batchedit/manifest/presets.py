@@ -24,6 +24,7 @@ class Preset:
         signs: Columns that tell this kind of table from others, any one of each group.
         group: The variable by which rows belong to one product; empty if each row is one of its own.
         fill: Columns that only a product's first row has; they are copied to its further rows where these are blank.
+        tags: What separates tags in one cell; empty for `|`, as in any table.
         several: What separates pictures in one cell; each of them becomes a row. Empty: a cell is one picture.
         id: Template of the id; empty for the picture's file name.
         digest: Fields and variables whose digest is the id where there is no better one: files of data sets have any
@@ -36,6 +37,7 @@ class Preset:
     signs: tuple[tuple[str, ...], ...] = ()
     group: str = ""
     fill: tuple[str, ...] = ()
+    tags: str = ""
     several: str = ""
     id: str = ""
     digest: tuple[str, ...] = field(default=())
@@ -77,6 +79,7 @@ PRESETS: Mapping[str, Preset] = {
         signs=(("Handle", "URL handle"), ("Image Src", "Product image URL")),
         group="handle",
         fill=_SHOP_FILL,
+        tags=",",
         id="{{ handle }}_{{ position }}",
     ),
     "matrixify": Preset(
@@ -86,6 +89,7 @@ PRESETS: Mapping[str, Preset] = {
         signs=(("Handle",), ("Image Src",), ("Command", "Top Row", "Image Command", "Image Type", "Variant Command")),
         group="handle",
         fill=_SHOP_FILL,
+        tags=",",
         several=";",
         id="{{ handle }}_{{ position }}",
     ),
@@ -104,6 +108,7 @@ PRESETS: Mapping[str, Preset] = {
             "parent": ("Parent",),
         },
         signs=(("Images",), ("SKU",), ("Name",)),
+        tags=",",
         several=",",
         id="{{ sku or product_id|default('') or title|default('') }}_{{ position }}",
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batchedit.errors import ManifestError, Place, Problem
@@ -140,6 +140,9 @@ class Shape:
         if record.lists is not None:
             row.layer.fields.update(record.lists)
         if self._preset is not None:
+            tags = row.layer.fields.get("tags")
+            if tags is not None and self._preset.tags and "tags" not in self._source.mapping:
+                row.layer.fields["tags"] = replace(tags, text=tuple(tags.single.split(self._preset.tags)))
             if "id" in row.layer.fields:
                 return row  # somebody has added a column of that name
             if self._id is not None:

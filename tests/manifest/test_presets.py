@@ -68,6 +68,7 @@ def test_shopify(folder: Folder) -> None:
         ("shirt_1", "shirt/01.png", "Acme"), ("shirt_2", "shirt/02.png", "Acme"),
         ("stool_1", "stool/01.png", "Globex"), ("stool_2", "stool/02.png", "Globex"),
     ]  # fmt: skip
+    assert [task.tags for task in tasks] == [("linen", "men"), ("linen", "men"), (), ()]
     assert [task.prompt for task in tasks[:2]] == ["Shirt, linen / linen, men / linen, men / active / TRUE"] * 2
     assert [task.images[0] for task in tasks[:2]] == [UrlImage(f"https://cdn.test/s{n}.jpg") for n in (1, 2)]
     assert [(str(skip.place), skip.reason) for skip in findings.skipped] == [
@@ -294,3 +295,15 @@ def test_an_export_without_its_preset(folder: Folder) -> None:
     assert folder.problems("d.jsonl", prompt="pp")[0].startswith('d.jsonl:1: "image": no column is called image')
     folder.write("own.csv", "image,Handle,Image Src\nin/a.png,x,\n")
     assert folder.problems("own.csv", prompt="pp") == []
+
+
+def test_a_shops_tags_are_words_to_select_by(folder: Folder) -> None:
+    """They are separated by commas there, and as long as shops allow; what `map` names is separated as in any table."""
+    long = 255 * "x"
+    folder.write("woo.csv", WOO.replace("Kitchen,,", f'Kitchen,"a b, c|d,, {long}",', 1))
+    found = folder.tasks(source(folder, "csv: woo.csv, preset: woocommerce", "the {{ title }}, {{ tags }}"))
+    # A bar separates tags everywhere.
+    assert [task.tags for task in found] == [("a b", "c", "d", long), ("a b", "c", "d", long), ()]
+    assert found[0].prompt == f"the Mug, a b, c|d,, {long}"
+    found = folder.tasks(source(folder, "csv: woo.csv, preset: woocommerce, map: {tags: Name}"))
+    assert [task.tags for task in found] == [("Mug",), ("Mug",), ("Bowl",)]

@@ -757,9 +757,9 @@ YAML: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "tag too long": (
-        V + ROW + "tags: [hero, " + 101 * "x" + "]}\n",
+        V + ROW + "tags: [hero, " + 256 * "x" + "]}\n",
         [
-            f"m.yaml:3:48: \"tags\": the tag '{101 * 'x'}' must have 1 to 100 printable characters",
+            f"m.yaml:3:48: \"tags\": the tag '{197 * 'x'}...' must have 1 to 255 printable characters. Separate tags by |",
         ],
     ),
     "tags mapping": (
