@@ -7,9 +7,10 @@ one that makes it comes first, so that only the tasks of one row need be remembe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from batchedit.keys import make_request
 from batchedit.ledger.reader import Ledger
 from batchedit.lifecycle import State
 from batchedit.model import Item, LocalImage, Raw, Request, SourceImage, Task, TaskImage
@@ -22,9 +23,10 @@ _STILL_OPEN = frozenset({Verdict.NEW, Verdict.RETRY, Verdict.DUPLICATE})
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A task of the current row: the request that will bring its picture, and its verdict."""
+    """A task of the current row: the request that will bring its picture, what it is sealed as, and its verdict."""
 
     key: str
+    seal: str
     verdict: Verdict
 
 
@@ -69,8 +71,32 @@ class Chains:
         verdict = self._of_chained(task, request, judged) if task.upstream is not None else judged
         if task.item is not self._item:
             self._item, self._row = task.item, {}
-        self._row[task.slot] = _Seen(request.key, verdict)
+        self._row[task.slot] = _Seen(request.key, self._seal(task, request), verdict)
         return verdict
+
+    def seal(self, task: Task) -> str:
+        """
+        What is wanted of a task whose verdict was given last, in a digest that stays the same when the picture that it
+        starts from comes: that one counts by the request that brings it, and not by its bytes.
+        """
+        return self._row[task.slot].seal
+
+    def _seal(self, task: Task, request: Request) -> str:
+        if task.upstream is None:
+            return request.key
+        seen = self._row.get(task.upstream)
+        start = seen.seal if seen is not None and seen.verdict is not Verdict.CHANGED else self._key(task.upstream)
+        identity = f"output:{start or task.upstream}"
+        parts = (identity, *(image.identity for image in request.images[1:]))
+        return make_request(
+            model=request.model,
+            prompt=request.prompt,
+            images=tuple(replace(image, identity=part) for image, part in zip(request.images, parts, strict=True)),
+            mask=request.mask,
+            params=request.params,
+            revision=request.revision,
+            inline=request.inline,
+        ).key
 
     def _of_chained(self, task: Task, request: Request, judged: Verdict) -> Verdict:
         slot = task.upstream

@@ -113,7 +113,7 @@ class Counting:
 
     def _seal(self, entry: Entry) -> None:
         slot, quote = entry.task.slot, entry.quote
-        self._seals["wanted"].update(f"{slot}\0{entry.request.key}\n".encode())
+        self._seals["wanted"].update(f"{slot}\0{entry.seal}\n".encode())
         self._seals["quotes"].update(f"{slot}\0{quote.low}\0{quote.high}\n".encode())
         self._seals["standing"].update(f"{slot}\0{entry.verdict}\n".encode())
 

@@ -49,6 +49,7 @@ class Entry:
     One task with its request, its quote and its verdict.
 
     Attributes:
+        seal: What is wanted, as saved plans know it: the request's key, but for `chains`.
         changed_from: Key of the request that it was bought as, if that was another one.
     """
 
@@ -56,6 +57,7 @@ class Entry:
     request: Request
     quote: Quote
     verdict: Verdict
+    seal: str
     changed_from: str | None = None
 
     @property

@@ -255,7 +255,8 @@ def walk(
             quote = plan.prices.quote(seller, request.model, request.params)
             if verdict in UNBOUGHT:
                 refuse_dear(task, quote, plan.manifest.spending.per_request, findings)
-            yield Entry(task=task, request=request, quote=quote, verdict=verdict, changed_from=old)
+            seal = chains.seal(task)
+            yield Entry(task=task, request=request, quote=quote, verdict=verdict, seal=seal, changed_from=old)
         names.close()
         if on_end is not None:
             on_end(claims)

@@ -22,7 +22,7 @@ from batchedit.errors import StorageError, UsageError
 from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.manifest import Overrides, load_manifest
 from batchedit.money import decimal_text, parse_usd
-from batchedit.plan import Agreement
+from batchedit.plan import Agreement, Verdict
 from batchedit.planned import Plan
 from batchedit.planner import settle, survey
 from batchedit.selecting import Choice, Sample
@@ -198,7 +198,7 @@ def _standing(path: Path) -> dict[str, Any] | None:
     if not has_begun(path):
         return None
     with Ledger(path) as reader:
-        return {"id": reader.identity(), "last_run": reader.last_run()}
+        return {"id": reader.identity(), "last_run": reader.last_run(), "last_decision": reader.last_decision()}
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -230,7 +230,9 @@ def _changes(saved: SavedPlan, plan: Plan) -> list[str]:
         changes.append(f"what is wanted: pictures, or which tasks are selected{f' ({count})' if count else ''}")
     elif seals["quotes"] != wanted["quotes"]:
         changes.append("the prices of what is wanted")
-    if seals["standing"] != wanted["standing"] and not _only_own_runs(saved, plan.workspace.ledger):
+    if said["counts"].get(Verdict.UNAPPROVED) and _said_since(said["ledger"], plan.workspace.ledger):
+        changes.append("what people have said about pictures that others start from")
+    elif seals["standing"] != wanted["standing"] and not _only_own_runs(saved, plan.workspace.ledger):
         changes.append(f"where the tasks stand in the ledger{_count_changes(said['counts'], figures.counts)}")
     return changes
 
@@ -245,6 +247,14 @@ def _only_own_runs(saved: SavedPlan, path: Path) -> bool:
             return False
         runs = reader.plans_since(0 if before is None else before["last_run"])
     return bool(runs) and set(runs) == {saved.digest}
+
+
+def _said_since(before: Mapping[str, Any] | None, path: Path) -> bool:
+    """True if there are new verdicts on pictures: they would let the plan buy what it has not named."""
+    if not has_begun(path):
+        return False
+    with Ledger(path) as reader:
+        return reader.last_decision() != (0 if before is None else before["last_decision"])
 
 
 def _count_changes(before: Mapping[str, int], now: Mapping[Any, int]) -> str:

@@ -337,3 +337,17 @@ def test_skipped_rows_are_listed(cli: Cli, shop: Shop) -> None:
         {"place": "night.csv:5", "reason": "no image", "count": 1}
     ]
     assert not Path("out").exists()
+
+
+def test_what_waits_can_be_an_orphan(cli: Cli, shop: Shop) -> None:
+    """Tasks that have no request yet are counted when their rows have gone, and not before."""
+    text = (
+        "version: 1\ndefaults: {quality: low}\nsources: [{glob: in/MORE*.png}]\nedits:\n  white: {prompt: on white}\n"
+        "  scene: {from: white, when: approved, prompt: on a table}\n"
+    )
+    shop.write("night.yaml", text.replace("MORE", ""))
+    assert cli("run", "night.yaml", "--json").code == 0
+    assert cli("plan", "night.yaml", "--json").json()["orphans"] == {"count": 0, "first": []}
+    shop.write("night.yaml", text.replace("MORE", "mug"))
+    orphans = cli("plan", "night.yaml", "--json").json()["orphans"]
+    assert orphans == {"count": 4, "first": ["lamp/white", "shoe/white", "lamp/scene", "shoe/scene"]}

@@ -294,3 +294,65 @@ def test_a_finished_plan_can_be_saved_too(cli: Cli, shop: Shop) -> None:
     wrong = cli("plan", "night.csv", "--save", "night.txt")
     assert wrong.code == 2
     assert "does not end in .json" in wrong.err
+
+
+def test_defaults_beside_a_table_are_named_and_can_be_left_alone(cli: Cli, night: Shop) -> None:
+    """The plan says that it takes them; without them it is another plan, also when it was saved."""
+    night.write("night.defaults.yaml", "defaults: {output: 'new/{{ id }}.png'}\nbudget: {run: 1}\n")
+    taken = cli("plan", "night.csv")
+    assert "  defaults from night.defaults.yaml\n" in taken.out
+    assert cli("plan", "night.csv", "--json").json()["defaults_file"] == "night.defaults.yaml"
+    left = cli("plan", "night.csv", "--no-sibling", "--save", "night.json")
+    assert "defaults from" not in left.out
+    assert "budget" not in left.out
+    assert cli("plan", "night.csv", "--no-sibling", "--json").json()["defaults_file"] is None
+    assert cli("run", "night.json", "--no-sibling").code == 2
+    assert cli("run", "night.json", "--json").code == 0
+    assert night.outputs() == ["lamp.png", "mug.png", "shoe.png"]
+    # That all is done without the defaults says nothing about the plan with them.
+    assert cli("plan", "night.csv", "--json").json()["counts"]["render"] == 3
+    assert cli("plan", "night.csv", "--no-sibling", "--json").json()["counts"]["done"] == 3
+
+
+def test_verdicts_that_came_later_are_no_part_of_the_consent(cli: Cli, shop: Shop) -> None:
+    """Also after a run of the plan: what it waits for was not approved when somebody agreed to it."""
+    shop.write(
+        "chain.yaml",
+        "version: 1\ndefaults: {quality: low}\nsources: [{glob: in/*.png}]\nedits:\n  white: {prompt: on white}\n"
+        "  scene: {from: white, when: approved, prompt: on a table}\n",
+    )
+    assert cli("plan", "chain.yaml", "--save", "p.json").code == 0
+    assert cli("run", "p.json", "--json").json()["spent"] == "0.027"
+    assert cli("run", "p.json", "--json").json()["spent"] == "0.00"
+    shop.table("said.csv", [{"slot": "mug/white", "verdict": "approved"}])
+    assert cli("verdicts", "import", "said.csv", "out").code == 0
+    refused = cli("run", "p.json")
+    assert refused.code == 2
+    assert "what people have said about pictures that others start from" in refused.err
+    assert "scene/mug.png" not in shop.outputs()
+    assert cli("plan", "chain.yaml", "--save", "p.json").code == 0
+    assert cli("run", "p.json", "--json").json()["spent"] == "0.009"
+
+
+@pytest.mark.parametrize("chosen", [(), ("--select", "edit:grey|crop")])
+def test_a_chain_is_gone_on_with(cli: Cli, shop: Shop, chosen: tuple[str, ...]) -> None:
+    """A task means the same before and after the picture that it starts from has come; another picture is a change."""
+    text = (
+        "version: 1\ndefaults: {quality: low}\nsources: [{glob: in/*.png}]\nedits:\n  white: {prompt: on white}\n"
+        "  grey: {from: white, prompt: grayscale}\n  crop: {from: grey, prompt: crop it}\n"
+    )
+    shop.write("chain.yaml", text)
+    if chosen:
+        assert cli("run", "chain.yaml", "--json", "--select", "edit:white").code == 0
+    assert cli("plan", "chain.yaml", *chosen, "--save", "p.json").code == 0
+    first = cli("run", "p.json", "--json", "--max-fail", "1").json()
+    again = cli("run", "p.json", "--json")
+    assert (first["exit_code"], again.code) == (0, 0), again.err
+    assert (again.json()["spent"], again.json()["spent_before"]) == ("0.00", first["spent"])
+    assert len(shop.outputs()) == 9
+    shop.write("chain.yaml", text.replace("on white", "pure white background"))
+    assert cli("run", "chain.yaml", "--json", "--changed", "--select", "edit:white").code == 0
+    shop.write("chain.yaml", text)
+    refused = cli("run", "p.json")
+    assert refused.code == 2
+    assert "Changed since it was saved:\n  " in refused.err

@@ -29,6 +29,7 @@ _OVERRIDES = (
     click.option("-n", "--samples", type=click.IntRange(1, MAX_SAMPLES), help="Pictures per task."),
     click.option("--mask", help="Mask template; end it with ? where a mask may be missing."),
     click.option("--provider", help="runflow or rehearsal."),
+    click.option("--no-sibling", is_flag=True, help="Do not read STEM.defaults.yaml beside a table."),
 )
 
 _PLACE = (
@@ -184,6 +185,7 @@ def _manifest(flags: dict[str, Any]) -> Manifest:
         n=flags["samples"],
         mask=flags["mask"],
         provider=flags["provider"],
+        sibling=not flags["no_sibling"],
     )
     return load_manifest(flags["manifest"], overrides=overrides)
 

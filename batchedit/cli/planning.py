@@ -50,6 +50,8 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, e
     """
     figures = plan.figures
     lines = [f"{plan.manifest.name}: {count(figures.tasks, 'task')} for {plan.workspace.root}"]
+    if plan.manifest.defaults_file:
+        lines.append(f"  defaults from {plan.manifest.defaults_file}")
     for verdict, words in _VERDICTS.items():
         if figures.counts[verdict]:
             lines.append(f"  {figures.counts[verdict]:>7}  {words}")
@@ -140,6 +142,7 @@ def plan_json(plan: Plan, *, effects: Effects | None = None) -> str:
         {
             "version": PLAN_VERSION,
             "name": plan.manifest.name,
+            "defaults_file": plan.manifest.defaults_file or None,
             "out": str(plan.workspace.root),
             "rehearsal": plan.rehearsal,
             "tasks": figures.tasks,

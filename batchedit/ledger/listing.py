@@ -169,6 +169,12 @@ class LedgerListing:
         """The number of the last run, 0 if there was none."""
         return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM runs").fetchone()[0])
 
+    def last_decision(self) -> int:
+        """The number of the last verdict on a picture, 0 if there was none."""
+        if not self._reviews:
+            return 0
+        return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM decisions").fetchone()[0])
+
     def listed(self) -> Iterator[ListedTask]:
         """All tasks, in the order in which they were first recorded; those that wait for another one's picture last."""
         last = self.last_run()

@@ -221,13 +221,16 @@ class Ledger(LedgerListing):
 
     def slots_of_manifest(self, name: str, *, but_run: int = 0) -> Iterator[str]:
         """The tasks that a run of the manifest of this name was the last to want, but for one run's."""
-        rows = self._connection.execute(
-            "SELECT slot FROM tasks JOIN runs ON runs.id = tasks.wanted_by WHERE runs.manifest = ?"
-            " AND tasks.wanted_by <> ? ORDER BY tasks.rowid",
-            (name, but_run),
-        )
-        for row in rows:
-            yield row["slot"]
+        # A task that waits again, since it is to start from another picture, is in both.
+        last = " AND slot NOT IN (SELECT slot FROM tasks)"
+        for table, more in (("tasks", ""), ("waiting", last)) if self._reviews else (("tasks", ""),):
+            rows = self._connection.execute(
+                f"SELECT slot FROM {table} JOIN runs ON runs.id = {table}.wanted_by WHERE runs.manifest = ?"
+                f" AND {table}.wanted_by <> ?{more} ORDER BY {table}.rowid",
+                (name, but_run),
+            )
+            for row in rows:
+                yield row["slot"]
 
     def found_pace(self) -> float | None:
         """The rate limit of the provider that was asked last, in edits per minute; None if it was never found."""

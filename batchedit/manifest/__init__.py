@@ -46,7 +46,12 @@ _SEARCHED = frozenset({"glob", "imagefolder"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the command line gives; wins over the manifest. None means not given. Texts are templates."""
+    """
+    What the command line gives; wins over the manifest. None means not given. Texts are templates.
+
+    Attributes:
+        sibling: False reads no ``STEM.defaults.yaml`` beside a table.
+    """
 
     prompt: str | None = None
     output: str | None = None
@@ -57,13 +62,14 @@ class Overrides:
     mask: str | None = None
     id: str | None = None
     provider: str | None = None
+    sibling: bool = True
 
     def layer(self) -> Layer:
         """The fields as a level of their own."""
         given = {
             name: Given(str(value), True, Place(f"--{name}"))
             for name, value in asdict(self).items()
-            if name != "provider" and value is not None
+            if name not in ("provider", "sibling") and value is not None
         }
         return Layer(given)
 
@@ -125,6 +131,11 @@ class Manifest:
     def files(self) -> tuple[Path, ...]:
         """The files that it is read from: itself, the defaults beside it, prompts, tables."""
         return tuple(self._head.files)
+
+    @property
+    def defaults_file(self) -> str:
+        """The defaults beside a table that it takes, as the user would type it; empty if there are none."""
+        return self._head.defaults_file
 
     @property
     def is_closed(self) -> bool:
@@ -232,7 +243,7 @@ def load_manifest(source: str | Path, *, overrides: Overrides = Overrides(), cwd
         if not path.is_file():
             raise _refused(shown, "is not a regular file")
         root = path.parent
-        _read_file(path, shown, head, findings)
+        _read_file(path, shown, head, findings, sibling=overrides.sibling)
     elif path.is_dir() or glob.has_magic(text) or kind in IMAGE_SUFFIXES:
         root = folder
         head.name = path.name if path.is_dir() else (path.parent.name or "pictures")
@@ -253,7 +264,7 @@ def _shown(text: str, folder: Path) -> str:
         return text
 
 
-def _read_file(path: Path, shown: str, head: Head, findings: Findings) -> None:
+def _read_file(path: Path, shown: str, head: Head, findings: Findings, *, sibling: bool) -> None:
     head.name = path.stem
     head.files.append(path)
     if path.suffix.lower() in _YAML:
@@ -261,11 +272,11 @@ def _read_file(path: Path, shown: str, head: Head, findings: Findings) -> None:
         tables = [path.parent / source.where for source in head.sources if source.kind not in _SEARCHED]
         head.files.extend(table for table in tables if os.path.isfile(table))  # which takes any name
         return
-    sibling = path.with_name(f"{path.stem}.defaults.yaml")
-    if sibling.is_file():
-        head.files.append(sibling)
-        name = str(PurePath(shown).with_name(sibling.name))
-        HeadReader(findings, path.parent, rows_allowed=False).read(read_yaml(sibling, name), head)
+    beside = path.with_name(f"{path.stem}.defaults.yaml")
+    if sibling and beside.is_file():
+        head.files.append(beside)
+        head.defaults_file = str(PurePath(shown).with_name(beside.name))
+        HeadReader(findings, path.parent, rows_allowed=False).read(read_yaml(beside, head.defaults_file), head)
     head.sources = [Source(TABLE_KINDS[path.suffix.lower()], path.name, Place(shown))]
     _say_what_it_is(path, shown, head, findings)
 

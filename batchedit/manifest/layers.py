@@ -172,6 +172,7 @@ class Head:
     Attributes:
         items: True if the manifest has rows of its own; they are read anew for each pass.
         files: What the head was read from, and the tables it names.
+        defaults_file: The defaults beside a table, as the user would type it; empty if there are none.
     """
 
     name: str = ""
@@ -186,3 +187,4 @@ class Head:
     items: bool = False
     selectors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    defaults_file: str = ""
