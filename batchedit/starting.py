@@ -28,6 +28,7 @@ from batchedit.manifest.imagefolder import METADATA
 from batchedit.manifest.layers import Row, Source
 from batchedit.manifest.presets import PRESETS, recognise, resolve
 from batchedit.manifest.refs import is_url, stem_of
+from batchedit.manifest.schema import is_schema, schema_text
 from batchedit.manifest.seen import Ids
 
 FIRST_ROWS = 20
@@ -94,7 +95,8 @@ class _Draft:
 
 def start(origin: Path | None, folder: Path, target: Path | None = None) -> Started:
     """
-    Write a manifest, and beside it an example of the environment file and a `.gitignore` where there is none.
+    Write a manifest, and beside it its schema for editors, an example of the environment file and a `.gitignore` where
+    there is none.
 
     Args:
         origin: A table, a list of URLs, a folder or a picture; None for a new folder with an example picture.
@@ -118,18 +120,29 @@ def start(origin: Path | None, folder: Path, target: Path | None = None) -> Star
             written.append(_example(origin))
     draft = _draft(origin, base)
     text, limited = _text(draft, manifest, origin)
-    kept = []
+    kept, schema = [], base / "schema.json"
+    if _is_free_or_ours(schema):
+        text = f"# yaml-language-server: $schema={schema.name}\n{text}"
+    beside = ((schema, schema_text()), (base / ".env.example", _ENV), (base / ".gitignore", _IGNORED))
     with disk.storage("write", manifest):
         disk.make_folders(base.absolute())
         _create(manifest, text)
         written.insert(0, manifest)
-        for path, content in ((base / ".env.example", _ENV), (base / ".gitignore", _IGNORED)):
+        for path, content in beside:
             if os.path.lexists(path):
                 kept.append(path)
             else:
                 _create(path, content)
                 written.append(path)
     return Started(manifest=manifest, what=draft.what, written=tuple(written), kept=tuple(kept), limited=limited)
+
+
+def _is_free_or_ours(path: Path) -> bool:
+    """False if this is the schema of something else, which an editor must not hold a manifest against."""
+    try:
+        return not os.path.lexists(path) or is_schema(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def problems_of(manifest: Path) -> list[Problem]:

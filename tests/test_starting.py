@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from batchedit.errors import UsageError
 from batchedit.manifest import Findings, load_manifest
+from batchedit.manifest.schema import manifest_schema
 from batchedit.starting import problems_of, start
 from tests.conftest import Result, Shop
 from tests.manifest.test_presets import AKENEO, MATRIXIFY, NEW, OLD, WOO
@@ -98,7 +99,7 @@ def test_a_new_folder(shop: Shop, cli: Cli) -> None:
     result = cli("init", "night")
     assert result.code == 0
     assert sorted(str(path.relative_to("night")) for path in Path("night").rglob("*") if path.is_file()) == [
-        ".env.example", ".gitignore", "in/example.png", "manifest.yaml",
+        ".env.example", ".gitignore", "in/example.png", "manifest.yaml", "schema.json",
     ]  # fmt: skip
     assert "RUNFLOW_API_KEY=\n" in Path("night/.env.example").read_text()
     assert Path("night/.gitignore").read_text().splitlines()[0] == ".env"
@@ -221,3 +222,23 @@ def test_whatever_a_table_holds(rows: list[list[str]], delimiter: str, encoding:
             wrong = {problem.code for problem in found if problem.place.file == str(started.manifest)}
             assert wrong <= {"missing-image", "bad-url", "no-id", "bad-id"}, found
         assert "rf_live" not in "".join(told)
+
+
+def test_editors_find_the_schema(shop: Shop, cli: Cli) -> None:
+    """It lies beside the manifest, whose first line names it; a schema of something else is left alone and not named."""
+    first = "# yaml-language-server: $schema=schema.json"
+    shop.write("t.csv", "id,image\na,in/mug.png\n")
+    said = cli("init", "--from", "t.csv", "--to", "new/one.yaml")
+    assert (said.code, "new/schema.json: written" in said.out) == (0, True)
+    assert Path("new/one.yaml").read_text().splitlines()[0] == first
+    assert json.loads(Path("new/schema.json").read_text()) == json.loads(cli("schema").out) == manifest_schema()
+    assert cli("check", "new/one.yaml").code == 0
+    said = cli("init", "--from", "t.csv", "--to", "new/two.yaml")
+    assert "new/schema.json: was there, left as it is" in said.out
+    assert Path("new/two.yaml").read_text().splitlines()[0] == first
+    for content in ('{"title": "an order"}', "[]", "no JSON"):
+        shop.write("new/schema.json", content)
+        Path("new/two.yaml").unlink()
+        assert cli("init", "--from", "t.csv", "--to", "new/two.yaml").code == 0
+        assert "yaml-language-server" not in Path("new/two.yaml").read_text()
+        assert Path("new/schema.json").read_text() == content

@@ -225,14 +225,14 @@ def schema(form: str, debug: bool) -> int:
       # yaml-language-server: $schema=schema.json        as a manifest's first line
       batchedit schema --of report                       for programs that read reports
     """
-    import json
     from importlib.resources import files
 
-    from batchedit.manifest.schema import manifest_schema
+    from batchedit.manifest.schema import schema_text
 
     if form != "manifest":
         part = "report" if form == "report" else "exporting"
-        say((files("batchedit") / part / f"{form}.schema.json").read_text("utf-8").rstrip("\n"))
+        say((files("batchedit") / part / f"{form}.schema.json").read_text("utf-8").rstrip("
+"))
         return ExitCode.DONE
-    say(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+    say(schema_text().rstrip())
     return ExitCode.DONE

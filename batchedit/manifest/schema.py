@@ -6,6 +6,7 @@ It knows keys, words and numbers. What depends on rows, files, templates or the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
@@ -24,6 +25,7 @@ from batchedit.manifest.vocabulary import (
 )
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+TITLE = "batchedit manifest, version 1"
 _WHOLE = "[0-9]{1,9}"
 _DECIMAL = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 
@@ -32,9 +34,23 @@ def manifest_schema() -> Mapping[str, Any]:
     """The schema of a YAML manifest of version 1."""
     return {
         "$schema": DIALECT,
-        "title": "batchedit manifest, version 1",
+        "title": TITLE,
         **value_schema(TOP_KEYS),
     }
+
+
+def schema_text() -> str:
+    """The schema as a file holds it."""
+    return json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def is_schema(text: str) -> bool:
+    """True for a schema of manifests, of whatever program version."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("title") == TITLE
 
 
 @singledispatch
