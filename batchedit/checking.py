@@ -1,12 +1,35 @@
-"""Finding out for free whether the local pictures of a plan can be used at all: every one is decoded completely."""
+"""
+Finding out for free whether the local pictures of a plan can be used at all: every one is decoded completely, once.
+
+What was found is kept on the disk until the end, in SQLite's own temporary file, so that a million pictures need no
+memory.
+"""
 
 from __future__ import annotations
 
-from batchedit.errors import Problem
+import os
+import sqlite3
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from batchedit.errors import Place, Problem
 from batchedit.manifest import Findings
-from batchedit.model import LocalImage
+from batchedit.manifest.findings import OncePerRow
+from batchedit.model import ImageRef, LocalImage, Task
 from batchedit.pictures import BadPicture, PictureFacts, decode
 from batchedit.planned import Plan
+
+SMALL = 256
+"""Pixels of the longer side; a picture below that has too little in it for an edit that somebody would look at."""
+
+_CACHE_KIB = 8 * 1024
+_TABLES = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE pictures (path BLOB PRIMARY KEY, flaw TEXT NOT NULL, format TEXT NOT NULL, width INTEGER NOT NULL,
+  height INTEGER NOT NULL, is_cmyk INTEGER NOT NULL) WITHOUT ROWID;
+"""
 
 
 def check_pictures(plan: Plan) -> None:
@@ -14,46 +37,96 @@ def check_pictures(plan: Plan) -> None:
     Decode every local picture of the plan's tasks, masks against the size of what they mask.
 
     Adds to the plan's findings every picture that is damaged, of another kind or too large, and every mask that does
-    not fit.
+    not fit; as warnings JPEGs in CMYK and pictures below `SMALL`.
     """
-    known: dict[LocalImage, PictureFacts | str] = {}
-    findings = plan.findings
-    for task in plan.manifest.tasks(Findings()):
-        fields = ["image", *("references" for _ in task.images[1:])]
-        facts: list[PictureFacts | None] = []
-        for name, ref in zip([*fields, "mask"], [*task.images, task.mask], strict=True):
-            if not isinstance(ref, LocalImage) or ref.path not in plan.digests:
-                facts.append(None)  # the provider fetches it, or the plan has found it unreadable already
-                continue
-            if ref not in known:
-                known[ref] = _facts(ref)
-            found = known[ref]
-            if isinstance(found, str):
-                findings.problem(
-                    Problem(
-                        place=task.place, code="damaged-image", field=name, value=str(ref), message=f"{ref} is {found}"
-                    )
-                )
-                facts.append(None)
-            else:
-                facts.append(found)
-        image, mask = facts[0], facts[-1]
-        if image and mask and (image.width, image.height) != (mask.width, mask.height):
-            findings.problem(
-                Problem(
-                    place=task.place,
-                    code="mask-size",
-                    field="mask",
-                    value=str(task.mask),
-                    message=f"the mask has {mask.width}x{mask.height} pixels, its image {image.width}x{image.height}",
-                    hint="a mask must have the size of the first image",
-                )
-            )
+    findings, place = OncePerRow(plan.findings), None
+    with Decoded() as decoded:
+        for task in plan.manifest.tasks(Findings()):
+            if task.place != place:
+                findings.next_row()
+                place = task.place
+            _check(task, plan, decoded, findings)
 
 
-def _facts(ref: LocalImage) -> PictureFacts | str:
+def _check(task: Task, plan: Plan, decoded: Decoded, findings: OncePerRow) -> None:
+    names = ["image", *("references" for _ in task.images[1:]), "mask"]
+    facts: list[PictureFacts | None] = []
+    for name, ref in zip(names, [*task.images, task.mask], strict=True):
+        found = _facts(ref, plan, decoded)
+        if isinstance(found, str):
+            findings.problem(_problem("damaged-image", task.place, name, ref, f"{ref} is {found}"))
+            found = None
+        elif found is not None and name != "mask":
+            _warn(task.place, name, ref, found, findings)
+        facts.append(found)
+    image, mask = facts[0], facts[-1]
+    if image and mask and (image.width, image.height) != (mask.width, mask.height):
+        message = f"the mask has {mask.width}x{mask.height} pixels, its image {image.width}x{image.height}"
+        hint = "a mask must have the size of the first image"
+        findings.problem(_problem("mask-size", task.place, "mask", task.mask, message, hint))
+
+
+def _facts(ref: ImageRef | None, plan: Plan, decoded: Decoded) -> PictureFacts | str | None:
+    """What a picture is, or what is wrong with it; None if the provider fetches it, or the plan could not read it."""
+    if not isinstance(ref, LocalImage) or ref.path not in plan.digests:
+        return None
+    return decoded.facts(ref.path)
+
+
+def _warn(place: Place, name: str, ref: ImageRef | None, facts: PictureFacts, findings: OncePerRow) -> None:
+    if facts.is_cmyk:
+        message, hint = f"{ref} is in CMYK: its colours may come out different", "Save it as RGB"
+        findings.problem(_problem("cmyk-image", place, name, ref, message, hint, warning=True))
+    if max(facts.width, facts.height) < SMALL:
+        message = f"{ref} has only {facts.width}x{facts.height} pixels, little for an edit to start from"
+        findings.problem(_problem("small-image", place, name, ref, message, "Use a larger original", warning=True))
+
+
+def _problem(
+    code: str, place: Place, field: str, ref: ImageRef | None, message: str, hint: str = "", *, warning: bool = False
+) -> Problem:
+    return Problem(place=place, code=code, field=field, value=str(ref), message=message, hint=hint, warning=warning)
+
+
+class Decoded:
+    """The pictures that were decoded already. A context manager."""
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect("", isolation_level=None)
+        self._connection.executescript(_TABLES)
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._connection.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Forget all of them."""
+        self._connection.close()
+
+    def facts(self, path: Path) -> PictureFacts | str:
+        """What the picture at a path is, or what is wrong with it."""
+        name = os.fsencode(path)
+        row = self._connection.execute("SELECT * FROM pictures WHERE path = ?", (name,)).fetchone()
+        if row is not None:
+            _, flaw, kind, width, height, is_cmyk = row
+            return flaw or PictureFacts(format=kind, width=width, height=height, is_cmyk=bool(is_cmyk))
+        found = _decode(path)
+        values = (
+            (found, "", 0, 0, False)
+            if isinstance(found, str)
+            else ("", found.format, found.width, found.height, found.is_cmyk)
+        )
+        self._connection.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)", (name, *values))
+        return found
+
+
+def _decode(path: Path) -> PictureFacts | str:
     try:
-        return decode(ref.path)
+        return decode(path)
     except BadPicture as problem:
         return str(problem)
     except OSError as error:

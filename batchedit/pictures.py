@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,12 @@ class BadPicture(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFacts:
-    """Format (``png``, ``jpeg``, ``webp``) and size in pixels."""
+    """Format (``png``, ``jpeg``, ``webp``), size in pixels, and whether its colours are those of print."""
 
     format: str
     width: int
     height: int
+    is_cmyk: bool = False
 
 
 def sniff(head: bytes) -> str | None:
@@ -69,7 +70,7 @@ def decode(source: Path | bytes) -> PictureFacts:
             return facts
         with _opened(source) as image:
             image.load()
-            return PictureFacts(format=(image.format or "").lower(), width=image.width, height=image.height)
+            return replace(facts, width=image.width, height=image.height, is_cmyk=image.mode == "CMYK")
 
 
 @contextmanager

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import batchedit
+from batchedit.checking import SMALL, Decoded
 from batchedit.manifest.findings import PER_REASON
+from batchedit.pictures import BadPicture, PictureFacts
 from tests.conftest import Result, Shop
 
 Cli = Callable[..., Result]
@@ -137,3 +142,68 @@ def test_skipped_rows_are_counted_to_the_end(cli: Cli, shop: Shop) -> None:
     shop.write("jobs.csv", "id,image,prompt\na,in/mug.png,white\n" + "".join(f"b{n},,white\n" for n in range(rows)))
     (entry,) = cli("check", "jobs.csv", "--json").json()
     assert (entry["code"], entry["line"], entry["count"]) == ("skipped-row", 3, rows)
+
+
+def test_pictures_that_can_be_edited_and_had_better_not(cli: Cli, shop: Shop) -> None:
+    """The colours of print, and hardly any pixels, are pointed out once for each row, however many edits it has."""
+    Image.new("CMYK", (300, 300)).save("in/print.jpg")
+    Image.new("RGB", (SMALL - 1, 40)).save("in/tiny.jpg")
+    Image.new("L", (SMALL - 1, 40)).save("in/mask.png")
+    Image.new("RGB", (SMALL, 1)).save("in/strip.png")
+    shop.write(
+        "night.csv",
+        "id,image,references,mask\na,in/print.jpg,in/tiny.jpg,\nb,in/tiny.jpg,in/strip.png,in/mask.png\nc,in/mug.png,,\n",
+    )
+    shop.write("night.defaults.yaml", "edits: {white: {prompt: on white}, grey: {prompt: grayscale}}\n")
+    result = cli("check", "night.csv", "--json")
+    assert result.code == 0
+    found = [
+        (entry["severity"], entry["code"], entry["line"], entry["field"], entry["count"]) for entry in result.json()
+    ]
+    assert found == [
+        ("warning", "cmyk-image", 2, "image", 1),
+        ("warning", "small-image", 2, "references", 1),
+        ("warning", "small-image", 3, "image", 1),
+    ]
+    text = cli("check", "night.csv").err
+    assert "print.jpg is in CMYK: its colours may come out different. Save it as RGB\n" in text
+    assert "tiny.jpg has only 255x40 pixels, little for an edit to start from. Use a larger original\n" in text
+
+
+def test_a_damaged_picture_is_counted_by_rows(cli: Cli, shop: Shop) -> None:
+    """It is decoded once, and each row that has it counts once, whatever is done with it."""
+    Path("in/half.png").write_bytes(Path("in/mug.png").read_bytes()[:400])
+    shop.write("night.csv", "id,image\na,in/half.png\nb,in/half.png\n")
+    shop.write(
+        "night.defaults.yaml",
+        "edits: {white: {prompt: on white}, grey: {prompt: grayscale}}\n"
+        "defaults: {output: '{{ edit }}/{{ id }}.png'}\n",
+    )
+    (entry,) = cli("check", "night.csv", "--json").json()
+    assert (entry["code"], entry["line"], entry["count"]) == ("damaged-image", 2, 2)
+
+
+def test_checking_many_pictures_keeps_none_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty thousand leave no trace in memory, and each is decoded once."""
+    looked: Counter[str] = Counter()
+
+    def decode(path: Path) -> PictureFacts:
+        looked["all"] += 1
+        if path.stem == "7":
+            raise BadPicture("cut short")
+        return PictureFacts(format="jpeg", width=int(path.stem) + 1, height=1024, is_cmyk=path.stem == "8")
+
+    monkeypatch.setattr("batchedit.checking.decode", decode)
+    names = [f"/pictures/{'x' * 100}/{n}.jpg" for n in range(30_000)]
+    tracemalloc.start()
+    with Decoded() as decoded:
+        for name in names:
+            decoded.facts(Path(name))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        again = [decoded.facts(Path(name)) for name in names[:10]]
+    assert peak < 4_000_000  # a dictionary of them takes four times that
+    assert looked["all"] == len(names)
+    assert again[7] == "cut short"
+    assert again[8] == PictureFacts(format="jpeg", width=9, height=1024, is_cmyk=True)
+    assert again[9] == PictureFacts(format="jpeg", width=10, height=1024)
