@@ -231,8 +231,7 @@ def schema(form: str, debug: bool) -> int:
 
     if form != "manifest":
         part = "report" if form == "report" else "exporting"
-        say((files("batchedit") / part / f"{form}.schema.json").read_text("utf-8").rstrip("
-"))
+        say((files("batchedit") / part / f"{form}.schema.json").read_text("utf-8").rstrip())
         return ExitCode.DONE
     say(schema_text().rstrip())
     return ExitCode.DONE
