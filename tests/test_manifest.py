@@ -236,7 +236,7 @@ WRONG_YAML = [
     ("version: 1\nversion: 1\n", ITEM, "m.yaml:2:1: the key 'version' is already given in line 1"),
     ("version: 1\n", "", "m.yaml:1:1: there are neither items nor sources"),
     ("version: 1\n", "items: {a: b}\n", 'm.yaml:2:8: "items": items must be a list, not a mapping'),
-    ("version: 1\n", "items: [a, b\n", "m.yaml:3:1: is not valid YAML: while parsing a flow sequence did not find"
+    ("version: 1\n", "items: [{id: a, image: in/mug.png, prompt: sepia}\n", "m.yaml:3:1: is not valid YAML: while parsing a flow sequence did not find"
      " expected ',' or ']'"),
     ("version: 1\nname: *a\n", ITEM, "m.yaml:2:7: there is no anchor 'a' above"),
     ("version: 1\nname: !!python/name:os.system x\n", ITEM, "m.yaml:2:7: the tag tag:yaml.org,2002:python/name:os.system"
