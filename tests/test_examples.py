@@ -7,10 +7,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from batchedit.cli.commands import cli as commands
@@ -65,6 +66,46 @@ def test_examples_run_to_their_outputs(cli: Cli, copy: Path, manifest: str, pict
         with Image.open(path) as image:
             image.load()
     assert cli("run", manifest, "--out", "out", "--json").json()["spent"] == "0.00"
+
+
+def keys_of(tree: object) -> Iterator[str]:
+    """The keys of a manifest, but for the names that are somebody's own."""
+    if isinstance(tree, list):
+        for entry in tree:
+            yield from keys_of(entry)
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield key
+            inner = (
+                value.values()
+                if key in ("edits", "variants")
+                else []
+                if key in ("labels", "limits", "budget")
+                else [value]
+            )
+            for entry in inner:
+                yield from keys_of(entry)
+
+
+@pytest.mark.parametrize("manifest", [name for name in EXAMPLES if name.startswith("examples/")])
+def test_the_manual_explains_each_example(cli: Cli, copy: Path, manifest: str) -> None:
+    """Every key that it uses, and what the plan says of it."""
+    name = manifest.rpartition("/")[2]
+    text = (ROOT / "docs" / "manifest.md").read_text("utf-8").split("\n## Examples\n")[1]
+    (section,) = [part for part in text.split("\n### ") if part.startswith(f"[{name}](../{manifest})\n")]
+    plan = cli("plan", manifest, "--json").json()
+    money = plan["quote"]
+    assert f"\nPlan: {plan['tasks']} tasks, ${money['low']} to ${money['high']}.\n" in section
+    head = copy / manifest
+    if head.suffix == ".csv":
+        columns = re.split("[,;]", head.read_text("utf-8").splitlines()[0])
+        explained = {*columns} - ({"id", "image"} if name == "autumn.csv" else set())
+        head = head.with_suffix(".defaults.yaml")
+    else:
+        explained = set()
+    if head.exists():
+        explained |= {*keys_of(yaml.safe_load(head.read_text("utf-8")))} - {"version"}
+    assert {key for key in explained if not re.search(rf"`{key}(: [^`]*)?`", section)} == set()
 
 
 def test_the_pictures_are_what_the_script_draws(copy: Path) -> None:
