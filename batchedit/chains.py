@@ -42,6 +42,7 @@ class Chains:
 
     raws: Path
     reader: Ledger | None
+    _left: set[str] = field(default_factory=set)
     _item: Item | None = None
     _row: dict[str, _Seen] = field(default_factory=dict)
 
@@ -70,9 +71,17 @@ class Chains:
         """
         verdict = self._of_chained(task, request, judged) if task.upstream is not None else judged
         if task.item is not self._item:
-            self._item, self._row = task.item, {}
+            self._item, self._row, self._left = task.item, {}, set()
         self._row[task.slot] = _Seen(request.key, self._seal(task, request), verdict)
         return verdict
+
+    def leave(self, task: Task) -> None:
+        """The task whose verdict was given last is left for another run, and with it what starts from it."""
+        self._left.add(task.slot)
+
+    def is_left(self, task: Task) -> bool:
+        """True if the task starts from one that is left for another run."""
+        return task.upstream in self._left
 
     def seal(self, task: Task) -> str:
         """

@@ -241,10 +241,12 @@ def walk(
             if verdict in BUYING and not buys:
                 verdict = Verdict.DUPLICATE
             meant = early is True or choice.late(task, reader, verdict)
-            if meant and buys and choice.limit is not None:
-                bought += 1
-                meant = bought <= choice.limit
-                choice.beyond += not meant
+            if meant and choice.limit is not None and (buys or chains.is_left(task)):
+                bought += not chains.is_left(task)
+                if bought > choice.limit or chains.is_left(task):
+                    meant = False
+                    choice.beyond += 1
+                    chains.leave(task)
             if not meant:
                 names.withdraw(task)
                 if buys:

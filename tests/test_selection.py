@@ -446,6 +446,23 @@ def test_a_limit_leaves_the_rest_for_another_run(cli: Cli, night: Shop) -> None:
     assert make_plan(load_manifest("night.yaml"), limit=1).figures.purchases == 1
 
 
+def test_a_limit_leaves_whole_chains(cli: Cli, shop: Shop) -> None:
+    """What starts from a picture that is left for another run is left with it, so that plan and run say the same."""
+    shop.write("chain.yaml", CHAIN + "limits: {rpm: none}\n")
+    plan = cli("plan", "chain.yaml", "--json", "--limit", "1").json()
+    assert (plan["tasks"], plan["not_selected"], plan["requests_to_buy"]) == (2, 4, 1)
+    assert plan["counts"]["waiting for approval"] == 1
+    run = cli("run", "chain.yaml", "--json", "--limit", "1").json()
+    assert (run["exit_code"], run["spent"], run["waiting"]) == (0, "0.009", {"approval": 1})
+    assert cli("run", "chain.yaml", "--json", "--limit", "5").json()["waiting"] == {"approval": 3}
+    # A limit counts pictures, not chains: one may be cut in the middle.
+    shop.write("chain.yaml", CHAIN.replace("when: approved, ", ""))
+    plan = cli("plan", "chain.yaml", "--json", "--out", "other", "--limit", "3").json()
+    assert (plan["requests_to_buy"], plan["not_selected"], plan["counts"]["waiting"]) == (3, 3, 1)
+    run = cli("run", "chain.yaml", "--json", "--out", "other", "--limit", "3").json()
+    assert (run["exit_code"], run["states"]["done"], run["waiting"]) == (0, 3, {})
+
+
 def test_a_task_that_is_left_out_late_keeps_its_file(cli: Cli, night: Shop) -> None:
     """Also where its verdict had to be known first: its name is not handed over as long as it stays there."""
     assert cli("run", "night.yaml", "--json", "--select", "BOOT-01").code == 0

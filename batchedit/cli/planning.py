@@ -35,7 +35,7 @@ _VERDICTS = {
     Verdict.LOST: "paid and lost",
     Verdict.WAITING: "wait for the edit they start from: bought as soon as it is done",
     Verdict.UNAPPROVED: "wait for approval of the edit they start from: not bought before, not in the quote",
-    Verdict.BLOCKED: "start from an edit that has not succeeded: not bought before it has",
+    Verdict.BLOCKED: "start from an edit that is not done, and is not bought here: not bought before it is done",
 }
 
 

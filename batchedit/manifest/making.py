@@ -225,11 +225,15 @@ class Maker:
         text = self._renderer.text(given, "prompt").strip()
         if not MIN_PROMPT <= len(text) <= MAX_PROMPT:
             message = f"the prompt has {len(text)} characters; {MIN_PROMPT} to {MAX_PROMPT} are allowed"
-            self._renderer.wrong(given.place, "prompt-length", "prompt", text, message)
+            self._renderer.wrong(given.place, "prompt-length", "prompt", text, message, self._where_from(given))
         if given.template and has_leftover(text):
             message = "the prompt still has template marks after rendering"
-            self._renderer.wrong(given.place, "leftover", "prompt", text, message)
+            self._renderer.wrong(given.place, "leftover", "prompt", text, message, self._where_from(given))
         return text
+
+    def _where_from(self, given: Given) -> str:
+        """What a template has come to lies with the row, which may be one of a million in another file."""
+        return f"It is that of {self._row.place}" if given.place.file != self._row.place.file else ""
 
     def _references(self) -> list[ImageRef | None]:
         given = self._fields.get("references")

@@ -1928,3 +1928,17 @@ def test_a_slip_in_a_prompts_name_is_pointed_out(folder: Folder) -> None:
 def test_a_flag_that_is_not_valid_unicode(folder: Folder) -> None:
     """Bytes of a shell with another encoding."""
     assert folder.problems("in", prompt="a \udcff b") == ["--prompt: is not valid UTF-8"]
+
+
+def test_what_a_cell_does_to_a_template_names_its_row(prepared: Folder) -> None:
+    """The mistake is in the row, and the template is in another file: both are told, and equal ones are one entry."""
+    long = 33_000 * "x"
+    prepared.write(
+        "t.csv", f"id,image,t\na,in/a.png,good\nb,in/b.png,{{{{ x }}}}\nc,in/c.jpg,{{% x %}}\nd,in/a.png,{long}\n"
+    )
+    prepared.write("m.yaml", V + "defaults: {prompt: 'a {{ t }}', output: '{{ id }}.png'}\nsources: [{csv: t.csv}]\n")
+    assert prepared.problems("m.yaml") == [
+        'm.yaml:2:20: "prompt": the prompt still has template marks after rendering. It is that of t.csv:3'
+        " (2 rows, first shown)",
+        'm.yaml:2:20: "prompt": the prompt has 33002 characters; 2 to 32000 are allowed. It is that of t.csv:5',
+    ]
