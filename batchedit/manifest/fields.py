@@ -35,6 +35,7 @@ _KEY_SHAPED = re.compile(
     r"|sk-[A-Za-z0-9_]{20,})"
 )
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+_SIZE_LIKE = re.compile(r"[0-9]+\s*[x×*]\s*[0-9]+")  # noqa: RUF001  as people write it
 _SHOWN = 200
 _DEFAULTS = Params()
 
@@ -157,7 +158,7 @@ def read_choice(name: str, given: Given, allowed: tuple[str, ...], findings: Col
     if text in allowed:
         return text
     message = f"{shortened(text)!r} is not one of {', '.join(allowed)}"
-    _bad(name, given, message, findings, suggestion(text.lower(), allowed))
+    _bad(name, given, message, findings, suggestion(text.lower(), allowed) or _of_another_kind(name, given))
     return None
 
 
@@ -179,8 +180,17 @@ def read_size(given: Given, findings: Collector) -> str | None:
     problem = size_problem(text) if len(text) < _SHOWN else "the size is no size"
     if problem is None:
         return text
-    _bad("size", given, problem, findings, suggestion(text, SIZE_PRESETS) if text.isidentifier() else "")
+    hint = ""
+    if not _SIZE_LIKE.match(text):
+        hint = (suggestion(text, SIZE_PRESETS) if text.isidentifier() else "") or _of_another_kind("size", given)
+    _bad("size", given, problem, findings, hint)
     return None
+
+
+def _of_another_kind(name: str, given: Given) -> str:
+    """What to do about a column such as the sizes of shoes, which has a field's name and means something else."""
+    default = {"size": "auto", "quality": _DEFAULTS.quality, "format": _DEFAULTS.format}[name]
+    return "" if given.template else f"If this column is about something else, write {name}: {default} in the source"
 
 
 def read_count(given: Given, findings: Collector) -> int | None:

@@ -1942,3 +1942,28 @@ def test_what_a_cell_does_to_a_template_names_its_row(prepared: Folder) -> None:
         " (2 rows, first shown)",
         'm.yaml:2:20: "prompt": the prompt has 33002 characters; 2 to 32000 are allowed. It is that of t.csv:5',
     ]
+
+
+def test_columns_that_have_a_fields_name_and_mean_something_else(prepared: Folder) -> None:
+    """Sizes of shoes and formats of books: what to write is said, and works; the cell stays a variable."""
+    prepared.write(
+        "t.csv",
+        "id,image,size,format,quality\na,in/a.png,XL,paperback,2nd choice\nb,in/b.png,1000x1000,jpg,hi\nc,in/c.jpg,sqare,,\n",
+    )
+    prepared.write("m.yaml", V + "defaults: {prompt: 'size {{ size }}'}\nsources: [{csv: t.csv}]\n")
+    says = "If this column is about something else, write"
+    assert prepared.problems("m.yaml") == [
+        f"t.csv:2: \"quality\": '2nd choice' is not one of low, medium, high. {says} quality: high in the source",
+        "t.csv:2: \"size\": 'xl' is neither WIDTHxHEIGHT nor one of auto, square_hd, square, portrait_4_3, portrait_16_9,"
+        f" landscape_4_3, landscape_16_9. {says} size: auto in the source",
+        f"t.csv:2: \"format\": 'paperback' is not one of png, jpeg, webp. {says} format: png in the source",
+        f"t.csv:3: \"quality\": 'hi' is not one of low, medium, high. {says} quality: high in the source",
+        't.csv:3: "size": 1000x1000: both sides must be multiples of 16',
+        "t.csv:4: \"size\": 'sqare' is neither WIDTHxHEIGHT nor one of auto, square_hd, square, portrait_4_3, portrait_16_9,"
+        ' landscape_4_3, landscape_16_9. Did you mean "square"?',
+    ]
+    prepared.write(
+        "m.yaml",
+        V + "defaults: {prompt: 'size {{ size }}'}\nsources: [{csv: t.csv, size: auto, format: png, quality: high}]\n",
+    )
+    assert [task.prompt for task in prepared.tasks("m.yaml")] == ["size XL", "size 1000x1000", "size sqare"]
