@@ -131,7 +131,7 @@ class Sample:
         for task in tasks:
             if self.strata:
                 labels.update(task.labels)
-            heap = heaps.setdefault(tuple(_stratum(task, name) for name in self.strata), [])
+            heap = heaps.setdefault(stratum(task, self.strata), [])
             entry = (-self._rank(task.slot), task.slot)
             if len(heap) < self.size:
                 heapq.heappush(heap, entry)
@@ -155,7 +155,12 @@ class Sample:
         return int.from_bytes(hashlib.sha256(f"{self.seed}\0{slot}".encode()).digest()[:8], "big")
 
 
-def _stratum(task: Task, name: str) -> str:
+def stratum(task: Task, names: Iterable[str]) -> tuple[str, ...]:
+    """A task's values of these labels, or ``edit``, ``variant``; empty where it has none."""
+    return tuple(_value(task, name) for name in names)
+
+
+def _value(task: Task, name: str) -> str:
     if name == "edit":
         return task.edit
     return task.variant if name == "variant" else task.labels.get(name, "")

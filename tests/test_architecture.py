@@ -33,6 +33,7 @@ LEVELS = {
     "saved_plans": 4,
     "caps": 4,
     "exporting": 4, "exporting.dictionary": 1,
+    "pilot": 4,
     "cli": 5, "__init__": 6, "__main__": 6,
 }  # fmt: skip
 EMULATOR_USERS = {"providers.rehearsal", "cli.commands", "cli.emulating"}

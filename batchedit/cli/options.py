@@ -20,13 +20,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MANIFEST = click.argument("manifest", metavar="MANIFEST")
 
+_SAMPLES = click.option("-n", "--samples", type=click.IntRange(1, MAX_SAMPLES), help="Pictures per task.")
 _OVERRIDES = (
     click.option("--prompt", help="Prompt template for every task."),
     click.option("--output", help='Output template, such as "{{ client }}/{{ stem }}.{{ ext }}".'),
     click.option("--quality", type=click.Choice(QUALITIES), help="Quality of every task."),
     click.option("--size", help="auto, a preset, or WIDTHxHEIGHT."),
     click.option("--format", "format_", type=click.Choice(FORMATS), help="Format of the pictures."),
-    click.option("-n", "--samples", type=click.IntRange(1, MAX_SAMPLES), help="Pictures per task."),
+    _SAMPLES,
     click.option("--mask", help="Mask template; end it with ? where a mask may be missing."),
     click.option("--provider", help="runflow or rehearsal."),
     click.option("--no-sibling", is_flag=True, help="Do not read STEM.defaults.yaml beside a table."),
@@ -63,10 +64,11 @@ SELECTING = (
     click.option("--exclude", multiple=True, metavar="SELECTOR", help="Not these tasks; repeatable."),
 )  # fmt: skip
 
+_SAMPLE = click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N of the selected tasks.")
 _CHOOSING = (
     *SELECTING,
     click.option("--ids-from", metavar="FILE", help="Only items whose ids are the lines of FILE; - reads them here."),
-    click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N of the selected tasks."),
+    _SAMPLE,
     click.option("--seed", default="0", show_default=True, help="Which ones; the same seed draws the same."),
     click.option("--stratify", metavar="LABELS", help="Each combination of these labels takes its turn."),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Buy no more than the first N."),
@@ -86,6 +88,20 @@ def manifest_options(command: F) -> F:
 def choosing_options(command: F) -> F:
     """Which of the manifest's tasks are meant."""
     for option in reversed(_CHOOSING):
+        command = option(command)
+    return command
+
+
+def pilot_options(command: F) -> F:
+    """As `manifest_options` and `choosing_options`, with a sample that is always drawn; ``-n`` is its size."""
+    others = [each for each in _OVERRIDES if each is not _SAMPLES]
+    ours = (
+        click.option("--samples", type=click.IntRange(1, MAX_SAMPLES), help="Pictures per task."),
+        click.option("-n", "--tasks", "sample", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
+                     help="How many tasks the sample has."),
+    )  # fmt: skip
+    choosing = [each for each in _CHOOSING if each is not _SAMPLE]
+    for option in reversed((MANIFEST, *ours, *choosing, *_PLACE, *others, *_PLANNING, DEBUG)):
         command = option(command)
     return command
 
