@@ -66,7 +66,7 @@ def make_plan(
         ledger: The ledger's file, None for the one in the output folder.
         rehearse: Use the built-in provider and a tree of its own, whatever the manifest says.
         accept_changed: Buy tasks again whose content has changed since they were bought.
-        prices: None for the list that comes with the package.
+        prices: None for the manifest's, or else the list that comes with the package.
         select, exclude: Which tasks are meant, as ``--select`` and ``--exclude``; the others are left as they are.
         ids: Only items with these ids; None for any.
         sample: Only a part of what is selected; None for all of it.
@@ -182,7 +182,7 @@ def outline(
         manifest=manifest,
         workspace=Workspace.at(out, ledger=ledger, rehearse=replaced),
         settings=settings,
-        prices=prices or shipped_prices(),
+        prices=prices or manifest.prices or shipped_prices(),
         figures=PlanFigures(),
         findings=Findings(),
         accept_changed=accept_changed,

@@ -6,8 +6,10 @@ The shipped list is `prices.yaml` beside this module; each line names its source
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -40,10 +42,28 @@ class PriceLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceList:
-    """A versioned table of prices."""
+    """
+    A versioned table of prices.
+
+    Attributes:
+        origin: The file that it was read from, as the user would type it; empty for the shipped one.
+    """
 
     version: str
     lines: tuple[PriceLine, ...]
+    origin: str = ""
+
+    @property
+    def name(self) -> str:
+        """What plans and runs call it."""
+        return f"{self.version} ({self.origin})" if self.origin else self.version
+
+    def age(self, today: date) -> int:
+        """Days since its figures were last looked at: the newest date of a line, or of the list if that is one."""
+        dates = [line.date for line in self.lines]
+        if _DATE.fullmatch(self.version):
+            dates.append(self.version)
+        return (today - date.fromisoformat(max(dates))).days
 
     def quote(self, provider: str, model: str, params: Params) -> Quote:
         """
@@ -63,10 +83,15 @@ class PriceList:
         if not fitting:
             raise UsageError(
                 f"no price is known for {model} at quality {params.quality} and size {params.size} on {provider}",
-                hint="without a price no budget can be kept; add a line to the price list",
+                hint="without a price no budget can be kept; write a price list of your own and name it with --prices",
             )
         nearest = min(fitting, key=lambda line: line.pixels_up_to or 0)
         return nearest.quote.times(params.samples)
+
+
+_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d)")
+OLD_DAYS = 30
+"""A list that is older than this is pointed out in plans."""
 
 
 def _covers(pixels_up_to: int | None, wanted: int | None) -> bool:

@@ -92,6 +92,9 @@ def plan(as_json: bool, use_exit_code: bool, by: str | None, save: str | None, *
     from batchedit.cli.printing import say_warnings
     from batchedit.saved_plans import save_plan
 
+    if save is not None and flags["prices"] is not None:
+        hint = "write `prices:` into the manifest, which a saved plan remembers"
+        raise UsageError("--save does not go together with --prices", hint=hint)
     made = plan_from({**flags, "by": by, "save": save})
     saved = None if save is None else save_plan(made, save)
     if as_json:

@@ -14,6 +14,7 @@ from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES
 if TYPE_CHECKING:
     from batchedit.manifest import Manifest
     from batchedit.planned import Plan
+    from batchedit.pricing import PriceList
     from batchedit.selecting import Choice
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,7 +39,10 @@ _PLACE = (
     click.option("--ledger", help="The ledger's file, if it shall lie elsewhere."),
 )
 
+PRICES = click.option("--prices", metavar="FILE", help="A price list of your own, instead of the manifest's.")
+
 _PLANNING = (
+    PRICES,
     click.option("--rehearse", is_flag=True, help="Use the built-in provider: no key, no network, no real money."),
     click.option("--changed", is_flag=True, help="Buy tasks again whose content has changed since."),
 )
@@ -186,7 +190,24 @@ def outline_from(flags: dict[str, Any]) -> Plan:
 
 
 def _place(flags: dict[str, Any]) -> dict[str, Any]:
-    return {"out": flags["out"], "ledger": flags["ledger"], "rehearse": flags["rehearse"]}
+    return {
+        "out": flags["out"],
+        "ledger": flags["ledger"],
+        "rehearse": flags["rehearse"],
+        "prices": prices_from(flags.get("prices")),
+    }
+
+
+def prices_from(name: str | None) -> PriceList | None:
+    """
+    The price list in a file; None if none is named.
+
+    Raises:
+        ManifestError: if it is none.
+    """
+    from batchedit.manifest.price_list import load_prices
+
+    return None if name is None else load_prices(Path(name), name)
 
 
 def _manifest(flags: dict[str, Any]) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from batchedit.cli.printing import count, problem_json, skipped_lines
@@ -11,6 +11,7 @@ from batchedit.effects import Effects, iso
 from batchedit.forecast import Forecast, bytes_text, duration_text
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.plan import Part, PlanFigures, Verdict
+from batchedit.pricing import OLD_DAYS, PriceList
 
 if TYPE_CHECKING:
     from batchedit.model import Quote
@@ -65,8 +66,10 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, e
     if plan.choice.beyond:
         lines.append(f"  {plan.choice.beyond:>7}  beyond --limit: left for another run")
     if figures.purchases:
-        money = "rehearsal money" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.version}"
+        own = f"; prices of {plan.prices.name}" if plan.prices.origin else ""
+        money = f"rehearsal money{own}" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.name}"
         lines.append(f"  quote    {quote_range(figures.quote)} for {count(figures.pictures, 'picture')} ({money})")
+        lines += old_prices(plan.prices, today())
     else:
         lines.append("  nothing to buy")
     if figures.counts[Verdict.UNAPPROVED]:
@@ -86,6 +89,19 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, e
         for name, parts in figures.by.items():
             lines += ["", *_table(name, parts)]
     return "\n".join(lines)
+
+
+def today() -> date:
+    """By the clock of the outside world."""
+    return datetime.fromtimestamp(Effects().wall(), UTC).date()
+
+
+def old_prices(prices: PriceList, now: date) -> list[str]:
+    """That a price list has not been looked at for long; nothing if it has."""
+    age = prices.age(now)
+    if age <= OLD_DAYS:
+        return []
+    return [f"           the price list is {age} days old: compare it with the provider's (batchedit prices)"]
 
 
 def _examples(figures: PlanFigures) -> list[str]:
@@ -173,6 +189,8 @@ def plan_json(plan: Plan, *, effects: Effects | None = None) -> str:
             },
             "currency": "USD",
             "price_list": plan.prices.version,
+            "price_list_file": plan.prices.origin,
+            "price_list_days": plan.prices.age(today()),
             "forecast": _forecast_json(figures.forecast, effects or Effects()),
             "skipped": [
                 {"place": str(skip.place), "reason": skip.reason, "count": skip.count} for skip in plan.findings.skipped

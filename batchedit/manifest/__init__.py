@@ -36,6 +36,7 @@ from batchedit.manifest.reading import Reading
 from batchedit.manifest.yaml_tree import read_yaml, stream_list
 from batchedit.model import Limits, ProviderSettings, Task
 from batchedit.money import MicroUSD
+from batchedit.pricing import PriceList
 
 __all__ = ["Findings", "Manifest", "Overrides", "Skip", "load_manifest"]
 
@@ -126,6 +127,11 @@ class Manifest:
     def spending(self) -> Spending:
         """The whole budget: of the run, of one request, of labels and edits."""
         return self._head.spending
+
+    @property
+    def prices(self) -> PriceList | None:
+        """A price list of the user's own; None for the shipped one."""
+        return self._head.prices
 
     @property
     def files(self) -> tuple[Path, ...]:

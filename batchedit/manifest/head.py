@@ -15,6 +15,7 @@ from batchedit.manifest.fields import TASK_FIELDS, Given, key_problem, looks_lik
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.layers import Edit, Head
 from batchedit.manifest.matrix import MatrixReader
+from batchedit.manifest.price_list import read_prices
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.selectors import read_selectors
 from batchedit.manifest.settings import read_limits, read_provider
@@ -61,6 +62,8 @@ class HeadReader:
             head.limits, head.limits_given = read_limits(top["limits"][1], reading)
         if "budget" in top:
             head.spending = read_spending(top["budget"][1], reading)
+        if "prices" in top:
+            self._prices(top["prices"][1], head)
         if "selectors" in top:
             head.selectors = read_selectors(top["selectors"][1], reading)
         if "prompts" in top:
@@ -111,6 +114,16 @@ class HeadReader:
         if "items" not in top and "sources" not in top:
             place = next(iter(top.values()))[0] if top else tree.place
             self._reading.wrong(place, "no-rows", "there are neither items nor sources")
+
+    def _prices(self, node: Node, head: Head) -> None:
+        name = self._reading.text(node, "prices")
+        if not name:
+            if node.value is None or name == "":
+                self._reading.wrong(node.place, "bad-prices", "must name a price list's file", field="prices")
+            return
+        path = self._root / name
+        head.prices = read_prices(path, name, self._findings)
+        head.files.append(path)
 
     def _prompts(self, node: Node, head: Head) -> dict[str, Given]:
         prompts = {}

@@ -10,6 +10,7 @@ from batchedit.manifest.fields import Given
 from batchedit.manifest.patterns import Pattern
 from batchedit.model import Limits, ProviderSettings
 from batchedit.money import MicroUSD
+from batchedit.pricing import PriceList
 
 
 @dataclass(slots=True)
@@ -171,6 +172,7 @@ class Head:
 
     Attributes:
         items: True if the manifest has rows of its own; they are read anew for each pass.
+        prices: A list of the user's own; None for the shipped one.
         files: What the head was read from, and the tables it names.
         defaults_file: The defaults beside a table, as the user would type it; empty if there are none.
     """
@@ -186,5 +188,6 @@ class Head:
     sources: list[Source] = field(default_factory=list)
     items: bool = False
     selectors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    prices: PriceList | None = None
     files: list[Path] = field(default_factory=list)
     defaults_file: str = ""

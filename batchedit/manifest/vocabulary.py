@@ -247,6 +247,7 @@ TOP_KEYS = Keys(
             " columns", [{"csv": "shop.csv"}]),
         Key("items", ListOf(Keys(ROW_KEYS)), "rows in place", [{"id": "a", "image": "in/a.png"}]),
         Key("budget", Keys(BUDGET_KEYS), "how much may be spent", {"run": "25.00"}),
+        Key("prices", Text(), "a price list of your own, in the form of `batchedit/prices.yaml`", "prices.yaml"),
         Key("limits", Keys(LIMIT_KEYS), "how hard the provider may be driven", {"rpm": 300}),
         Key("selectors", MapOf(ListOf(Text(), or_one=True)), "name -> selection, or a list of them (either one counts):"
             " what `@name` stands for in `--select` and `--exclude`", {"nightly": "client:acme,edit:white"}),

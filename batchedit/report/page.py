@@ -14,7 +14,7 @@ from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.report.advice import next_step, waste_means
 from batchedit.report.charts import Part, bar, columns, line
-from batchedit.report.text import ORDER, basis_text, risk_text
+from batchedit.report.text import ORDER, basis_text, drift_text, risk_text
 from batchedit.summary import OF_ATTEMPTS, Figures, Latency, Minute, Money, in_zone
 
 _ROWS = 40
@@ -133,7 +133,7 @@ def make_page(
             {"name": kind, "amount": decimal_text(amount), "means": waste_means(kind)}
             for kind, amount in total.waste.most_common()
         ],
-        basis=f"Spent is {basis_text(figures) or 'what the provider has reported'}. {risk_text(total)}",
+        basis=f"Spent is {basis_text(figures) or 'what the provider has reported'}. {risk_text(total)}{_drift(total)}",
         spending=_spending(spans, budget) if total.spent and len(spans) > 1 else None,
         throughput=_throughput(spans) if spans else None,
         stretch=stretch,
@@ -187,6 +187,11 @@ def _tiles(figures: Figures) -> list[Tile]:
     if total.avoided:
         tiles.append(Tile("Avoided", format_usd(total.avoided), "equal tasks bought once; an estimate"))
     return tiles
+
+
+def _drift(total: Money) -> str:
+    said = drift_text(total).removeprefix("; ")
+    return f" Quoted were {format_usd(total.quoted_low)} to {format_usd(total.quoted_high)}; {said}." if said else ""
 
 
 def _share(part: int, whole: int) -> str:

@@ -78,6 +78,9 @@ def _totals(figures: Figures) -> list[str]:
         f"spent      {format_usd(total.spent)}{basis}",
         f"at risk    {format_usd(total.at_risk)}{f'  ({risk_text(total)})' if total.at_risk else ''}",
     ]
+    if total.quoted_high:
+        quoted = f"{format_usd(total.quoted_low)} to {format_usd(total.quoted_high)}"
+        lines.append(f"quoted     {quoted} for what was bought{drift_text(total)}")
     if total.wasted:
         kinds = ", ".join(f"{kind} {format_usd(amount)}" for kind, amount in total.waste.most_common())
         lines.append(f"wasted     {format_usd(total.wasted)}  (part of spent: {kinds})")
@@ -101,6 +104,15 @@ def basis_text(figures: Figures) -> str:
     parts = [f"{format_usd(computed)} of it computed from the price list"] if computed else []
     parts += [f"{format_usd(assumed)} of it written off at the worst price"] if assumed else []
     return ", ".join(parts)
+
+
+def drift_text(total: Money) -> str:
+    """How far what was spent lies outside of what was quoted for it; empty if it lies within."""
+    if not total.quoted_high or total.quoted_low <= total.spent <= total.quoted_high:
+        return ""
+    over = total.spent > total.quoted_high
+    apart = total.spent - total.quoted_high if over else total.quoted_low - total.spent
+    return f"; {format_usd(apart)} {'more' if over else 'less'} was spent: see `batchedit prices`"
 
 
 def risk_text(total: Money) -> str:

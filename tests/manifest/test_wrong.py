@@ -66,7 +66,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:1: \"notices\": the manifest has no key 'notices'. Known are: version, name,"
-                " provider, defaults, prompts, edits, sources, items, budget, limits, selectors"
+                " provider, defaults, prompts, edits, sources, items, budget, limits, selectors, prices"
             ),
         ],
     ),
@@ -1967,3 +1967,79 @@ def test_columns_that_have_a_fields_name_and_mean_something_else(prepared: Folde
         V + "defaults: {prompt: 'size {{ size }}'}\nsources: [{csv: t.csv, size: auto, format: png, quality: high}]\n",
     )
     assert [task.prompt for task in prepared.tasks("m.yaml")] == ["size XL", "size 1000x1000", "size sqare"]
+
+
+LINE = "provider: runflow, model: m, quality: low, low: '0.01', high: '0.02', source: contract, date: 2026-11-01"
+SIZES = "a line is for any_size: true, or for pixels_up_to: NUMBER"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("", ["p.yaml:1:1: a price list is a mapping with the keys version and lines"]),
+        ("- a\n", ["p.yaml:1:1: a price list is a mapping with the keys version and lines"]),
+        (
+            "lines: []\n",
+            [
+                'p.yaml:1:1: "version": the key version is missing: a date, such as 2026-11-25',
+                'p.yaml:1:1: "lines": the price list has no lines',
+            ],
+        ),
+        (
+            f"version: x\ncurrency: EUR\nlinse: []\nlines: [{{{LINE}, any_size: true}}]\n",
+            [
+                'p.yaml:2:11: "currency": amounts are in US dollars: write USD, or leave it out',
+                'p.yaml:3:1: "linse": the price list has no key \'linse\'. Did you mean "lines"?',
+            ],
+        ),
+        (
+            f"version: x\nlines:\n- {{{LINE}}}\n- {{{LINE}, any_size: true, pixels_up_to: 9}}\n- {{{LINE}, pixels_up_to: x}}\n- text\n",
+            [
+                f'p.yaml:3:3: "any_size": {SIZES} (2 rows, first shown)',
+                "p.yaml:5:124: \"pixels_up_to\": 'x' is not a number of pixels",
+                "p.yaml:6:3: a line is a mapping: provider, model, quality, low, high, source, date, and a size",
+            ],
+        ),
+    ],
+)
+def test_price_lists(folder: Folder, text: str, problems: list[str]) -> None:
+    """Each problem with its line, beside those of the manifest."""
+    folder.write("m.yaml", V + "prices: p.yaml\n" + ITEM)
+    folder.write("p.yaml", text)
+    assert folder.problems("m.yaml") == problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("low: '0.01'", "low: '0.03'", "p.yaml:2:72: \"high\": '0.02' is less than low, '0.03'"),
+        ("low: '0.01'", "low: a", "p.yaml:2:58: \"low\": 'a' is not an amount in dollars"),
+        ("low: '0.01'", "low: 0", 'p.yaml:2:58: "low": a price of 0 would let a budget buy without end'),
+        ("quality: low", "quality: lo", "p.yaml:2:48: \"quality\": 'lo' is not one of low, medium, high"),
+        ("2026-11-01", "1.11.26", "p.yaml:2:104: \"date\": '1.11.26' is not a date such as 2026-11-25"),
+        (", source: contract", "", "p.yaml:2:9: the line has no source"),
+    ],
+)
+def test_lines_of_price_lists(folder: Folder, old: str, new: str, problem: str) -> None:
+    """One thing wrong in one line."""
+    folder.write("m.yaml", V + "prices: p.yaml\n" + ITEM)
+    folder.write("p.yaml", f"version: x\nlines: [{{{LINE}, any_size: true}}]\n".replace(old, new, 1))
+    assert folder.problems("m.yaml") == [problem]
+
+
+def test_two_prices_for_one_thing(folder: Folder) -> None:
+    """Which of them would count?"""
+    folder.write("m.yaml", V + "prices: p.yaml\n" + ITEM)
+    folder.write("p.yaml", f"version: x\nlines:\n- {{{LINE}, any_size: true}}\n- {{{LINE}, any_size: true}}\n")
+    assert folder.problems("m.yaml") == ["p.yaml:4:3: another line is for the same provider, model, quality and size"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [("nowhere.yaml", "nowhere.yaml"), ("[a]", "must be text"), ("", "price list")]
+)
+def test_price_lists_that_are_not_there(folder: Folder, value: str, words: str) -> None:
+    """Named wrongly."""
+    folder.write("m.yaml", V + f"prices: {value}\n" + ITEM)
+    found = folder.problems("m.yaml")
+    assert len(found) == 1
+    assert words in found[0]
