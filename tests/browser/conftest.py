@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A headless browser without any window yet."""
+    """
+    A headless browser without any window yet. Not for longer than a module: while Playwright is there, its event loop
+    counts as running in this thread, where other tests start their own.
+    """
     api = pytest.importorskip("playwright.sync_api", reason='no Playwright: pip install "batchedit[browser]"')
     path = os.environ.get("BATCHEDIT_CHROMIUM") or shutil.which("chromium")
     if path is None:
