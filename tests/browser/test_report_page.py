@@ -18,7 +18,8 @@ from PIL import Image
 from batchedit import render_report
 from batchedit.effects import Effects
 from batchedit.keys import make_request
-from batchedit.ledger.records import Bill, Note, OutputRow, RunStart, TaskRow
+from batchedit.ledger.records import Bill, Note, OutputRow, TaskRow
+from batchedit.ledger.run_records import RunStart
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import Event
 from batchedit.model import LocalImage, Params, Quote, Raw, SourceImage
