@@ -66,7 +66,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:1: \"notices\": the manifest has no key 'notices'. Known are: version, name,"
-                " provider, defaults, prompts, edits, sources, items, budget, limits, selectors, prices"
+                " provider, defaults, prompts, edits, sources, items, budget, prices, limits, selectors"
             ),
         ],
     ),
