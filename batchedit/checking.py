@@ -28,7 +28,7 @@ _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE pictures (path BLOB PRIMARY KEY, flaw TEXT NOT NULL, format TEXT NOT NULL, width INTEGER NOT NULL,
-  height INTEGER NOT NULL, is_cmyk INTEGER NOT NULL) WITHOUT ROWID;
+  height INTEGER NOT NULL, is_cmyk INTEGER NOT NULL, has_alpha INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -37,7 +37,7 @@ def check_pictures(plan: Plan) -> None:
     Decode every local picture of the plan's tasks, masks against the size of what they mask.
 
     Adds to the plan's findings every picture that is damaged, of another kind or too large, and every mask that does
-    not fit; as warnings JPEGs in CMYK and pictures below `SMALL`.
+    not fit or has no transparent pixels; as warnings JPEGs in CMYK and pictures below `SMALL`.
     """
     findings, place = OncePerRow(plan.findings), None
     with Decoded() as decoded:
@@ -64,6 +64,10 @@ def _check(task: Task, plan: Plan, decoded: Decoded, findings: OncePerRow) -> No
         message = f"the mask has {mask.width}x{mask.height} pixels, its image {image.width}x{image.height}"
         hint = "a mask must have the size of the first image"
         findings.problem(_problem("mask-size", task.place, "mask", task.mask, message, hint))
+    if mask and not mask.has_alpha:
+        message = f"the mask {task.mask} has no transparency"
+        hint = "transparent pixels are the region to edit; save it as PNG with an alpha channel"
+        findings.problem(_problem("mask-alpha", task.place, "mask", task.mask, message, hint))
 
 
 def _facts(ref: ImageRef | None, plan: Plan, decoded: Decoded) -> PictureFacts | str | None:
@@ -112,15 +116,17 @@ class Decoded:
         name = os.fsencode(path)
         row = self._connection.execute("SELECT * FROM pictures WHERE path = ?", (name,)).fetchone()
         if row is not None:
-            _, flaw, kind, width, height, is_cmyk = row
-            return flaw or PictureFacts(format=kind, width=width, height=height, is_cmyk=bool(is_cmyk))
+            _, flaw, kind, width, height, is_cmyk, has_alpha = row
+            return flaw or PictureFacts(
+                format=kind, width=width, height=height, is_cmyk=bool(is_cmyk), has_alpha=bool(has_alpha)
+            )
         found = _decode(path)
         values = (
-            (found, "", 0, 0, False)
+            (found, "", 0, 0, False, False)
             if isinstance(found, str)
-            else ("", found.format, found.width, found.height, found.is_cmyk)
+            else ("", found.format, found.width, found.height, found.is_cmyk, found.has_alpha)
         )
-        self._connection.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)", (name, *values))
+        self._connection.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", (name, *values))
         return found
 
 

@@ -186,6 +186,15 @@ class Filing:
             if full.is_file() and disk.digest(full) == sha256:
                 full.unlink()
 
+    def link_in(self, path: str) -> Path | None:
+        """A symbolic link among the folders that a delivered file would lie in; None if there is none."""
+        folder = (self.root / path).parent
+        while folder != self.root and self.root in folder.parents:
+            if folder.is_symlink():
+                return folder
+            folder = folder.parent
+        return None
+
     def blocked(self, path: str) -> bool:
         """True if a file that is not ours has this name."""
         full = self.root / path
@@ -203,6 +212,8 @@ class Filing:
 
     def _place(self, raw: Raw, target: Path, *, is_fresh: bool = False) -> Stages[None]:
         with storage("place", target):
+            if (link := self.link_in(target.relative_to(self.root).as_posix())) is not None:
+                raise InTheWay(f"{link} is a symbolic link")
             self._make_folders(target.parent)
             there = os.path.lexists(target)
             if there and (target.is_symlink() or not target.is_file()):

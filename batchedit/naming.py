@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from batchedit.claims import Claims
 from batchedit.errors import Problem
 from batchedit.filing import Filing
@@ -9,6 +11,8 @@ from batchedit.ledger.reader import Ledger
 from batchedit.manifest import Findings
 from batchedit.model import Request, Task
 from batchedit.paths import collision_key
+
+_FOLDERS_REMEMBERED = 10_000
 
 
 class Names:
@@ -31,6 +35,7 @@ class Names:
         # Problems of names that another task has in the ledger, by that task's slot; none if that task is in the
         # manifest too, since then its own name is another one now.
         self._contested: dict[str, Problem] = {}
+        self._links: dict[str, Path | None] = {}
 
     def are_free(self, task: Task, request: Request) -> bool:
         """Claim a task's names; False if one is taken, by another task or by a file that is not ours."""
@@ -43,6 +48,11 @@ class Names:
             if other is not None:
                 free = False
                 self._collide(task, path, other)
+            elif (link := self._link_in(path)) is not None:
+                free = False
+                message = f"{link} is a symbolic link, and no picture is delivered through one"
+                hint = "put a folder in its place, or name another output folder"
+                self._findings.problem(_problem(task, "output-link", path, message, hint))
             elif path not in own and outputs.blocked(path):
                 free = False
                 message = f"{outputs.root / path} exists and is not a file of this ledger"
@@ -70,6 +80,14 @@ class Names:
         for slot, problem in self._contested.items():
             if slot in gone:
                 self._findings.problem(problem)
+
+    def _link_in(self, path: str) -> Path | None:
+        folder = path.rpartition("/")[0]
+        if folder not in self._links:
+            if len(self._links) >= _FOLDERS_REMEMBERED:
+                self._links.clear()
+            self._links[folder] = self._outputs.link_in(path)
+        return self._links[folder]
 
     def _collide(self, task: Task, path: str, other: str) -> None:
         message = f"the output {path!r} is also that of {other}"

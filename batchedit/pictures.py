@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,16 @@ class BadPicture(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFacts:
-    """Format (``png``, ``jpeg``, ``webp``), size in pixels, and whether its colours are those of print."""
+    """
+    Format (``png``, ``jpeg``, ``webp``), size in pixels, whether its colours are those of print, and whether pixels can
+    be transparent.
+    """
 
     format: str
     width: int
     height: int
     is_cmyk: bool = False
+    has_alpha: bool = False
 
 
 def sniff(head: bytes) -> str | None:
@@ -64,13 +68,23 @@ def decode(source: Path | bytes) -> PictureFacts:
         # verify() checks PNG checksums and ends the object; load() decodes. Each finds what the other misses.
         with _opened(source) as image:
             _refuse_large(image.width, image.height)
-            facts = PictureFacts(format=(image.format or "").lower(), width=image.width, height=image.height)
+            facts = _facts(image)
             image.verify()
         if facts.format == "png" and is_decodable(source if isinstance(source, bytes) else source.read_bytes()):
             return facts
         with _opened(source) as image:
             image.load()
-            return replace(facts, width=image.width, height=image.height, is_cmyk=image.mode == "CMYK")
+            return _facts(image)
+
+
+def _facts(image: ImageFile) -> PictureFacts:
+    return PictureFacts(
+        format=(image.format or "").lower(),
+        width=image.width,
+        height=image.height,
+        is_cmyk=image.mode == "CMYK",
+        has_alpha="A" in image.getbands() or "transparency" in image.info,
+    )
 
 
 @contextmanager
@@ -125,7 +139,7 @@ def examine(data: bytes) -> PictureFacts:
         raise BadPicture("damaged: it does not end as a PNG does")
     with _told(), _opened(data) as image:
         _refuse_large(image.width, image.height)
-        facts = PictureFacts(format="png", width=image.width, height=image.height)
+        facts = _facts(image)
         image.verify()
         return facts
 

@@ -148,7 +148,7 @@ def test_pictures_that_can_be_edited_and_had_better_not(cli: Cli, shop: Shop) ->
     """The colours of print, and hardly any pixels, are pointed out once for each row, however many edits it has."""
     Image.new("CMYK", (300, 300)).save("in/print.jpg")
     Image.new("RGB", (SMALL - 1, 40)).save("in/tiny.jpg")
-    Image.new("L", (SMALL - 1, 40)).save("in/mask.png")
+    Image.new("LA", (SMALL - 1, 40)).save("in/mask.png")
     Image.new("RGB", (SMALL, 1)).save("in/strip.png")
     shop.write(
         "night.csv",
@@ -207,3 +207,26 @@ def test_checking_many_pictures_keeps_none_in_memory(monkeypatch: pytest.MonkeyP
     assert again[7] == "cut short"
     assert again[8] == PictureFacts(format="jpeg", width=9, height=1024, is_cmyk=True)
     assert again[9] == PictureFacts(format="jpeg", width=10, height=1024)
+
+
+def test_a_mask_without_transparency(cli: Cli, shop: Shop) -> None:
+    """Transparent pixels are the region to edit: without one there is nothing to do, which would be paid for."""
+    for name, mode in (("opaque", "RGB"), ("clear", "RGBA")):
+        Image.new(mode, (320, 320), (0, 0, 0, 0) if mode == "RGBA" else (0, 0, 0)).save(shop.root / f"{name}.png")
+    shop.write("night.csv", "id,image,mask,prompt\na,in/mug.png,opaque.png,grayscale\nb,in/shoe.png,clear.png,sepia\n")
+    found = cli("check", "night.csv", "--json").json()
+    assert [(entry["line"], entry["code"], entry["severity"]) for entry in found] == [(2, "mask-alpha", "error")]
+
+
+def test_nothing_is_delivered_through_a_link(cli: Cli, shop: Shop) -> None:
+    """A folder of the tree that leads elsewhere is named before anything is bought."""
+    (shop.root / "elsewhere").mkdir()
+    (shop.root / "out").mkdir()
+    (shop.root / "out" / "white").symlink_to(shop.root / "elsewhere")
+    shop.write(
+        "night.yaml", "version: 1\nitems: [{id: a, image: in/mug.png, prompt: grayscale, output: white/a.png}]\n"
+    )
+    result = cli("run", "night.yaml", "--out", "out", "--yes")
+    assert result.code == 2
+    assert "is a symbolic link, and no picture is delivered through one" in result.err
+    assert not list((shop.root / "elsewhere").iterdir())
