@@ -66,15 +66,16 @@ def given(client: Client, job: Job) -> Job:
 # -- batchedit ---------------------------------------------------------------------------------------------------
 
 
-def write_manifest(folder: Path, origin: str, count: int, limits: str) -> None:
+def write_manifest(folder: Path, origin: str, count: int, limits: str, name: str = "job") -> None:
     """A spreadsheet of pictures at URLs, and the manifest that names it."""
-    with (folder / "rows.csv").open("w", encoding="utf-8") as file:
+    rows = "rows.csv" if name == "job" else f"{name}.csv"
+    with (folder / rows).open("w", encoding="utf-8") as file:
         file.write("id,image,prompt\n")
         for number in range(count):
-            file.write(f"p{number:07d},https://example.com/{number}.jpg,on white\n")
-    (folder / "job.yaml").write_text(
+            file.write(f"{name}{number:07d},https://example.com/{name}/{number}.jpg,on white\n")
+    (folder / f"{name}.yaml").write_text(
         f"version: 1\nprovider: {{name: runflow, base_url: '{origin}'}}\n"
-        f"limits: {{{limits}{_jobs(count)}}}\nsources: [{{csv: rows.csv}}]\n"
+        f"limits: {{{limits}{_jobs(count)}}}\nsources: [{{csv: {rows}}}]\n"
     )
 
 

@@ -5,6 +5,7 @@ How batchedit does with 10,000 to 1,000,000 tasks: the real command line, planne
     run       a process of its own records and works through all tasks: see `scale_pool.py`
     resume    the same command again, in a fresh process, against an address where nobody listens: nothing is sent
     compare   the same after a comment was added to the manifest, so that each row is compared with the ledger again
+    more      another 10,000 tasks into the same ledger and folders: what a task costs among so many others
     status    what stands in the ledger; ended after ten minutes
 
 Only the network is left out, which would take longer than all the rest: the adapter answers at once, with a small
@@ -27,6 +28,7 @@ from benchmarks.scenarios import Settings, bar
 SIZES = (10_000, 100_000, 1_000_000, 10_000)
 """The small one before and after the large one, so that a machine that gets slower meanwhile does not decide."""
 
+_MORE = 10_000
 _PICTURE_ROOM = 2 * 4096
 _TASK_ROOM = 4096
 _PATIENCE_SECONDS = 600.0
@@ -43,7 +45,7 @@ def scale(settings: Settings) -> Result:
         if not settings.ground.has_room(count * (_PICTURE_ROOM + _TASK_ROOM)):
             notes.append(f"{count} tasks not run: too little room on the disk")
             continue
-        figures = _measure(settings.ground.new(f"scale-{number}-{count}"), count)
+        figures = _measure(settings.ground.new(f"scale-{number}-{count}"), count, settings.count(_MORE))
         rounds.append([figures])
         plan, pool, resume, compare, status = (figures[name] for name in ("plan", "run", "resume", "compare", "status"))
         rows.append(
@@ -91,16 +93,20 @@ def scale(settings: Settings) -> Result:
 
 
 def _against_small(runs: list[Result]) -> list[Result]:
-    """What a task costs in the largest run beside what it costs in the smallest ones."""
+    """What a task costs among those of the largest run beside what it costs among those of the smallest ones."""
     sizes = sorted({figures["tasks"] for figures in runs})
     if len(sizes) < 2:
         return []
 
     def cost(size: int, column: str) -> float:
-        return statistics.mean(sum(run["run"][column]) for run in runs if run["tasks"] == size)
+        return statistics.mean(sum(run["more"][column]) for run in runs if run["tasks"] == size)
 
     return [
-        bar(f"{what} for a task, {sizes[-1]} / {sizes[0]}", cost(sizes[-1], column) / cost(sizes[0], column), 1.1)
+        bar(
+            f"{what} for one of {_MORE} more tasks, beside {sizes[-1]} / beside {sizes[0]}",
+            cost(sizes[-1], column) / cost(sizes[0], column),
+            1.1,
+        )
         for what, column in (("time", "tenths"), ("processor time", "processor_tenths"))
     ]
 
@@ -109,7 +115,7 @@ def _growth(tenths: list[float]) -> float:
     return tenths[-1] / tenths[0]
 
 
-def _measure(folder: Path, count: int) -> Result:
+def _measure(folder: Path, count: int, more: int) -> Result:
     write_manifest(folder, ORIGIN, count, "rpm: none, concurrency: 64")
     figures: Result = {"tasks": count}
     figures["plan"] = _command(folder, "plan", *command_line("plan", "job.yaml"))
@@ -128,10 +134,22 @@ def _measure(folder: Path, count: int) -> Result:
     with (folder / "job.yaml").open("a", encoding="utf-8") as file:
         file.write("# changes nothing\n")
     figures["compare"] = _command(folder, "compare", *run_command())
+    figures["more"] = _more(folder, min(count, more))
     figures["status"] = _command(folder, "status", *command_line("status", "out"), patience=_PATIENCE_SECONDS)
     if figures["status"]["exit"]:
         say(f"  status was ended after {_PATIENCE_SECONDS:.0f} s")
     return figures
+
+
+def _more(folder: Path, count: int) -> Result:
+    write_manifest(folder, ORIGIN, count, "rpm: none, concurrency: 64", "more")
+    told = folder / "more.json"
+    command = [sys.executable, "-u", "-m", "benchmarks.scale_pool", str(folder), "more.yaml"]
+    usage = measured(command, folder=folder, output=told)
+    if usage.status:
+        raise SystemExit(f"scale: the run of {count} more tasks ended with {usage.status}")
+    say(f"  {count} more tasks: {usage.seconds:.1f} s")
+    return {**_told(usage), **json.loads(told.read_text())}
 
 
 def _command(

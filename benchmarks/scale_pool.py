@@ -1,7 +1,7 @@
 """
-One run of very many tasks without a network: `python -m benchmarks.scale_pool FOLDER [--profile]`.
+One run of very many tasks without a network: `python -m benchmarks.scale_pool FOLDER [MANIFEST] [--profile]`.
 
-The folder has `job.yaml`. Everything is as in `batchedit run`, worker processes included; only the adapter is one
+The folder has the manifest, `job.yaml` if it is not named. Everything is as in `batchedit run`, worker processes included; only the adapter is one
 that sends nothing, learns a run id at once, and answers with a small picture, each with other bytes. Prints JSON.
 """
 
@@ -132,7 +132,8 @@ def main() -> None:
     """Plan, run, and tell."""
     os.chdir(sys.argv[1])  # where `batchedit run job.yaml` is called afterwards
     begun = time.monotonic()
-    plan = make_plan(load_manifest("job.yaml"), out="out")
+    named = [argument for argument in sys.argv[2:] if not argument.startswith("--")]
+    plan = make_plan(load_manifest(named[0] if named else "job.yaml"), out="out")
     planned_after = time.monotonic() - begun
     samples = Samples(begun)
     profile = cProfile.Profile() if "--profile" in sys.argv else None
