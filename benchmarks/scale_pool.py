@@ -2,8 +2,8 @@
 One run of very many tasks without a network: `python -m benchmarks.scale_pool FOLDER [MANIFEST] [--profile]`.
 
 The folder has the manifest, `job.yaml` if it is not named. Everything is as in `batchedit run`, worker processes
-included; only the adapter is one that sends nothing, learns a run id at once, and answers with a small picture, each with
-other bytes. Prints JSON.
+included; only the adapter is one that sends nothing, learns a run id at once, and answers with a small picture, each
+with other bytes. Prints JSON.
 """
 
 from __future__ import annotations
