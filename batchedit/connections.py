@@ -20,6 +20,7 @@ import anyio.abc
 import h11
 import httpx
 from anyio.abc import SocketAttribute
+from anyio.streams.tls import TLSAttribute
 
 _KEPT_SECONDS = 30.0
 _READ_BYTES = 256 * 1024
@@ -97,10 +98,13 @@ class _Connection:
         self._free_since = 0.0
         self._readable = select.poll()
         self._readable.register(stream.extra(SocketAttribute.raw_socket), select.POLLIN)
+        self._tls: ssl.SSLObject | None = stream.extra(TLSAttribute.ssl_object, None)
 
     def is_usable(self) -> bool:
         """False once it has been free for long, or the server has closed it or said something unasked."""
-        return anyio.current_time() - self._free_since < _KEPT_SECONDS and not self._readable.poll(0)
+        if anyio.current_time() - self._free_since >= _KEPT_SECONDS or self._readable.poll(0):
+            return False
+        return self._tls is None or _is_silent(self._tls)
 
     async def exchange(
         self, request: httpx.Request, told: Callable[[str], None], read_seconds: float | None
@@ -174,6 +178,17 @@ class _Connection:
         """End it at once."""
         with anyio.CancelScope(shield=True):
             await anyio.aclose_forcefully(self._stream)
+
+
+def _is_silent(tls: ssl.SSLObject) -> bool:
+    """True if nothing has come that was not read yet: it may have left the socket, and wait to be deciphered."""
+    try:
+        tls.read(1)
+    except ssl.SSLWantReadError:
+        return True
+    except ssl.SSLError:
+        return False
+    return False
 
 
 class _Body(httpx.AsyncByteStream):

@@ -23,6 +23,8 @@ _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 """Samples a pixel by colour type; palettes (3) are left to a decoder."""
 _DEPTHS = (8, 16)
 _LAST_FILTER = 4
+_LARGEST_WINDOW = 7
+"""In the first byte of a zlib stream: 32 KiB."""
 _HARMLESS_AT_THE_END = frozenset({b"tEXt", b"tIME", b"eXIf", b"caBX"})
 _ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _ERROR = cast("type[Exception]", isal_zlib.error)  # its stub takes it for an instance
@@ -68,9 +70,10 @@ def _picture_data(data: bytes) -> Iterator[memoryview]:
     before, behind = True, 0
     while True:
         size, kind = _CHUNK.unpack_from(data, position)
+        is_second_header = kind == b"IHDR" and position != len(_SIGNATURE)  # decoders go by the last one
         content = position + _CHUNK.size
         position = content + size + _CHECKSUM_BYTES
-        if kind in _ANIMATION or position > len(data):
+        if kind in _ANIMATION or is_second_header or position > len(data):
             raise _Unusual
         if kind == b"IDAT":
             if behind:
@@ -89,8 +92,12 @@ def _picture_data(data: bytes) -> Iterator[memoryview]:
 
 def _inflated(data: bytes) -> Iterator[bytes]:
     """The picture data, piece by piece."""
-    inflater = isal_zlib.decompressobj()
+    inflater, is_first = isal_zlib.decompressobj(), True
     for chunk in _picture_data(data):
+        if is_first and chunk:
+            is_first = False
+            if chunk[0] >> 4 > _LARGEST_WINDOW:  # other inflaters refuse that
+                raise _Unusual
         for start in range(0, len(chunk), _IN_BYTES):
             rest: bytes | memoryview = chunk[start : start + _IN_BYTES]
             if inflater.eof:

@@ -140,3 +140,26 @@ def test_a_real_picture_needs_no_decoder(monkeypatch: pytest.MonkeyPatch) -> Non
     Image.effect_noise((40, 24), 60).convert("P").save(buffer, "png")
     assert decode(buffer.getvalue()).width == 40
     assert loaded == ["P"]
+
+
+def whole_png(width: int, height: int, *, first: bytes = b"", stream: bytes | None = None) -> bytes:
+    """A grey PNG; `first` stands before its data."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    lines = stream if stream is not None else zlib.compress(b"\0" * (height * (width + 1)))
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + first + chunk(b"IDAT", lines)
+    return data + chunk(b"IEND", b"")
+
+
+def test_a_second_header_is_for_a_decoder_to_judge() -> None:
+    """It goes by the last one, for which the data is too short."""
+    second = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 40, 8, 0, 0, 0, 0))
+    assert is_decodable(whole_png(20, 20))
+    assert not is_decodable(whole_png(20, 20, first=second))
+    with pytest.raises(BadPicture):
+        decode(whole_png(20, 20, first=second))
+
+
+def test_a_window_that_no_decoder_takes_is_not_taken_here() -> None:
+    """The first bytes of the data name a window of 64 KiB, which zlib does not have."""
+    stream = zlib.compress(b"\0" * (20 * 21))
+    assert not is_decodable(whole_png(20, 20, stream=b"\x88\x1c" + stream[2:]))
