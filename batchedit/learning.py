@@ -32,6 +32,10 @@ _LONG_SECONDS = 5.0
 """Who asks for a longer pause has a window that is full."""
 _DOUBTFUL = 0.8
 """A refusal at less than this part of what passed before may have nothing to do with our rate."""
+_WHOLE = 0.8
+"""So much of a minute must have passed since its first start for the starts in it to be a minute's."""
+_MANY = 20
+"""So many starts tell something even if they were made within seconds."""
 _SMALLEST_STEP = 1.0
 """Starts per minute by which the rate grows at least while it looks for more."""
 _DOUBTS = 3
@@ -122,8 +126,10 @@ class Learner:
             if self._peak is None:
                 self._floor, self._age = max(rate / 2, _SLOWEST_PER_MINUTE), 0.0
             return
-        # A second one in a row, or a long wait: the last minute was more than is allowed.
-        full = in_a_row > 1 or (wish or 0.0) >= _LONG_SECONDS
+        # A second one in a row, or a long wait: the last minute was more than is allowed, if there was a whole minute.
+        # A few starts of the first seconds say nothing about a minute; taken for its limit they would be far too few.
+        tells = passed >= _MANY or now - self._starts[0] >= _WHOLE * _WINDOW_SECONDS
+        full = tells and (in_a_row > 1 or (wish or 0.0) >= _LONG_SECONDS)
         if self._peak is None:
             estimate = float(passed) if full or passed >= rate / 2 else rate / 2
         elif full or passed >= _DOUBTFUL * self._peak:
@@ -145,6 +151,7 @@ class Learner:
     def _settle(self, estimate: float) -> None:
         same = self._peak is not None and abs(estimate - self._peak) <= max(1.0, _SAME * self._peak)
         self._confidence = self._confidence + 1 if same else 0
+        estimate = max(estimate, _SLOWEST_PER_MINUTE)
         self._peak, self._floor, self._age, self._doubts = estimate, estimate * _KEEP, 0.0, 0
 
     def _forget(self, now: float) -> None:

@@ -404,3 +404,14 @@ def test_a_storm_dies_down() -> None:
     late = [admitted for at, admitted in outcome if at >= 900]
     assert sum(late) / 15 >= 0.9 * 600
     assert late.count(False) / len(late) < 0.25
+
+
+@pytest.mark.parametrize("wish", [None, 5.0])
+def test_a_few_refusals_at_the_beginning_are_no_limit(wish: float | None) -> None:
+    """What passed within the first seconds is not what passes in a minute: the night does not go on at one a minute."""
+    learner = Learner()
+    for at in (0.0, 1.0, 2.0):
+        learner.take(at)
+    learner.refuse(1.0, 1.2, in_a_row=1, wish=wish)
+    learner.refuse(2.0, 3.5, in_a_row=2, wish=wish)
+    assert learner.per_minute >= 20
