@@ -72,7 +72,7 @@ def write_manifest(folder: Path, origin: str, count: int, limits: str, name: str
     with (folder / rows).open("w", encoding="utf-8") as file:
         file.write("id,image,prompt\n")
         for number in range(count):
-            file.write(f"{name}{number:07d},https://example.com/{name}/{number}.jpg,on white\n")
+            file.write(f"{name}{number:07d},https://example.com/{name}-{number}.jpg,on white\n")
     (folder / f"{name}.yaml").write_text(
         f"version: 1\nprovider: {{name: runflow, base_url: '{origin}'}}\n"
         f"limits: {{{limits}{_jobs(count)}}}\nsources: [{{csv: {rows}}}]\n"
