@@ -1,17 +1,13 @@
 """
 Finding out for free whether the local pictures of a plan can be used at all: every one is decoded completely, once.
 
-What was found is kept on the disk until the end, in SQLite's own temporary file, so that a million pictures need no
-memory.
+What was found is kept on the disk until the end, so that a million pictures need no memory.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from batchedit.errors import Place, Problem
 from batchedit.manifest import Findings
@@ -19,17 +15,10 @@ from batchedit.manifest.findings import OncePerRow
 from batchedit.model import ImageRef, LocalImage, Task
 from batchedit.pictures import BadPicture, PictureFacts, decode
 from batchedit.planned import Plan
+from batchedit.scratch import Scratch
 
 SMALL = 256
 """Pixels of the longer side; a picture below that has too little in it for an edit that somebody would look at."""
-
-_CACHE_KIB = 8 * 1024
-_TABLES = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-CREATE TABLE pictures (path BLOB PRIMARY KEY, flaw TEXT NOT NULL, format TEXT NOT NULL, width INTEGER NOT NULL,
-  height INTEGER NOT NULL, is_cmyk INTEGER NOT NULL, has_alpha INTEGER NOT NULL) WITHOUT ROWID;
-"""
 
 
 def check_pictures(plan: Plan) -> None:
@@ -92,24 +81,13 @@ def _problem(
     return Problem(place=place, code=code, field=field, value=str(ref), message=message, hint=hint, warning=warning)
 
 
-class Decoded:
+class Decoded(Scratch):
     """The pictures that were decoded already. A context manager."""
 
-    def __init__(self) -> None:
-        self._connection = sqlite3.connect("", isolation_level=None)
-        self._connection.executescript(_TABLES)
-        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._connection.execute("BEGIN")
-
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Forget all of them."""
-        self._connection.close()
+    TABLES = """
+    CREATE TABLE pictures (path BLOB PRIMARY KEY, flaw TEXT NOT NULL, format TEXT NOT NULL, width INTEGER NOT NULL,
+      height INTEGER NOT NULL, is_cmyk INTEGER NOT NULL, has_alpha INTEGER NOT NULL) WITHOUT ROWID;
+    """
 
     def facts(self, path: Path) -> PictureFacts | str:
         """What the picture at a path is, or what is wrong with it."""

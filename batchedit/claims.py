@@ -1,43 +1,24 @@
 """
 What the tasks of one walk lay claim to: output names and requests. On the disk, so that a million of them need no
-memory; the file is SQLite's own temporary one and is gone when it is closed.
+memory.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from types import TracebackType
-from typing import Self
+from batchedit.scratch import Scratch
 
-_CACHE_KIB = 16 * 1024
 _LEFT_OUT = "\0"
 """Before the slot of a task that is not selected; no slot begins like this."""
-_TABLES = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-CREATE TABLE names (name TEXT PRIMARY KEY, slot TEXT NOT NULL, place TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE requests (key BLOB PRIMARY KEY) WITHOUT ROWID;
-"""
 
 
-class Claims:
+class Claims(Scratch):
     """The claims of one walk, first come first served. A context manager."""
 
-    def __init__(self) -> None:
-        self._connection = sqlite3.connect("", isolation_level=None)
-        self._connection.executescript(_TABLES)
-        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._connection.execute("BEGIN")
-
-    def __enter__(self) -> Self:
-        """The claims themselves."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Forget all of them."""
-        self._connection.close()
+    TABLES = """
+    CREATE TABLE names (name TEXT PRIMARY KEY, slot TEXT NOT NULL, place TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE requests (key BLOB PRIMARY KEY) WITHOUT ROWID;
+    """
+    CACHE_KIB = 16 * 1024
 
     def name(self, name: str, slot: str, place: str) -> str | None:
         """Claim an output name for a task; where the other task stands, if another one has claimed it before."""

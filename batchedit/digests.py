@@ -19,6 +19,7 @@ from typing import Protocol
 
 from batchedit.effects import Effects
 from batchedit.ledger.records import Digest
+from batchedit.scratch import scratch
 from batchedit.sources import FileFacts, SourceProblem, digest_file
 
 GRANULARITY_NS = 2_000_000_000
@@ -26,8 +27,6 @@ GRANULARITY_NS = 2_000_000_000
 
 _CACHE_KIB = 8 * 1024
 _TABLE = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
 CREATE TABLE digests (path TEXT PRIMARY KEY, size_bytes INTEGER, modified_ns INTEGER, changed_ns INTEGER, inode INTEGER,
   sha256 TEXT, format TEXT, keep INTEGER) WITHOUT ROWID;
 """
@@ -115,11 +114,8 @@ class Digests:
     def _remember(self, digest: Digest, *, keep: bool) -> None:
         if self._connection is None:
             # A plan is made in one thread and may be carried out in another, never in both at once.
-            self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            self._connection = scratch(_TABLE, cache_kib=_CACHE_KIB, moves=True)
             weakref.finalize(self, self._connection.close)
-            self._connection.executescript(_TABLE)
-            self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            self._connection.execute("BEGIN")
         self._connection.execute("INSERT INTO digests VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*digest.row(), int(keep)))
         self.count += 1
 

@@ -1,6 +1,6 @@
 """
-What a walk over rows must remember of all of them: ids, names of pictures. On the disk, in SQLite's own temporary
-files, so that a million rows need no memory; the files are gone when they are closed.
+What a walk over rows must remember of all of them: ids, names of pictures. On the disk, so that a million rows need no
+memory.
 """
 
 from __future__ import annotations
@@ -8,33 +8,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-_CACHE_KIB = 8 * 1024
+from batchedit.scratch import Scratch
 
 
-class _Temporary:
-    """A temporary database of one walk. A context manager."""
+class _Rows(Scratch):
+    """What is remembered of rows. A walk may go on in another thread than it began in."""
 
-    TABLES = ""
-
-    def __init__(self) -> None:
-        # A walk may go on in another thread than it began in, but never in two at a time.
-        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {self.TABLES}")
-        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._connection.execute("BEGIN")
-
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Forget everything."""
-        self._connection.close()
+    MOVES = True
 
     def _run(self, statement: str, *values: str) -> sqlite3.Cursor:
         # Names of files need not be valid Unicode, which SQLite's texts must be; so all of them are bytes.
@@ -53,7 +34,7 @@ class Known:
     place: str
 
 
-class Ids(_Temporary):
+class Ids(_Rows):
     """The ids of a walk, first come first served."""
 
     TABLES = """
@@ -73,7 +54,7 @@ class Ids(_Temporary):
         return Known(item_id, _text(other))
 
 
-class Pictures(_Temporary):
+class Pictures(_Rows):
     """The pictures of a folder, each with its file name without extension, and whether a row has named it."""
 
     TABLES = """
