@@ -14,6 +14,7 @@ from batchedit.keys import from_spec
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.records import read_raw
 from batchedit.ledger.sums import CostGroup, Durations, Pictured, TaskGroup, Trouble
+from batchedit.ledger.views import VERDICT, money_use
 from batchedit.ledger.waiting import has_table
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
@@ -23,12 +24,7 @@ _PERIOD = (
     " AND coalesce(a.ended_at, a.started_at) >= (SELECT since FROM period)"
     " AND coalesce(a.ended_at, a.started_at) < (SELECT until FROM period)"
 )
-_VERDICT = (
-    "(SELECT verdict FROM decisions WHERE decisions.slot = t.slot AND decisions.request_key = r.key"
-    " ORDER BY decisions.id DESC LIMIT 1)"
-)
-# The task that bears the cost wants something else by now, and no equal one is left that wants this.
-_UNWANTED = "NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.request_key = r.key)"
+_VERDICT = VERDICT.format(column="verdict")
 # Multiples of the golden ratio: rows are taken evenly from every stretch, and never in step with the edits of an item.
 _SCATTERED = "(t.rowid * 2654435761) % 4294967296"
 _DIMENSIONS = {"edit": "t", "variant": "t", "provider": "r", "model": "r", "quality": "r", "size": "r"}
@@ -42,16 +38,7 @@ _CACHE_KIB = 256 * 1024
 _COSTS = """
 SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS run, t.labels, {dimensions},
   coalesce(a.outcome, 'open') AS outcome,
-  CASE
-    WHEN a.outcome IS NULL THEN 'open'
-    WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
-      THEN CASE
-        WHEN t.request_key <> r.key AND {unwanted} THEN 'superseded'
-        WHEN {verdict} = 'rejected' THEN 'rejected' ELSE 'useful' END
-    WHEN a.outcome IN ('suspect', 'lost', 'written off') THEN a.outcome
-    WHEN a.cost_microusd > 0 THEN 'failed but billed'
-    ELSE 'nothing'
-  END AS use,
+  {use} AS use,
   a.cost_basis AS basis, count(*) AS attempts, sum(a.number = 1) AS requests,
   sum(CASE
     WHEN a.outcome = 'done' THEN r.samples
@@ -231,7 +218,7 @@ class Books(Ledger):
                 verdict=self._verdict,
                 dimensions=self._dimensions,
                 differing=self._differing,
-                unwanted=_UNWANTED,
+                use=money_use(self._verdict),
                 scattered=_SCATTERED,
             ),
             parameters,

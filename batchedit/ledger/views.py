@@ -20,10 +20,34 @@ def _usd(amount: str) -> str:
     return f"printf('%d.%06d', ({amount}) / 1000000, ({amount}) % 1000000)"
 
 
-_VERDICT = (
+VERDICT = (
     "(SELECT {column} FROM decisions WHERE decisions.slot = t.slot AND decisions.request_key = r.key"
     " ORDER BY decisions.id DESC LIMIT 1)"
 )
+"""SQL: a column of what was last said about the pictures of the request `r` for the task `t`."""
+
+
+def money_use(verdict: str) -> str:
+    """
+    SQL: what became of the money of the attempt `a` at the request `r`, whose cost the task `t` bears.
+
+    Args:
+        verdict: SQL for what was last said about its pictures.
+    """
+    return f"""CASE
+    WHEN a.outcome IS NULL THEN 'open'
+    WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
+      THEN CASE
+        -- The task that bears the cost wants something else by now, and no equal one is left that wants this.
+        WHEN t.request_key <> r.key AND NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.request_key = r.key)
+          THEN 'superseded'
+        WHEN {verdict} = 'rejected' THEN 'rejected' ELSE 'useful' END
+    WHEN a.outcome IN ('suspect', 'lost', 'written off') THEN a.outcome
+    WHEN a.cost_microusd > 0 THEN 'failed but billed'
+    ELSE 'nothing'
+  END"""
+
+
 _SPENT = "a.cost_microusd + a.surplus_microusd"
 _RISK = "a.doubt_microusd + a.surplus_doubt_microusd + CASE WHEN a.outcome IS NULL THEN a.reserved_microusd ELSE 0 END"
 _OF_REQUEST = "(SELECT coalesce(sum({amount}), 0) FROM attempts AS a WHERE a.request_key = r.key)"
@@ -41,8 +65,8 @@ SELECT t.rowid AS position, t.slot, t.item_id, t.edit, t.variant, t.labels, r.st
   t.slot <> r.buyer_slot AS shared, t.request_key, t.revision, t.place, t.paths,
   {_FIRST_FILE.format(column="outputs.path")} AS file, {_FIRST_FILE.format(column="outputs.sha256")} AS sha256,
   (SELECT count(*) FROM outputs WHERE outputs.slot = t.slot) AS files,
-  {_VERDICT.format(column="verdict")} AS verdict, {_VERDICT.format(column="reason")} AS verdict_reason,
-  {_VERDICT.format(column="decided_at")} AS decided_at,
+  {VERDICT.format(column="verdict")} AS verdict, {VERDICT.format(column="reason")} AS verdict_reason,
+  {VERDICT.format(column="decided_at")} AS decided_at,
   r.code, r.reason, r.retryable, r.provider, r.model, r.quality, r.size, r.format, r.samples,
   (SELECT count(*) FROM attempts AS a WHERE a.request_key = r.key) AS attempts, {_BASIS} AS basis,
   {_BORNE.format(amount=_OF_REQUEST.format(amount=_SPENT))} AS spent_microusd,
@@ -82,17 +106,7 @@ SELECT a.id, a.request_key, r.buyer_slot AS slot, t.item_id, t.edit, t.variant, 
   substr(coalesce(a.ended_at, a.started_at), 1, 10) AS day,
   round((julianday(a.ended_at) - julianday(a.started_at)) * 86400, 3) AS seconds,
   coalesce(a.outcome, 'open') AS outcome,
-  CASE
-    WHEN a.outcome IS NULL THEN 'open'
-    WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
-      THEN CASE
-        WHEN t.request_key <> r.key AND NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.request_key = r.key)
-          THEN 'superseded' WHEN {_VERDICT.format(column="verdict")} = 'rejected'
-        THEN 'rejected' ELSE 'useful' END
-    WHEN a.outcome IN ('suspect', 'lost', 'written off') THEN a.outcome
-    WHEN a.cost_microusd > 0 THEN 'failed but billed'
-    ELSE 'nothing'
-  END AS money_use,
+  {money_use(VERDICT.format(column="verdict"))} AS money_use,
   a.provider_run_id, a.http_status, a.code, a.message,
   (SELECT count(*) FROM raws WHERE raws.request_key = r.key AND raws.attempt_id = a.id) AS pictures,
   a.cost_basis AS basis, a.cost_microusd, a.surplus_microusd,
