@@ -13,6 +13,7 @@ import pytest
 from batchedit.effects import Effects, in_thread
 from batchedit.errors import LedgerError, StorageError
 from batchedit.keys import make_request
+from batchedit.ledger.books import Books
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, TaskRow
@@ -77,8 +78,8 @@ def test_one_life_from_pending_to_done(ledger: LedgerWriter) -> None:
     ledger.finish(attempt, [RAW], [output], Bill(cost=MicroUSD(120), basis="reported"))
     assert ledger.request(row.key).state is State.DONE
     assert ledger.money() == (120, 0)
-    with Ledger(ledger.path) as reader:
-        assert [cost.cost for cost in reader.costs()] == [120]
+    with Books(ledger.path) as reader:
+        assert [cost.cost for cost in reader.cost_groups()] == [120]
         assert [(state.slot, state.delivered) for state in reader.tasks()] == [("a", 1)]
 
 
@@ -368,11 +369,13 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
         assert writer.pace("somewhere") == Pace(per_minute=590.0, confidence=3)
 
 
-@pytest.mark.parametrize("question", ["costs", "tasks", "raws", "outputs", "undelivered", "stored_answers"])
+@pytest.mark.parametrize(
+    "question", ["cost_groups", "task_groups", "tasks", "raws", "outputs", "undelivered", "stored_answers"]
+)
 def test_no_question_looks_at_a_whole_table_for_each_row(tmp_path: Path, question: str) -> None:
     """What is asked per row goes by an index: a report of a million rows must not take a million times a million."""
     LedgerWriter(tmp_path / "ledger.db", Effects(), world="real").close()
-    with Ledger(tmp_path / "ledger.db") as ledger:
+    with Books(tmp_path / "ledger.db") as ledger:
         asked: list[str] = []
         ledger._connection.set_trace_callback(asked.append)
         list(getattr(ledger, question)())

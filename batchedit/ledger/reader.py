@@ -17,7 +17,7 @@ from typing import Self
 from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
 from batchedit.ledger.listing import LedgerListing
-from batchedit.ledger.records import CostRow, Decision, Digest, OutputRow, Reviewed, Standing, TaskState, read_raw
+from batchedit.ledger.records import Decision, Digest, OutputRow, Reviewed, Standing, TaskState, read_raw
 from batchedit.ledger.run_records import RunFacts, RunRow
 from batchedit.ledger.waiting import has_table, waiting_by_reason
 from batchedit.lifecycle import State
@@ -295,40 +295,6 @@ class Ledger(LedgerListing):
             yield row["buyer_slot"], row["answer_file"]
 
     # -- for reports -----------------------------------------------------------------------------------------
-
-    def costs(self) -> Iterator[CostRow]:
-        """All attempts, in the order in which they began."""
-        rows = self._connection.execute(
-            "SELECT attempts.*, requests.state, requests.quality, requests.size, requests.model, tasks.slot,"
-            " tasks.item_id, tasks.edit, tasks.variant, tasks.labels,"
-            # By request first: there is no index on the attempt.
-            " (SELECT count(*) FROM raws WHERE raws.request_key = attempts.request_key"
-            "  AND raws.attempt_id = attempts.id) AS pictures"
-            " FROM attempts JOIN requests ON requests.key = attempts.request_key"
-            " JOIN tasks ON tasks.slot = requests.buyer_slot ORDER BY attempts.id"
-        )
-        for row in rows:
-            yield CostRow(
-                key=row["request_key"],
-                slot=row["slot"],
-                item_id=row["item_id"],
-                edit=row["edit"],
-                variant=row["variant"],
-                labels=json.loads(row["labels"]),
-                quality=row["quality"],
-                size=row["size"],
-                model=row["model"],
-                state=State(row["state"]),
-                outcome=row["outcome"],
-                cost=MicroUSD(row["cost_microusd"]),
-                basis=row["cost_basis"],
-                doubt=MicroUSD(row["doubt_microusd"]),
-                at_risk=MicroUSD(row["reserved_microusd"] if row["outcome"] is None else 0),
-                surplus=MicroUSD(row["surplus_microusd"]),
-                surplus_doubt=MicroUSD(row["surplus_doubt_microusd"]),
-                pictures=row["pictures"],
-                day=row["started_at"][:10],
-            )
 
     def tasks(self) -> Iterator[TaskState]:
         """All tasks with their states, in the order in which they were first recorded."""

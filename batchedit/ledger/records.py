@@ -362,42 +362,6 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CostRow:
-    """
-    One attempt and what it cost, with everything a report groups by. Amounts in micro-dollars.
-
-    Attributes:
-        state: Of the attempt's request now.
-        outcome: How the attempt ended, None while it is open.
-        at_risk: Reserved and not settled: it may still be billed.
-        doubt: How much more than `cost` it may have been: the provider named no price, or it was sent again.
-        surplus: What further runs of it cost that nobody wanted; `surplus_doubt` is how much more they may have cost.
-        pictures: Kept from this attempt.
-        day: ISO date (UTC) on which the attempt began.
-    """
-
-    key: str
-    slot: str
-    item_id: str
-    edit: str
-    variant: str
-    labels: Mapping[str, str]
-    quality: str
-    size: str
-    model: str
-    state: State
-    outcome: str | None
-    cost: MicroUSD
-    basis: str
-    doubt: MicroUSD
-    at_risk: MicroUSD
-    surplus: MicroUSD
-    surplus_doubt: MicroUSD
-    pictures: int
-    day: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskState:
     """A task and where its request stands. `buyer` is True for the task that bears the request's cost."""
 
