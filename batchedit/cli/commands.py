@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from batchedit.cli.carrying import agree_to, limit_from, pace_from, watched
 from batchedit.cli.options import (
     DEBUG,
     JSON,
@@ -21,7 +22,6 @@ from batchedit.cli.options import (
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, ManifestError, UsageError
 from batchedit.model import ON_UNKNOWN
-from batchedit.money import parse_usd
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -134,41 +134,23 @@ def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: 
     MANIFEST is a YAML, CSV or JSON Lines file, a folder, a picture, a glob in quotes, or a plan that was saved.
     """
     from batchedit.batch import run_plan_sync
-    from batchedit.cli.consent import agree
-    from batchedit.cli.planning import plan_text
-    from batchedit.cli.printing import ProgressLine, end_json, end_text, say_warnings
+    from batchedit.cli.printing import end_json, end_text
     from batchedit.run_options import RunOptions
 
-    try:
-        limit = None if budget is None else parse_usd(budget)
-    except ValueError as error:
-        raise UsageError(f"--budget: {error}") from None
+    limit, (per_minute, learns) = limit_from(budget), pace_from(rate)
     made = plan_to_run(flags)
-    say_warnings(made)
-    if not as_json:
-        say(plan_text(made, limit), err=True)
-    figures = made.figures
-    if figures.purchases and made.agreed is None and not made.rehearsal:
-        agreed = limit if limit is not None else made.manifest.budget
-        agree(requests=figures.purchases, high=figures.quote.high, limit=agreed, yes=yes, may_ask=not no_input)
-    progress = ProgressLine(quiet=quiet or as_json)
-    try:
-        summary = run_plan_sync(
-            made,
-            RunOptions(
-                budget=limit,
-                in_flight=concurrency,
-                requests_per_minute=rate if isinstance(rate, int) else None,
-                learn_rate={"auto": True, "none": False}.get(str(rate)),
-                max_failures=max_fail,
-                on_unknown=on_unknown,
-                grace_seconds=grace,
-                handle_signals=True,
-            ),
-            observer=progress,
-        )
-    finally:
-        progress.close()
+    agree_to(made, limit, as_json=as_json, yes=yes, no_input=no_input)
+    options = RunOptions(
+        budget=limit,
+        in_flight=concurrency,
+        requests_per_minute=per_minute,
+        learn_rate=learns,
+        max_failures=max_fail,
+        on_unknown=on_unknown,
+        grace_seconds=grace,
+        handle_signals=True,
+    )
+    summary = watched(lambda progress: run_plan_sync(made, options, observer=progress), quiet=quiet or as_json)
     say(end_json(made, summary) if as_json else end_text(made, summary))
     return summary.exit_code
 

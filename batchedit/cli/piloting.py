@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchedit.cli.carrying import agree_to, limit_from, pace_from, watched
 from batchedit.cli.commands import cli
 from batchedit.cli.options import JSON, Pace, name_list, pilot_options, plan_from
 from batchedit.cli.voice import say
-from batchedit.errors import UsageError
-from batchedit.money import MicroUSD, decimal_text, format_usd, parse_usd
+from batchedit.money import MicroUSD, decimal_text, format_usd
 
 if TYPE_CHECKING:
     from batchedit.pilot import Interval, Pilot
@@ -45,37 +45,22 @@ def pilot(as_json: bool, budget: str | None, rate: int | str | None, concurrency
       batchedit pilot night.yaml -n 20 --stratify client,edit
     """
     from batchedit.batch import run_plan_sync
-    from batchedit.cli.consent import agree
-    from batchedit.cli.planning import plan_text
-    from batchedit.cli.printing import ProgressLine, end_json, end_text, say_warnings
+    from batchedit.cli.printing import end_json, end_text
     from batchedit.effects import Effects
     from batchedit.pilot import examine
     from batchedit.run_options import RunOptions
 
-    try:
-        limit = None if budget is None else parse_usd(budget)
-    except ValueError as error:
-        raise UsageError(f"--budget: {error}") from None
+    limit, (per_minute, learns) = limit_from(budget), pace_from(rate)
     made = plan_from(flags)
-    say_warnings(made)
-    if not as_json:
-        say(plan_text(made, limit), err=True)
-    figures = made.figures
-    if figures.purchases and not made.rehearsal:
-        agreed = limit if limit is not None else made.manifest.budget
-        agree(requests=figures.purchases, high=figures.quote.high, limit=agreed, yes=yes, may_ask=not no_input)
+    agree_to(made, limit, as_json=as_json, yes=yes, no_input=no_input)
     options = RunOptions(
         budget=limit,
         in_flight=concurrency,
-        requests_per_minute=rate if isinstance(rate, int) else None,
-        learn_rate={"auto": True, "none": False}.get(str(rate)),
+        requests_per_minute=per_minute,
+        learn_rate=learns,
         handle_signals=True,
     )
-    progress = ProgressLine(quiet=quiet or as_json)
-    try:
-        summary = run_plan_sync(made, options, observer=progress)
-    finally:
-        progress.close()
+    summary = watched(lambda progress: run_plan_sync(made, options, observer=progress), quiet=quiet or as_json)
     # A pilot that had nothing to do may have recognised that without drawing.
     again = made if made.choice.drawn is not None else plan_from({**flags, "save": ""})
     whole = plan_from({**flags, "sample": None, "stratify": None, "save": ""})

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from batchedit.cli.carrying import watched
 from batchedit.cli.commands import cli
 from batchedit.cli.options import DEBUG, JSON, manifest_options
 from batchedit.cli.voice import say
@@ -33,15 +34,12 @@ def reconcile(as_json: bool, on_unknown: str | None, quiet: bool, **flags: Any) 
     """
     from batchedit.batch import reconcile_sync
     from batchedit.cli.options import outline_from
-    from batchedit.cli.printing import ProgressLine, end_json, end_text
+    from batchedit.cli.printing import end_json, end_text
     from batchedit.run_options import RunOptions
 
     plan = outline_from(flags)
-    progress = ProgressLine(quiet=quiet or as_json)
-    try:
-        summary = reconcile_sync(plan, RunOptions(on_unknown=on_unknown, handle_signals=True), observer=progress)
-    finally:
-        progress.close()
+    options = RunOptions(on_unknown=on_unknown, handle_signals=True)
+    summary = watched(lambda progress: reconcile_sync(plan, options, observer=progress), quiet=quiet or as_json)
     say(end_json(plan, summary) if as_json else end_text(plan, summary))
     return summary.exit_code
 
