@@ -7,6 +7,7 @@ The ledger's tables and how an older ledger becomes a current one.
 
                         tasks    1--n waiting            tasks that start from a picture which is not there yet
                         tasks    1--n decisions          what people have said about a task's pictures
+                        outputs  1--n checks             what local checks have found about a delivered file
 
                         paces                            the provider's rate limits, as far as they were found
                         digests                          the pictures on this machine that runs have read
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x62617465
 """Written into the file's header ("bate"), so that another program's database is recognised as such."""
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
 
 _INITIAL = """
@@ -239,6 +240,20 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_slot ON decisions (slot, request_key);
 """
 
+_CHECKS = """
+CREATE TABLE checks (
+  slot TEXT NOT NULL REFERENCES tasks (slot),
+  number INTEGER NOT NULL CHECK (number >= 1),
+  name TEXT NOT NULL,                      -- of the check, as in the manifest
+  sha256 TEXT NOT NULL,                    -- the delivered file that was looked at
+  verdict TEXT NOT NULL CHECK (verdict IN ('passed', 'warned', 'failed')),
+  measured TEXT NOT NULL,                  -- in words a person reads
+  wanted TEXT NOT NULL,
+  checked_at TEXT NOT NULL,
+  PRIMARY KEY (slot, number, name)
+) STRICT, WITHOUT ROWID;
+"""
+
 
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
@@ -275,6 +290,11 @@ def apply_migrations(db: Database) -> None:
     def facts(db: Database) -> None:
         # JSON: the settings in force with their origin, and the rows that made no task
         db.execute("ALTER TABLE runs ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'")
+
+    @migrations()
+    def checks(db: Database) -> None:
+        for statement in _statements(_CHECKS):
+            db.execute(statement)
 
     migrations.apply(db)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
