@@ -180,6 +180,16 @@ def publish(source: Path, target: Path) -> Stages[None]:
     sync_folder(target.parent)
 
 
+def second_name(source: Path, target: Path) -> None:
+    """Give a file a second name; where there are no hard links, a new name instead. Not durable before `sync_file`."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.rename(source, target)
+
+
 def copy(source: Path, target: Path) -> Stages[None]:
     """
     Copy a file to a new name.

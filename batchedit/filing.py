@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,7 @@ from batchedit.pictures import BadPicture, decode, examine
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
 """Begins the temporary names that may be left in the tree itself, where it lies on another disk than the raws."""
+_NAME_BYTES = 6
 
 
 class InTheWay(Exception):
@@ -67,10 +69,13 @@ class Filing:
         root: The output folder.
         state: The folder ``.batchedit`` that belongs to it.
         verify: How closely a picture that arrives is looked at, as in `Limits`.
+        session: Whoever shares the work on the folder at this time has the same one. It is part of the temporary names
+            in the tree: those of others are what a crash has left.
     """
 
-    def __init__(self, root: Path, state: Path, verify: str = "full") -> None:
+    def __init__(self, root: Path, state: Path, verify: str = "full", session: str = "") -> None:
         self.root, self.state, self.verify = root, state, verify
+        self.session = session or secrets.token_hex(_NAME_BYTES)
         self._swept: set[Path] = set()
         self._durable: set[Path] = set()
 
@@ -92,6 +97,10 @@ class Filing:
         """A name for a download."""
         return disk.temporary_in(self.state / "raw")
 
+    def drop_download(self, path: Path) -> None:
+        """Remove a temporary file of a download, whose picture is kept or is none."""
+        path.unlink(missing_ok=True)
+
     def raw_path(self, raw: Raw) -> Path:
         """Where a kept picture lies."""
         return self.state / "raw" / raw.name
@@ -106,22 +115,22 @@ class Filing:
         Verify a received picture and give it its place among the raws.
 
         Args:
-            received: Its bytes, or a temporary file with them.
+            received: Its bytes, or a temporary file with them, which stays: whoever was to do this and died is asked
+                again. The caller removes it.
             number: Its position among the request's pictures.
             ahead: Where to place it at once, if it is as it should be; `place` then finds it done.
 
         Raises:
-            BadPicture: if it is no complete picture; the file is removed.
+            BadPicture: if it is no complete picture.
             StorageError: if the disk does not take it.
         """
-        path = received if isinstance(received, Path) else self.temporary()
+        path = self.temporary()
         data = self._read(received) if isinstance(received, Path) else received
-        try:
-            facts = decode(data) if self.verify == "full" else examine(data)
-        except BadPicture:
-            path.unlink(missing_ok=True)
-            raise
-        if not isinstance(received, Path):
+        facts = decode(data) if self.verify == "full" else examine(data)
+        if isinstance(received, Path):
+            with storage("keep", received):
+                disk.second_name(received, path)
+        else:
             self.append(path, [data])
         raw = Raw(
             number=number,
@@ -138,6 +147,7 @@ class Filing:
             disk.sync_file(path)
             # The same content is the same file; replacing it changes nothing.
             yield from disk.replace(path, target)
+            path.unlink(missing_ok=True)  # two names of one file: the one is not put in the place of the other
         is_placed = ahead is not None and ahead.size in (None, (raw.width, raw.height))
         if ahead is not None and is_placed:
             try:
@@ -207,6 +217,8 @@ class Filing:
     def _read(self, path: Path) -> bytes:
         try:
             return path.read_bytes()
+        except FileNotFoundError:
+            raise BadPicture("gone before it was kept") from None  # it is fetched again
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
@@ -244,7 +256,7 @@ class Filing:
         source = self.raw_path(raw)
         if self._other_disk(folder):
             self._sweep(folder)
-            temporary = disk.temporary_in(folder, _LITTER)
+            temporary = disk.temporary_in(folder, f"{_LITTER}{self.session}-")
         else:
             temporary = disk.temporary_in(self.state / "raw")
         try:
@@ -264,11 +276,12 @@ class Filing:
         return folder.stat().st_dev != (self.state / "raw").stat().st_dev
 
     def _sweep(self, folder: Path) -> None:
-        """Remove what a crash left in a folder of the tree, once per process: whoever places files holds the lock."""
+        """Remove what a crash left in a folder of the tree, once per process: this session holds the lock."""
         if folder not in self._swept:
             self._swept.add(folder)
             for stale in folder.glob(f"{_LITTER}*.part"):
-                stale.unlink(missing_ok=True)
+                if not stale.name.startswith(f"{_LITTER}{self.session}-"):
+                    stale.unlink(missing_ok=True)
 
     def _replaceable(self, path: Path) -> bool:
         # An empty file is what a crash leaves where there are no hard links; any other must be a content that is

@@ -100,14 +100,20 @@ class Outputs:
         Args:
             ahead: Where it will be placed if it is as expected: done at once, `place` then has nothing to do.
 
+        The temporary file of a download is gone then, whatever happens.
+
         Raises:
-            BadPicture: if it is no complete picture; a temporary file of it is removed.
+            BadPicture: if it is no complete picture.
             StorageError: if the disk does not take it.
         """
-        if self._workers is not None:
-            kept = await self._workers.keep(received, number, ahead)
-        else:
-            kept = await self._offload(lambda: disk.alone(self.files.keep(received, number, ahead)))
+        try:
+            if self._workers is not None:
+                kept = await self._workers.keep(received, number, ahead)
+            else:
+                kept = await self._offload(lambda: disk.alone(self.files.keep(received, number, ahead)))
+        finally:
+            if isinstance(received, Path):
+                self.files.drop_download(received)
         raw = kept.raw
         if ahead is not None and kept.is_placed:
             self._placed.update((raw.sha256, with_extension(planned, raw.format)) for planned in ahead.paths)

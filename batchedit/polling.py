@@ -160,11 +160,13 @@ class Board:
         soon = anyio.current_time() + self._latencies.horizon()
         for other in self._watched:
             listing = listed.get(other.run_id)
-            if listing is None:
-                continue
-            if listing.ended:
+            is_due = other.due is not None and other.due <= soon
+            if listing is not None and listing.ended:
                 other.tell(None if other.inline else listing.answer)
-            elif other.due is not None and other.due <= soon:
+            elif is_due and listing is not None:
                 other.listed += 1
                 self._plan(other)
+            elif is_due:
+                # The page is too short for it, or lags: each that is due would read the same in vain.
+                other.listed = _LISTED_LOOKS
         return watcher.run_id in listed

@@ -36,7 +36,7 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _die_with_parent()
-    serve(Filing(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]), sys.stdin.buffer, channel)
+    serve(Filing(Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:]), sys.stdin.buffer, channel)
 
 
 def serve(files: Filing, source: BinaryIO, target: BinaryIO) -> None:

@@ -41,6 +41,8 @@ _KEEP_MEMORY = {
 """Without this Pillow and the C library give the memory of each picture back, and fetch it again page by page."""
 _ENDED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 _PATIENCE_SECONDS = 5.0
+_DEADLINE_SECONDS = 300.0
+"""Sixteen of the largest pictures that are taken need a minute on a slow machine."""
 _READ_BYTES = 65536
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from batchedit.worker_process import main; main()"
 _ERRORS: dict[str, type[Exception]] = {
@@ -77,11 +79,14 @@ class Workers:
     Args:
         files: What they work on.
         count: So many processes at most.
+        deadline_seconds: A process that has something to do and has answered nothing for so long is ended.
     """
 
-    def __init__(self, files: Filing, count: int) -> None:
-        self._arguments = [str(files.root), str(files.state), files.verify]
+    def __init__(self, files: Filing, count: int, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
+        self._root = files.root
+        self._arguments = [str(files.root), str(files.state), files.verify, files.session]
         self._count = count
+        self._deadline = deadline_seconds
         self._waiting: deque[_Job] = deque()
         self._suspects: deque[_Job] = deque()
         self._wake = anyio.Event()
@@ -150,11 +155,12 @@ class Workers:
                 try:
                     async with anyio.create_task_group() as group:
                         group.start_soon(self._feed, line)
+                        group.start_soon(line.watch, self._deadline, group.cancel_scope)
                         await line.settle()
                         group.cancel_scope.cancel()
-                    with anyio.CancelScope(shield=True):
-                        code = await line.process.wait()
-                    self._suspect(line, code)
+                    with anyio.move_on_after(_PATIENCE_SECONDS, shield=True):
+                        await line.process.wait()
+                    self._suspect(line)
                 except BaseException as error:
                     for job in line.jobs():
                         job.fail(error)
@@ -186,14 +192,16 @@ class Workers:
             await line.hand_over(jobs)
             await line.emptied()
 
-    def _suspect(self, line: _Line, code: int) -> None:
+    def _suspect(self, line: _Line) -> None:
         """The process has died: what it had is tried once more, each job alone."""
+        if line.process.returncode is None:
+            raise StorageError(f"a process that writes files cannot be ended; does the disk of {self._root} answer?")
         for job in line.jobs():
             job.tries += 1
             if job.tries < _TRIES:
                 self._suspects.append(job)
             else:
-                job.fail(_crash(job, code))
+                job.fail(_crash(job, line))
         self._wake.set()
 
     async def _take(self) -> list[_Job]:
@@ -230,11 +238,13 @@ class _Line:
 
     Attributes:
         room: Held for each message that is on its way.
+        is_late: It was ended for not answering.
     """
 
     def __init__(self, process: anyio.abc.Process) -> None:
         self.process = process
         self.room = anyio.Semaphore(_MESSAGES)
+        self.is_late = False
         self._handed: deque[list[_Job]] = deque()
         self._settled = anyio.Event()
 
@@ -255,6 +265,18 @@ class _Line:
         while self._handed:
             self._settled = anyio.Event()
             await self._settled.wait()
+
+    async def watch(self, deadline_seconds: float, scope: anyio.CancelScope) -> None:
+        """If the process does not answer, end it, and then whatever waits for it in `scope`."""
+        while True:
+            first = self._handed[0] if self._handed else None
+            await anyio.sleep(deadline_seconds)
+            if first is not None and self._handed and self._handed[0] is first:
+                self.is_late = True
+                self.process.kill()
+                with anyio.move_on_after(_PATIENCE_SECONDS):
+                    await self.process.wait()
+                scope.cancel()
 
     async def settle(self) -> None:
         """Take the answers, in the order of the messages, until the process has ended."""
@@ -285,7 +307,9 @@ async def _end(process: anyio.abc.Process) -> None:
             await process.wait()
         if process.returncode is None:
             process.kill()
-            await process.wait()
+    # One that hangs in a disk that is gone ends when the disk comes back, killed or not.
+    with anyio.move_on_after(_PATIENCE_SECONDS, shield=True):
+        await process.wait()
         assert process.stdout is not None
         # asyncio lets go of a process only when it has seen the end of its output.
         with suppress(*_ENDED):
@@ -294,13 +318,17 @@ async def _end(process: anyio.abc.Process) -> None:
         await process.aclose()
 
 
-def _crash(job: _Job, code: int) -> Exception:
+def _crash(job: _Job, line: _Line) -> Exception:
     """
-    What it means that a process has died twice at a job, the second time with this exit code or signal.
+    What it means that two processes have died at a job, this one last.
 
     A decoder that crashes says something about the picture. A process that somebody else ended does not, be it the
     system for want of memory: then nothing more may be bought, and the next run goes on from here.
     """
+    code = line.process.returncode
+    assert code is not None
+    if line.is_late:
+        return StorageError("the process that writes files did not answer, twice; does the disk?")
     if code in _CRASHES and job.what["do"] == "keep":
         return BadPicture("a picture at which the decoder crashes")
     how = f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -170,6 +170,21 @@ def test_what_the_list_does_not_show_is_looked_at_singly() -> None:
     assert len(night(provider, starts)) == 100
 
 
+def test_a_page_that_is_too_short_is_not_read_again_by_everybody_whom_it_does_not_show() -> None:
+    """Five hundred in flight, and a page holds the two hundred newest, which are not those that are over."""
+    starts, provider = crowd(1500, 0.3)
+    newest = provider.newest
+
+    async def page(count: int) -> Mapping[str, Listing]:
+        begun = [run for run in starts if starts[run] <= anyio.current_time()]
+        shown = {*begun[-count:]}
+        return {run: listing for run, listing in (await newest(count)).items() if run in shown}
+
+    provider.newest = page  # type: ignore[method-assign]
+    assert len(night(provider, starts)) == 1500
+    assert len(provider.pages) < 0.25 * provider.singly
+
+
 def test_the_list_never_answers_for_pictures_that_are_shown_once() -> None:
     """It only says that the run is over."""
     starts, provider = crowd(60, 1.0)

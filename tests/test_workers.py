@@ -13,12 +13,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import pytest
 from PIL import Image
 
 from batchedit import disk, workers
 from batchedit.errors import StorageError
 from batchedit.filing import Ahead, Filing, InTheWay, Kept, RawDamaged
+from batchedit.outputs import Outputs
 from batchedit.pictures import BadPicture
 from batchedit.workers import Workers
 from tests.test_pictures import hollow
@@ -55,9 +57,9 @@ def files(tmp_path: Path) -> Filing:
 
 
 @asynccontextmanager
-async def running(files: Filing, count: int = 2) -> AsyncIterator[Workers]:
+async def running(files: Filing, count: int = 2, **options: float) -> AsyncIterator[Workers]:
     with anyio.fail_after(60):
-        async with Workers(files, count) as pool:
+        async with Workers(files, count, **options) as pool:
             yield pool
 
 
@@ -94,7 +96,7 @@ async def test_errors_come_back_as_what_they_are(files: Filing) -> None:
         with pytest.raises(BadPicture, match="not a PNG"):
             await pool.keep(b"<html>", 1)
         with pytest.raises(BadPicture):
-            await pool.keep(big, 1)
+            await Outputs(files, workers=pool).keep(big, 1)
         raw = (await pool.keep(png(2), 1)).raw
         with pytest.raises(InTheWay, match=r"mine\.png"):
             await pool.place(raw, "mine.png")
@@ -185,6 +187,97 @@ async def test_a_killed_worker_is_replaced(files: Filing, number: signal.Signals
                 for child in children(os.getpid()):
                     os.kill(child, number)
     assert len(set(raws)) == 18
+
+
+async def test_a_worker_that_is_killed_before_it_answers_can_be_asked_again_about_a_download(
+    files: Filing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture has its name among the raws already; whoever tries it again still finds the download."""
+    once = files.state / "once"
+    dies = (
+        "import os, batchedit.worker_process as w\n"
+        "say = w._finish\n"
+        "def finish(changes, target):\n"
+        "    changes.finish()\n"
+        f"    if not os.path.exists({str(once)!r}):\n"
+        f"        open({str(once)!r}, 'w').close(); os.kill(os.getpid(), 9)\n"
+        "    say(changes, target)\n"
+        "w._finish = finish\n"
+    )
+    program = workers._PROGRAM.replace("from batchedit.w", f"exec({dies!r}); from batchedit.w")
+    monkeypatch.setattr(workers, "_PROGRAM", program)
+    download = files.temporary()
+    download.write_bytes(png(7))
+    async with running(files, 1) as pool:
+        raw = await Outputs(files, workers=pool).keep(download, 1)
+    assert once.exists()
+    assert files.raw_path(raw).read_bytes() == png(7)
+    assert not [*files.state.glob("raw/*.part")]
+
+
+async def test_a_download_that_is_gone_is_fetched_again(files: Filing) -> None:
+    """Only the picture is told so; it is not the disk that has failed."""
+    async with running(files, 1) as pool:
+        with pytest.raises(BadPicture, match="gone before it was kept"):
+            await pool.keep(files.temporary(), 1)
+
+
+async def test_a_worker_that_stands_still_is_replaced(files: Filing) -> None:
+    """Stopped from outside: its pictures are kept by the next one."""
+    async with running(files, 1, deadline_seconds=1.0) as pool:
+        await pool.keep(png(1), 1)
+        (child,) = children(os.getpid())
+        os.kill(child, signal.SIGSTOP)
+        assert (await pool.keep(png(2), 1)).raw.format == "png"
+
+
+async def test_a_disk_that_does_not_answer_stops_the_run(files: Filing) -> None:
+    """A read that never returns, for the second worker too."""
+    endless = files.temporary()
+    os.mkfifo(endless)
+    async with running(files, 1, deadline_seconds=0.5) as pool:
+        with pytest.raises(StorageError, match="did not answer, twice"):
+            await pool.keep(endless, 1)
+        assert (await pool.keep(png(2), 1)).raw.format == "png"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio waits in a thread of its own, beyond its end
+async def test_a_worker_that_cannot_be_ended_stops_the_run(files: Filing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is that waits for a disk which is gone: nobody waits for it for ever."""
+    endless = files.temporary()
+    os.mkfifo(endless)
+    monkeypatch.setattr(workers, "_PATIENCE_SECONDS", 0.3)
+    start = Workers._start
+    started: list[anyio.abc.Process] = []
+
+    async def unkillable(self: Workers) -> anyio.abc.Process:
+        process = await start(self)
+        started.append(process)
+        monkeypatch.setattr(type(process), "kill", lambda _: None)
+        return process
+
+    monkeypatch.setattr(Workers, "_start", unkillable)
+    async with running(files, 1, deadline_seconds=0.5) as pool:
+        with pytest.raises(StorageError, match="cannot be ended"):
+            await pool.keep(endless, 1)
+        for process in started:
+            os.kill(process.pid, signal.SIGKILL)
+            await process.aclose()
+
+
+def test_what_is_being_placed_on_another_disk_is_not_swept(files: Filing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes place files there; only what an earlier run has left goes."""
+    monkeypatch.setattr(Filing, "_other_disk", lambda *_: True)
+    raw = disk.alone(files.keep(png(3), 1)).raw
+    left = files.root / ".batchedit-0123456789ab-0123456789abcdef.part"
+    left.write_bytes(b"half")
+    placing = files.place(raw, "a.png")
+    next(placing)
+    assert not left.exists()
+    other = Filing(files.root, files.state, session=files.session)
+    disk.alone(other.place(raw, "b.png"))
+    disk.alone(placing)
+    assert sorted(path.name for path in files.root.glob("*.png")) == ["a.png", "b.png"]
 
 
 async def test_processes_that_end_at_once_are_not_started_for_ever(
