@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import anyio
 import pytest
+import trustme
 
 from batchedit.bodies import Body
 from batchedit.endpoint import Endpoint
@@ -19,6 +22,7 @@ from batchedit.wire import Wire
 
 BODY = b'{"input":"' + b"x" * 2_000_000 + b'"}'
 PURCHASE = Send(method="POST", url="/v1/runs", body=Body((BODY,)), buys=True, timeout_seconds=1.5)
+STRAY = b'HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{"a":1}'
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -188,6 +192,39 @@ def answers_all(server: Server, connection: socket.socket) -> None:
     for _ in range(5):
         server.read(connection)
         connection.sendall(GOOD)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="needs two records in one segment")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_over_tls_an_answer_that_nobody_asked_for_is_not_the_next_ones(
+    server: Callable[..., Server], backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It has left the socket already, with the answer before it, and waits to be deciphered."""
+    authority, before = trustme.CA(), tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(before)
+    monkeypatch.setenv("SSL_CERT_FILE", str(before))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def answers_twice(server: Server, connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            server.read(secured)
+            secured.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # both leave together
+            secured.sendall(GOOD)
+            secured.sendall(STRAY)
+            secured.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+            with contextlib.suppress(OSError):
+                secured.recv(1)
+
+    def answers_once(server: Server, connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            server.read(secured)
+            secured.sendall(GOOD.replace(b"{}", b"[]"))
+
+    one = server(answers_twice, answers_once)
+    answer = send(one.origin.replace("http", "https"), times=2, backend=backend)
+    assert isinstance(answer, Answer)
+    assert (answer.body, one.executed) == (b"[]", 2)
 
 
 def test_a_connection_is_used_again(server: Callable[..., Server]) -> None:
