@@ -11,18 +11,20 @@ from __future__ import annotations
 import select
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from typing import Any
 
 import anyio
 import anyio.abc
 import h11
 import httpx
 from anyio.abc import SocketAttribute
-from anyio.streams.tls import TLSAttribute
+from anyio.streams.tls import TLSAttribute, TLSStream
+
+from batchedit.addresses import Reach
 
 _KEPT_SECONDS = 30.0
+_LEAD_SECONDS = 0.25
 _READ_BYTES = 256 * 1024
 _LARGE_BYTES = 64 * 1024
 _HEAD_LIMIT_BYTES = 100 * 1024
@@ -38,10 +40,12 @@ class Connections(httpx.AsyncBaseTransport):
 
     Args:
         context: For TLS.
+        reach: Where it may connect to; None for wherever it is told.
     """
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, reach: Reach | None = None) -> None:
         self._context = context
+        self._reach = reach
         self._free: dict[tuple[str, str, int | None], list[_Connection]] = defaultdict(list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -51,15 +55,18 @@ class Connections(httpx.AsyncBaseTransport):
         Raises:
             httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol: nothing was sent.
             httpx.TransportError: any other; it may have been sent.
+            Rejected: if it may not connect there; nothing was sent.
         """
         url = request.url
+        if self._reach is not None:
+            self._reach.check(url.scheme, url.host, url.port, url.userinfo)
         free = self._free[url.scheme, url.host, url.port]
         told: Callable[[str], None] = request.extensions.get("told", _nobody)
         timeouts: dict[str, float] = request.extensions.get("timeout", {})
         connection = await self._take(free)
         if connection is None:
             told("connecting")
-            connection = await _connect(request, self._context, timeouts.get("connect"))
+            connection = await _connect(request, self._context, self._reach, timeouts.get("connect"))
         try:
             with _as_httpx(request):
                 answer = await connection.exchange(request, told, timeouts.get("read"))
@@ -221,20 +228,65 @@ class _Body(httpx.AsyncByteStream):
             await self._connection.close()
 
 
-async def _connect(request: httpx.Request, context: ssl.SSLContext, seconds: float | None) -> _Connection:
+async def _connect(
+    request: httpx.Request, context: ssl.SSLContext, reach: Reach | None, seconds: float | None
+) -> _Connection:
     url = request.url
     if url.scheme not in ("http", "https"):
         raise httpx.UnsupportedProtocol(f"neither http nor https: {url.scheme}", request=request)
-    is_tls = url.scheme == "https"
-    tls: dict[str, Any] = {"ssl_context": context, "tls_hostname": url.host, "tls_standard_compatible": False}
+    host = url.raw_host.decode("ascii")
+    port = url.port or (443 if url.scheme == "https" else 80)
+    stream: anyio.abc.ByteStream
     try:
         with anyio.fail_after(seconds):
-            stream = await anyio.connect_tcp(url.host, url.port or (443 if is_tls else 80), **(tls if is_tls else {}))
+            if reach is None:
+                stream = await anyio.connect_tcp(host, port)
+            else:
+                stream = await _first_of(await reach.addresses(host, port), port)
+            if url.scheme == "https":
+                stream = await _secured(stream, host, context)
     except TimeoutError as error:
         raise httpx.ConnectTimeout("no connection in time", request=request) from error
     except (OSError, ssl.SSLError, anyio.EndOfStream, *_BROKEN) as error:
         raise httpx.ConnectError(str(error) or type(error).__name__, request=request) from error
     return _Connection(stream)
+
+
+async def _secured(stream: anyio.abc.ByteStream, host: str, context: ssl.SSLContext) -> anyio.abc.ByteStream:
+    try:
+        return await TLSStream.wrap(stream, hostname=host, ssl_context=context, standard_compatible=False)
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+
+
+async def _first_of(addresses: Sequence[str], port: int) -> anyio.abc.SocketStream:
+    """A connection to the first address that answers; each one has a short lead over the next (RFC 8305)."""
+    streams: list[anyio.abc.SocketStream] = []
+    errors: list[OSError] = []
+
+    async def attempt(address: str, over: anyio.Event) -> None:
+        try:
+            stream = await anyio.connect_tcp(address, port)
+        except OSError as error:
+            errors.append(error)
+        else:
+            streams.append(stream)
+            group.cancel_scope.cancel()
+        finally:
+            over.set()
+
+    async with anyio.create_task_group() as group:
+        for address in addresses:
+            over = anyio.Event()
+            group.start_soon(attempt, address, over)
+            with anyio.move_on_after(_LEAD_SECONDS):
+                await over.wait()
+    for late in streams[1:]:
+        await anyio.aclose_forcefully(late)
+    if not streams:
+        raise errors[0] if errors else OSError("the name has no address")
+    return streams[0]
 
 
 @contextmanager

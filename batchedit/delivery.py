@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import anyio
 
 from batchedit.context import Context, Follow
-from batchedit.errors import NotSent, OutputGone, ProviderError, Unseen
+from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
 from batchedit.filing import Ahead, InTheWay, RawDamaged
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.journal import Step
@@ -215,7 +215,9 @@ async def _put_off(context: Context, row: RequestRow, attempt: Attempt, problem:
     """The pictures could not be fetched now: they are paid, so they are fetched later, in this run or the next."""
     note = Note(message=f"paid, not fetched yet: {problem.message}", code=problem.code, http_status=problem.http_status)
     await context.journal.do(context.ledger.note, attempt, note)
-    if trips < _TRIPS:
+    if isinstance(problem, Rejected):  # to try the same address again would change nothing
+        context.note_once(f"pictures that are paid were not fetched: {problem.message}; then run again, for nothing")
+    elif trips < _TRIPS:
         wait = backoff(trips + 3, context.policy, context.effects.draw("trip", attempt.key, trips))
         context.agenda.add(anyio.current_time() + wait, Follow(row.key, attempt, trips + 1))
     else:

@@ -1,4 +1,4 @@
-"""Where the API is, the key to it, and which addresses may be used at all."""
+"""Where the API is, and the key to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from batchedit.errors import Rejected, UsageError
+from batchedit.addresses import Reach, is_loopback
+from batchedit.errors import UsageError
 
 ASGIApp = Callable[..., Awaitable[None]]
 
@@ -48,6 +49,8 @@ class Endpoint:
         organization: Sent as ``X-Organization-Id`` when given.
         app: An ASGI application that answers in process instead of the network.
         timeout_seconds: For one call that names no other.
+        storage: Where pictures are uploaded to and fetched from, as in `Reach`. None means public, unless the API is
+            on this machine: then it is somebody's trial, whose storage is here too.
     """
 
     base_url: str
@@ -55,26 +58,16 @@ class Endpoint:
     organization: str | None = None
     app: ASGIApp | None = None
     timeout_seconds: float = 60.0
+    storage: str | None = None
 
-
-def is_loopback(url: str) -> bool:
-    """True if the URL's host is this machine."""
-    host = (urlsplit(url).hostname or "").lower()
-    return host in ("localhost", "::1") or host.startswith("127.")
+    def reach(self) -> Reach:
+        """Where storage may be."""
+        is_trial = is_loopback(urlsplit(self.base_url).hostname or "") or self.app is not None
+        return Reach(self.storage or ("any" if is_trial else "public"))
 
 
 def check_base(url: str) -> None:
     """Raises UsageError unless the API's address is https, or on this machine."""
     parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         raise UsageError(f"base_url {url!r} must be https (http is for this machine only)")
-
-
-def check_storage(url: str) -> None:
-    """Raises Rejected unless the storage's address is https, or on this machine."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise Rejected(f"the storage's address is not a URL ({error})", code="URL") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
-        raise Rejected(f"the storage's address is not https ({parts.scheme}://{parts.hostname})", code="URL")

@@ -234,6 +234,7 @@ VERIFY = ("full", "structure")
 """How closely a picture that arrives may be looked at."""
 
 ON_UNKNOWN = ("hold", "resend", "write-off")
+STORAGE = ("public", "any")
 """What may become of outcomes that asking the provider does not settle."""
 
 CostBasis = Literal["reported", "computed", "assumed", "none"]
@@ -374,6 +375,8 @@ class ProviderSettings:
         images_as: How local images are handed over: ``asset``, ``signed-url`` or ``data-uri``.
         size_as: How an explicit size is written on the wire: ``object`` or ``text``.
         on_unknown: What becomes of outcomes that asking does not settle: ``hold``, ``resend`` or ``write-off``.
+        storage: Where pictures are uploaded to and fetched from: ``public`` or ``any``, as in `addresses.Reach`; None
+            means public, and any where the API itself is on this machine.
     """
 
     name: str = "rehearsal"
@@ -384,3 +387,4 @@ class ProviderSettings:
     images_as: str = "asset"
     size_as: str = "object"
     on_unknown: str = "hold"
+    storage: str | None = None

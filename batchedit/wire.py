@@ -24,10 +24,11 @@ import anyio
 import anyio.abc
 import httpx
 
+from batchedit.addresses import Reach
 from batchedit.bodies import Body, ContentChanged
 from batchedit.connections import Connections
 from batchedit.effects import Offload, inline
-from batchedit.endpoint import ASGIApp, Endpoint, check_base, check_storage
+from batchedit.endpoint import ASGIApp, Endpoint, check_base
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
 from batchedit.providers.answers import shorten
 from batchedit.providers.base import Accepted, Answer, Answered, Ended, Flow, Send, Wait, Watch
@@ -104,7 +105,9 @@ class Wire:
         endpoint = self._endpoint
         if endpoint.app is not None and self._servers is None:
             self._servers = await self._stack.enter_async_context(_until_closed())
-        self._api, self._put, self._fetch = (self._transport() for _ in range(3))
+        self._api = self._transport()
+        self._put, self._fetch = (self._transport(endpoint.reach()) for _ in range(2))
+        self._origin = _origin(httpx.URL(endpoint.base_url))
         self._api_headers = {**_HEADERS, "accept-encoding": "gzip, deflate"}
         if endpoint.key is not None:
             self._api_headers["authorization"] = f"Bearer {endpoint.key.reveal()}"
@@ -127,11 +130,11 @@ class Wire:
 
         Raises:
             NotSent: if surely no byte was sent, be it because a file of the body has changed.
+            Rejected: if the address is not one that the call may go to; nothing was sent.
             Unseen: if no complete answer came, or a file turned out to have changed while it was sent: the server then
                 has an incomplete request.
         """
         if send.client == "put":
-            check_storage(send.url)
             transport, headers, url, path = self._put, _HEADERS, send.url, urlsplit(send.url).path
         else:
             transport, headers, path = self._api, self._api_headers, send.url.partition("?")[0]
@@ -148,6 +151,8 @@ class Wire:
             extensions = {"timeout": _TIMEOUTS, "told": progress.told}
             async with self._content(send.body) as content:
                 parsed = _parsed(url)
+                if transport is self._api and _origin(parsed) != self._origin:
+                    raise Rejected("an address that is not the API's, which alone may see the key", code="ORIGIN")
                 request = httpx.Request(send.method, parsed, headers=headers, content=content, extensions=extensions)
                 response = await transport.handle_async_request(request)
             try:
@@ -195,7 +200,6 @@ class Wire:
         """The answer to a GET, after a few redirects, each checked like the first address."""
         extensions = {"timeout": {**_TIMEOUTS, "read": self._endpoint.timeout_seconds}}
         for _ in range(_MOST_REDIRECTS + 1):
-            check_storage(url)
             # Pictures do not shrink by compression, and an encoded answer could unfold without limit.
             headers = {**_HEADERS, "accept-encoding": "identity"}
             request = httpx.Request("GET", url, headers=headers, extensions=extensions)
@@ -216,11 +220,11 @@ class Wire:
         async with contextlib.aclosing(body.stream(self._offload)) as content:
             yield content
 
-    def _transport(self) -> httpx.AsyncBaseTransport:
+    def _transport(self, reach: Reach | None = None) -> httpx.AsyncBaseTransport:
         if self._endpoint.app is None:
             if self._context is None:
                 self._context = httpx.create_ssl_context()
-            return Connections(self._context)
+            return Connections(self._context, reach)
         assert self._servers is not None
         return Detached(self._endpoint.app, self._servers)
 
@@ -367,6 +371,10 @@ async def _until_closed() -> AsyncIterator[anyio.abc.TaskGroup]:
         group.cancel_scope.cancel()
         # Not told of an error, the group does not wrap it: it goes on as what it is.
         await group.__aexit__(None, None, None)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _stream(response: httpx.Response) -> httpx.AsyncByteStream:

@@ -12,7 +12,7 @@ from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.reading import Reading
 from batchedit.manifest.vocabulary import LIMIT_KEYS, PROVIDER_KEYS, names
 from batchedit.manifest.yaml_tree import Node
-from batchedit.model import ON_UNKNOWN, VERIFY, Limits, ProviderSettings
+from batchedit.model import ON_UNKNOWN, STORAGE, VERIFY, Limits, ProviderSettings
 
 LIMITS: dict[str, tuple[str, type[int] | type[float]]] = {
     "rpm": ("requests_per_minute", int),
@@ -39,6 +39,7 @@ _CHOICES = {
     "images_as": ("asset", "signed-url", "data-uri"),
     "size_as": ("object", "text"),
     "on_unknown": ON_UNKNOWN,
+    "storage": STORAGE,
 }
 # The model becomes a part of the URL's path, the organization a header.
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*")

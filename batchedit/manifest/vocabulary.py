@@ -21,6 +21,7 @@ from batchedit.model import (
     ON_UNKNOWN,
     QUALITIES,
     SIZE_PRESETS,
+    STORAGE,
     VERIFY,
 )
 
@@ -170,6 +171,8 @@ PROVIDER_KEYS = (
     Key("organization", Text("[!-~]{1,200}"), "whose account pays; default: the key's own", "org_123"),
     Key("images_as", Choice(("asset", "signed-url", "data-uri")), "how local pictures are handed over", "asset"),
     Key("size_as", Choice(("object", "text")), "how an explicit size is written on the wire", "object"),
+    Key("storage", Choice(STORAGE), "where pictures are uploaded to and fetched from: `public` (default: https at"
+        " public addresses) or `any` (https at any address)", "public"),
     Key("on_unknown", Choice(ON_UNKNOWN), "what becomes of an outcome that asking the provider does not settle:"
         " `hold` (default), `resend` once, `write-off`", "hold"),
 )  # fmt: skip

@@ -361,6 +361,7 @@ def create(setup: Setup) -> Connected:
         key=Key(key),
         organization=setup.settings.organization,
         timeout_seconds=setup.limits.request_timeout_seconds,
+        storage=setup.settings.storage,
     )
     return Connected(provider=provider, endpoint=endpoint, world="real")
 
