@@ -208,7 +208,7 @@ class _Run:
                 provider=plan.settings.name,
                 model=plan.settings.model,
                 program=f"batchedit {version('batchedit')}",
-                price_list=plan.prices.version,
+                price_list=plan.prices.name,
                 budget=self._limit(),
                 plan=plan.agreed.digest if plan.agreed is not None else "",
                 facts=facts_of(plan, self.options, self.connected, self.limits),

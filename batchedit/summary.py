@@ -6,28 +6,24 @@ From a ledger's rows to figures. Pure: the same rows give the same figures, and 
       waste     the rest, by kind: rejected, superseded, suspect, lost, written off, failed but billed, double
     at risk   what may still be billed: open and unknown requests at their worst price, and the part of a price
               range that the provider left open by reporting no cost
-    avoided   what equal tasks would have cost on their own; an estimate, never subtracted from anything
+    avoided   what was not bought again: equal tasks (deduplicated), what a later run wanted and found paid for
+              (reused), and put at its place once more (restored); an estimate, never subtracted from anything
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from datetime import UTC, tzinfo
+from itertools import product
 
-from batchedit.ledger.sums import CostGroup, Durations, TaskGroup, Trouble
+from batchedit.grouping import TAG, cost_keys, label_names, labels_of, tags_of, task_keys, together
+from batchedit.ledger.sums import CostGroup, Dear, Durations, TaskGroup, Trouble
 from batchedit.lifecycle import State
 from batchedit.money import ZERO, MicroUSD
 
-NO_LABEL = "(none)"
 DOUBLE = "double"
-GROUPINGS = ("day", "run", "edit", "variant", "quality", "size", "model", "provider", "outcome")
-"""What every ledger can be grouped by, besides its labels."""
-OF_ATTEMPTS = frozenset({"day", "run", "outcome"})
-"""Groupings that a task has no part in, since it may have had several attempts: they tell money, and no deliveries."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +41,8 @@ class Money:
             sent again on the user's word.
         waste: The part of `spent` that brought nothing that is wanted, by kind.
         quoted_low, quoted_high: What was quoted for what was bought.
-        avoided: What equal tasks would have cost on their own.
+        saved: What was not bought again, by kind: ``deduplicated``, ``reused``, ``restored``.
+        successes: Attempts that ended well.
         reviewed: Tasks whose pictures somebody has looked at; `approved` of them were approved, `at_once` of those at
             their first revision.
     """
@@ -58,8 +55,9 @@ class Money:
     doubled: MicroUSD = ZERO
     quoted_low: MicroUSD = ZERO
     quoted_high: MicroUSD = ZERO
-    avoided: MicroUSD = ZERO
+    saved: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
+    successes: int = 0
     requests: int = 0
     pictures: int = 0
     delivered: int = 0
@@ -71,6 +69,21 @@ class Money:
     def wasted(self) -> MicroUSD:
         """All waste together."""
         return MicroUSD(self.waste.total())
+
+    @property
+    def avoided(self) -> MicroUSD:
+        """All that was not bought again."""
+        return MicroUSD(self.saved.total())
+
+    @property
+    def per_success(self) -> float | None:
+        """Attempts for each that ended well, rounded to a hundredth; None if there is none."""
+        return round(self.attempts / self.successes, 2) if self.successes else None
+
+    @property
+    def first_time(self) -> float | None:
+        """The share of reviewed tasks that were approved at their first revision; None if nobody has reviewed any."""
+        return round(self.at_once / self.reviewed, 4) if self.reviewed else None
 
     @property
     def per_delivered(self) -> MicroUSD | None:
@@ -98,13 +111,16 @@ class Money:
         self.quoted_low = MicroUSD(self.quoted_low + row.quoted_low)
         self.quoted_high = MicroUSD(self.quoted_high + row.quoted_high)
         self.attempts += row.attempts
+        self.successes += row.attempts if row.outcome == "done" else 0
         self.requests += row.requests
         self.pictures += row.pictures
 
     def deliver(self, row: TaskGroup) -> None:
         """Count tasks."""
         self.delivered += row.delivered
-        self.avoided = MicroUSD(self.avoided + row.avoided)
+        for kind, amount in (("deduplicated", row.avoided), ("reused", row.reused), ("restored", row.restored)):
+            if amount:
+                self.saved[kind] += amount
         self.reviewed += row.tasks if row.verdict else 0
         if row.verdict == "approved":
             self.approved += row.tasks
@@ -123,13 +139,39 @@ class Minute:
 
 @dataclass(slots=True, kw_only=True)
 class Latency:
-    """How long purchases of one quality took, in seconds."""
+    """How long purchases of one quality took, or how long they waited to be sent, in seconds."""
 
     count: int
     median: float
     p95: float
     p99: float
     longest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """
+    Pictures of one kind whose reported price lies outside of what the price list said. Amounts in micro-dollars.
+
+    Attributes:
+        purchases: Attempts that brought pictures and whose price the provider named.
+        paid: What these cost, surplus runs left out.
+        low, high: What was quoted for them.
+    """
+
+    provider: str
+    model: str
+    quality: str
+    size: str
+    purchases: int
+    paid: MicroUSD
+    low: MicroUSD
+    high: MicroUSD
+
+    @property
+    def apart(self) -> MicroUSD:
+        """How far outside: more than `high`, or less than `low` and then negative."""
+        return MicroUSD(self.paid - self.high if self.paid > self.high else self.paid - self.low)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,7 +184,13 @@ class Figures:
         by: Name of a label or one of `GROUPINGS` -> value -> money.
         basis: Spent money by where the figure comes from: ``reported``, ``computed`` or ``assumed``.
         minutes: By ISO minute in UTC, in order.
-        latency: By quality.
+        latency: How long purchases took, by quality.
+        queue: How long requests waited from being wanted until they were first sent in that run, by quality; those
+            that were not sent are not in it.
+        overlapping: Names in `by` whose values add up to more than the total, since a task counts under several.
+        prices: Money by the price list that its run quoted from.
+        drifts: Kinds of pictures whose reported prices the price list does not hold, the dearest first.
+        dearest: Items that have cost most.
         troubles: Why tasks are not done, most frequent first.
         spellings: Label values that differ only in case and spaces, by label: probably one and the same.
     """
@@ -153,6 +201,11 @@ class Figures:
     basis: Counter[str] = field(default_factory=Counter)
     minutes: dict[str, Minute] = field(default_factory=dict)
     latency: dict[str, Latency] = field(default_factory=dict)
+    queue: dict[str, Latency] = field(default_factory=dict)
+    overlapping: set[str] = field(default_factory=set)
+    prices: dict[str, Money] = field(default_factory=dict)
+    drifts: list[Drift] = field(default_factory=list)
+    dearest: list[Dear] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     spellings: dict[str, list[list[str]]] = field(default_factory=dict)
 
@@ -163,6 +216,7 @@ def summarize(
     *,
     troubles: Iterable[Trouble] = (),
     durations: Iterable[Durations] = (),
+    dearest: Iterable[Dear] = (),
     by: Iterable[str] | None = None,
     zone: tzinfo = UTC,
 ) -> Figures:
@@ -178,56 +232,81 @@ def summarize(
     texts = {row.labels for row in cost_rows} | {row.labels for row in task_rows}
     labels = label_names(texts)
     names = list(by) if by is not None else [*labels, "day"]
-    cost_keys = {name: _cost_key(name, zone) for name in names}
-    task_keys = {name: _task_key(name) for name in names}
     figures.by = {name: {} for name in names}
     for row in cost_rows:
-        figures.total.add(row)
-        if row.basis != "none":
-            figures.basis[row.basis] += row.cost
-        for name, key in cost_keys.items():
-            figures.by[name].setdefault(key(row), Money()).add(row)
         _count(figures.minutes.setdefault(row.minute, Minute()), row)
+    _add_costs(figures, together(cost_rows, zone), {name: cost_keys(name, zone) for name in names})
+    of_tasks = {name: task_keys(name) for name in names}
     for group in task_rows:
         figures.tasks[group.state] += group.tasks
         figures.total.deliver(group)
-        for name, task_key in task_keys.items():
-            if task_key is not None:
-                figures.by[name].setdefault(task_key(group), Money()).deliver(group)
+        for name, found in of_tasks.items():
+            if found is not None:
+                for value in found(group):
+                    figures.by[name].setdefault(value, Money()).deliver(group)
+    if TAG in names and any(
+        len(tags_of(text)) > 1 for text in {row.tags for row in cost_rows} | {row.tags for row in task_rows}
+    ):
+        figures.overlapping.add(TAG)
     figures.minutes = dict(sorted(figures.minutes.items()))
-    figures.latency = _latencies(durations)
+    spans = list(durations)
+    figures.latency = _latencies(span for span in spans if not span.queued)
+    figures.queue = _latencies(span for span in spans if span.queued)
     figures.troubles = sorted(troubles, key=lambda trouble: -trouble.tasks)
     figures.spellings = _spellings(labels, task_rows)
+    figures.dearest = sorted(dearest, key=lambda dear: (-dear.spent, dear.item))
     return figures
+
+
+def _add_costs(
+    figures: Figures, rows: Iterable[CostGroup], keys: Mapping[str, Callable[[CostGroup], Iterable[str]]]
+) -> None:
+    reported: dict[tuple[str, str, str, str], list[int]] = {}
+    for row in rows:
+        figures.total.add(row)
+        figures.prices.setdefault(row.prices, Money()).add(row)
+        if row.basis != "none":
+            figures.basis[row.basis] += row.cost
+        if row.basis == "reported" and row.outcome in _BROUGHT:
+            sums = reported.setdefault((row.provider, row.model, row.quality, row.size), [0, 0, 0, 0])
+            for number, more in enumerate((row.attempts, row.cost, row.quoted_low, row.quoted_high)):
+                sums[number] += more
+        for name, values in keys.items():
+            for value in values(row):
+                figures.by[name].setdefault(value, Money()).add(row)
+    figures.drifts = [
+        Drift(
+            provider=kind[0], model=kind[1], quality=kind[2], size=kind[3], purchases=count, paid=MicroUSD(paid),
+            low=MicroUSD(low), high=MicroUSD(high),
+        )
+        for kind, (count, paid, low, high) in sorted(reported.items(), key=lambda entry: (-entry[1][1], entry[0]))
+        if high and not low <= paid <= high
+    ]  # fmt: skip
+
+
+_BROUGHT = frozenset({"done", "suspect", "lost"})
+"""Outcomes of attempts that brought pictures, whose price can be compared with the list's."""
 
 
 def crossed(
     costs: Iterable[CostGroup], tasks: Iterable[TaskGroup], names: Sequence[str], *, zone: tzinfo = UTC
 ) -> dict[tuple[str, ...], Money]:
-    """The money of each combination of values, such as client and season; `names` as for `summarize`."""
+    """
+    The money of each combination of values, such as client and season; `names` as for `summarize`.
+
+    With `TAG` among the names a task counts in as many rows as it has tags.
+    """
     found: dict[tuple[str, ...], Money] = {}
-    cost_keys = [_cost_key(name, zone) for name in names]
+    of_costs = [cost_keys(name, zone) for name in names]
     for row in costs:
-        found.setdefault(tuple(key(row) for key in cost_keys), Money()).add(row)
-    task_keys = [key for name in names if (key := _task_key(name)) is not None]
-    if len(task_keys) == len(names):
+        for values in product(*(key(row) for key in of_costs)):
+            found.setdefault(values, Money()).add(row)
+    of_tasks = [key for name in names if (key := task_keys(name)) is not None]
+    if len(of_tasks) == len(names):
         for group in tasks:
-            found.setdefault(tuple(key(group) for key in task_keys), Money()).deliver(group)
+            for values in product(*(key(group) for key in of_tasks)):
+                found.setdefault(values, Money()).deliver(group)
     return dict(sorted(found.items()))
-
-
-def label_names(texts: Iterable[str]) -> list[str]:
-    """The names of all labels in these JSON objects, sorted."""
-    return sorted({name for text in texts for name in _labels(text)})
-
-
-def in_zone(minute: str, zone: tzinfo) -> datetime:
-    """A minute of the ledger, which is in UTC, by another clock."""
-    return datetime.fromisoformat(minute).replace(tzinfo=UTC).astimezone(zone)
-
-
-def _day(minute: str, zone: tzinfo) -> str:
-    return minute[:10] if zone is UTC else in_zone(minute, zone).date().isoformat()
 
 
 def _count(minute: Minute, row: CostGroup) -> None:
@@ -235,35 +314,6 @@ def _count(minute: Minute, row: CostGroup) -> None:
     minute.done += row.attempts if row.outcome == "done" else 0
     minute.throttled += row.attempts if row.outcome == "throttled" else 0
     minute.spent = MicroUSD(minute.spent + row.cost + row.surplus)
-
-
-@lru_cache(maxsize=100_000)
-def _labels(text: str) -> Mapping[str, str]:
-    found: dict[str, str] = json.loads(text)
-    return found
-
-
-def _cost_key(name: str, zone: tzinfo) -> Callable[[CostGroup], str]:
-    match name:
-        case "day":
-            return lambda row: _day(row.minute, zone)
-        case "run":
-            return lambda row: row.run
-        case "edit" | "variant" | "quality" | "size" | "model" | "provider" | "outcome":
-            return lambda row: getattr(row, name) or NO_LABEL
-        case _:
-            return lambda row: _labels(row.labels).get(name) or NO_LABEL
-
-
-def _task_key(name: str) -> Callable[[TaskGroup], str] | None:
-    """None for `OF_ATTEMPTS`."""
-    match name:
-        case _ if name in OF_ATTEMPTS:
-            return None
-        case "edit" | "variant" | "quality" | "size" | "model" | "provider":
-            return lambda row: getattr(row, name) or NO_LABEL
-        case _:
-            return lambda row: _labels(row.labels).get(name) or NO_LABEL
 
 
 def _latencies(durations: Iterable[Durations]) -> dict[str, Latency]:
@@ -290,7 +340,7 @@ def _latency(found: Sequence[tuple[int, int]]) -> Latency:
 def _spellings(labels: Iterable[str], tasks: Iterable[TaskGroup]) -> dict[str, list[list[str]]]:
     found: dict[str, dict[str, set[str]]] = {name: {} for name in labels}
     for row in tasks:
-        for name, value in _labels(row.labels).items():
+        for name, value in labels_of(row.labels).items():
             found[name].setdefault("".join(value.casefold().split()), set()).add(value)
     alike = {name: [sorted(each) for each in values.values() if len(each) > 1] for name, values in found.items()}
     return {name: values for name, values in alike.items() if values}

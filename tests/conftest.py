@@ -41,7 +41,7 @@ def drop_views(db: sqlite3.Connection) -> None:
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
         db.execute(f"DROP VIEW {name}")
     db.execute("DROP TABLE checks")
-    db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('views', 'facts', 'checks')")
+    db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('views', 'facts', 'checks', 'queue_times')")
 
 
 def draw_picture(path: Path, colour: tuple[int, int, int], *, side: int = 320) -> Path:

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from batchedit import render_report
 from batchedit.effects import Effects
 from batchedit.errors import LedgerError, UsageError
+from batchedit.grouping import GROUPINGS, OF_ATTEMPTS
 from batchedit.ledger.books import Books
 from batchedit.ledger.records import Bill, Decision, Note, OutputRow
 from batchedit.ledger.sums import USES, CostGroup, Durations, TaskGroup, Trouble
@@ -37,7 +38,7 @@ from batchedit.report.invoice import check_invoice
 from batchedit.report.markdown import report_markdown
 from batchedit.report.page import Page, make_page
 from batchedit.report.text import report_text
-from batchedit.summary import GROUPINGS, OF_ATTEMPTS, Figures, Money, crossed, summarize
+from batchedit.summary import Figures, Money, crossed, summarize
 from tests.conftest import Result, Served, Shop, database, draw_picture, drop_views
 from tests.test_ledger import QUOTE, RAW, START, request, task
 
@@ -125,7 +126,7 @@ def test_every_crossing_adds_up_to_the_total(
     total = summarize(costs, tasks).total
     cells = crossed(costs, tasks, names, zone=zone)
     adds_up(cells.values(), total, tasks=not OF_ATTEMPTS & {*names})
-    rows = list(csv.DictReader(io.StringIO(figures_csv(cells, names))))
+    rows = list(csv.DictReader(io.StringIO(figures_csv(cells, names, world="real"))))
     for column in ("spent", "useful", "wasted", "at_risk"):
         assert parse_usd(sum((Decimal(row[column]) for row in rows), Decimal(0))) == getattr(total, column)
 
@@ -171,7 +172,7 @@ def a_cost(**other: object) -> CostGroup:
     plain = CostGroup(
         minute="2026-10-25T00:30", run="1", labels="{}", edit="edit", variant="", provider="p", model="m", quality="low",
         size="auto", outcome="done", use="useful", basis="reported", attempts=1, requests=1, pictures=1,
-        **dict.fromkeys(AMOUNT_FIELDS, MicroUSD(0)),
+        **dict.fromkeys(AMOUNT_FIELDS, MicroUSD(0)),  # type: ignore[arg-type]
     )  # fmt: skip
     return replace(plain, **other)  # type: ignore[arg-type]
 
@@ -245,17 +246,17 @@ def test_a_table_for_finance_holds_no_formula() -> None:
     figures = hostile_figures()
     names = ["client", "edit"]
     costs = crossed([a_cost(labels=json.dumps({"client": name}), edit=name) for name in HOSTILE], [], names)
-    rows = list(csv.reader(io.StringIO(figures_csv(costs, names), newline="")))
+    rows = list(csv.reader(io.StringIO(figures_csv(costs, names, world="real"), newline="")))
     assert len(rows) == len(HOSTILE) + 1
     assert {len(row) for row in rows} == {len(rows[0])}
     assert not [
         cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"))
     ]
     assert {row[0].removeprefix("'") for row in rows[1:]} == {*HOSTILE, "(none)"} - {""}
-    plain = list(csv.reader(io.StringIO(figures_csv(costs, names, raw=True), newline="")))
+    plain = list(csv.reader(io.StringIO(figures_csv(costs, names, world="real", raw=True), newline="")))
     assert {row[0] for row in plain[1:]} == {*HOSTILE, "(none)"} - {""}
     assert guarded("=1") == "'=1"
-    head = next(csv.reader(io.StringIO(figures_csv({}, list(figures.by)), newline="")))
+    head = next(csv.reader(io.StringIO(figures_csv({}, list(figures.by), world="real"), newline="")))
     assert "'=cmd|'/c calc'!A1" in head
 
 

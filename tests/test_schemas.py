@@ -12,9 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from batchedit.emulator import Faults
+from batchedit.grouping import GROUPINGS
 from batchedit.lifecycle import State
 from batchedit.model import FORMATS, QUALITIES
-from batchedit.summary import GROUPINGS
 from tests.conftest import Result, Served, Shop
 from tests.everything import write_everything
 

@@ -118,6 +118,7 @@ accepted_at | ISO, UTC | when the provider was known to have it
 ended_at | ISO, UTC | when its outcome was known
 day
 seconds | seconds | from its beginning to its end
+queue_seconds | seconds | from its request being wanted in that run to its beginning; empty but for the first in a run
 outcome
 money_use | word | useful, superseded, rejected, suspect, lost, written off, failed but billed, open or nothing
 provider_run_id | text | the provider's own name for it

@@ -296,6 +296,11 @@ def apply_migrations(db: Database) -> None:
         for statement in _statements(_CHECKS):
             db.execute(statement)
 
+    @migrations()
+    def queue_times(db: Database) -> None:
+        for statement in create_views():
+            db.execute(statement)
+
     migrations.apply(db)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from batchedit.lifecycle import State
 from batchedit.model import Raw, Request
-from batchedit.money import MicroUSD
+from batchedit.money import ZERO, MicroUSD
 
 USES = ("useful", "superseded", "rejected", "suspect", "lost", "written off", "failed but billed", "open", "nothing")
 """What became of the money of an attempt."""
@@ -23,6 +23,8 @@ class CostGroup:
         run: Its number, with the ledger's name in front where there are several.
         minute: ISO minute (UTC) in which they ended, or began if they are open.
         labels: JSON of the labels of the task that bears the cost.
+        tags: JSON of that task's tags.
+        prices: Version of the price list that the run quoted from.
         outcome: How they ended, ``open`` while they have not.
         use: One of `USES`.
         basis: Where the cost comes from.
@@ -56,6 +58,8 @@ class CostGroup:
     surplus_doubt: MicroUSD
     quoted_low: MicroUSD
     quoted_high: MicroUSD
+    tags: str = "[]"
+    prices: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,8 @@ class TaskGroup:
         again: Their pictures are of a later revision than the first.
         delivered: Pictures at their places.
         avoided: What shared ones would have cost on their own, at the price that was paid.
+        reused: What those have cost that a later run wanted again and did not have to buy; `restored` likewise where it
+            put the pictures at their places again.
     """
 
     labels: str
@@ -85,6 +91,9 @@ class TaskGroup:
     tasks: int
     delivered: int
     avoided: MicroUSD
+    tags: str = "[]"
+    reused: MicroUSD = ZERO
+    restored: MicroUSD = ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +121,29 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """So many purchases of a quality took so many tenths of a second from sending to the pictures being here."""
+    """
+    So many purchases of a quality took so many tenths of a second from sending to the pictures being here.
+
+    Attributes:
+        queued: They were not bought, but waited so long: from the moment when a run wanted a request (it was recorded,
+            or the run began if it was known before) until the first attempt at it in that run was sent. Requests that
+            were never sent are not among them.
+    """
 
     quality: str
     tenths: int
     count: int
+    queued: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dear:
+    """What an item has cost: all its edits, variants and revisions together, surplus runs included."""
+
+    item: str
+    spent: MicroUSD
+    requests: int
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,15 @@ def money_use(verdict: str) -> str:
   END"""
 
 
+FIRST_IN_RUN = (
+    "(a.number = 1 OR NOT EXISTS (SELECT 1 FROM attempts AS before WHERE before.request_key = a.request_key"
+    " AND before.number = a.number - 1 AND before.run_id = a.run_id))"
+)
+"""SQL: the attempt `a` is the first one at its request in its run."""
+
+WAITED_SINCE = "max(r.created_at, (SELECT u.started_at FROM runs AS u WHERE u.id = a.run_id))"
+"""SQL: when the run of the attempt `a` wanted the request `r`: it was recorded then, or known when the run began."""
+
 _SPENT = "a.cost_microusd + a.surplus_microusd"
 _RISK = "a.doubt_microusd + a.surplus_doubt_microusd + CASE WHEN a.outcome IS NULL THEN a.reserved_microusd ELSE 0 END"
 _OF_REQUEST = "(SELECT coalesce(sum({amount}), 0) FROM attempts AS a WHERE a.request_key = r.key)"
@@ -105,6 +114,8 @@ SELECT a.id, a.request_key, r.buyer_slot AS slot, t.item_id, t.edit, t.variant, 
   r.provider, r.model, r.quality, r.size, a.number, a.run_id AS run, a.started_at, a.accepted_at, a.ended_at,
   substr(coalesce(a.ended_at, a.started_at), 1, 10) AS day,
   round((julianday(a.ended_at) - julianday(a.started_at)) * 86400, 3) AS seconds,
+  CASE WHEN {FIRST_IN_RUN}
+    THEN max(0, round((julianday(a.started_at) - julianday({WAITED_SINCE})) * 86400, 3)) END AS queue_seconds,
   coalesce(a.outcome, 'open') AS outcome,
   {money_use(VERDICT.format(column="verdict"))} AS money_use,
   a.provider_run_id, a.http_status, a.code, a.message,

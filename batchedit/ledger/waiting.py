@@ -33,20 +33,21 @@ WITH RECURSIVE why (slot, reason) AS (
   SELECT waiting.slot, why.reason FROM why JOIN waiting ON waiting.upstream = why.slot
   WHERE :run IS NULL OR waiting.wanted_by = :run
 )
-SELECT reason, count(*) FROM why GROUP BY reason
+SELECT reason, count(*) FROM why JOIN waiting ON waiting.slot = why.slot WHERE 1{only} GROUP BY reason
 """
 
 
-def waiting_by_reason(connection: sqlite3.Connection, run_id: int | None = None) -> Counter[str]:
+def waiting_by_reason(connection: sqlite3.Connection, run_id: int | None = None, *, only: str = "") -> Counter[str]:
     """
     How many tasks wait, by what for: `APPROVAL`, `FAILED`, ``absent`` or the state of what they start from.
 
     Args:
         run_id: Only those that this run wants; None for all.
+        only: More conditions on the table `waiting`, as SQL; which of them wait for each other is found without these.
     """
     if not has_table(connection, "waiting"):
         return Counter()
-    return Counter({str(row[0]): int(row[1]) for row in connection.execute(_WHY, {"run": run_id})})
+    return Counter({str(row[0]): int(row[1]) for row in connection.execute(_WHY.format(only=only), {"run": run_id})})
 
 
 def has_table(connection: sqlite3.Connection, name: str) -> bool:

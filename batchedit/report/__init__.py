@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from batchedit.errors import UsageError
+from batchedit.grouping import GROUPINGS, label_names
 from batchedit.ledger.books import Books
 from batchedit.ledger.reader import ledger_at
 from batchedit.ledger.run_records import RunRow
@@ -30,10 +31,11 @@ from batchedit.report.markdown import report_markdown
 from batchedit.report.page import Page, make_page
 from batchedit.report.text import report_text
 from batchedit.selectors import did_you_mean
-from batchedit.summary import GROUPINGS, Figures, crossed, label_names, summarize
+from batchedit.summary import Figures, crossed, summarize
 
 Form = Literal["text", "json", "csv", "markdown", "html"]
 PICTURES = 120
+DEAREST = 10
 _EARLIEST, _LATEST = "", "~"
 
 
@@ -98,12 +100,12 @@ def render_report(
     )
     with ExitStack() as stack:
         read = _read(ledgers, asked, stack)
-        figures = read.figures(asked)
+        figures = read.figures(asked, told=form in ("json", "html", "markdown"))
         check = None if invoice is None else check_invoice(figures, invoice)
         match form:
             case "csv":
                 names = tuple(figures.by)
-                return figures_csv(crossed(read.costs, read.tasks, names, zone=zone), names, raw=raw)
+                return figures_csv(crossed(read.costs, read.tasks, names, zone=zone), names, world=read.world, raw=raw)
             case "json":
                 return figures_json(figures, read.runs, read.world, read.waiting, check)
             case "text":
@@ -129,15 +131,18 @@ class _Read:
     runs: list[RunRow] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
 
-    def figures(self, asked: _Asked) -> Figures:
-        return summarize(
+    def figures(self, asked: _Asked, *, told: bool) -> Figures:
+        figures = summarize(
             self.costs,
             self.tasks,
             troubles=(trouble for books in self.books for trouble in books.troubles()),
             durations=(row for books in self.books for row in books.durations()),
+            dearest=(dear for books in self.books for dear in books.dearest(DEAREST)) if told else (),
             by=asked.by,
             zone=asked.zone,
         )
+        del figures.dearest[DEAREST:]
+        return figures
 
 
 def _read(ledgers: Path | str | Sequence[Path | str], asked: _Asked, stack: ExitStack) -> _Read:

@@ -6,8 +6,9 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
+from batchedit.grouping import OF_ATTEMPTS
 from batchedit.money import decimal_text
-from batchedit.summary import OF_ATTEMPTS, Money
+from batchedit.summary import Money
 
 MARK = "\ufeff"
 """Some spreadsheets take UTF-8 for another encoding without it."""
@@ -19,18 +20,19 @@ _AMOUNTS = ("spent", "useful", "wasted", "at_risk", "quoted_low", "quoted_high")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *, raw: bool = False) -> str:
+def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *, world: str, raw: bool = False) -> str:
     """
     The table.
 
     Args:
         names: What is grouped by; a column each.
+        world: Whose money it is: ``real``, or that of a ``rehearsal``, which is not.
         raw: Leave texts as they are that a spreadsheet would take for formulas.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\r\n")
     tasks = () if OF_ATTEMPTS & {*names} else _TASKS
-    writer.writerow([*(guarded(name, raw=raw) for name in names), *_COUNTS, *tasks, *_AMOUNTS, "currency"])
+    writer.writerow([*(guarded(name, raw=raw) for name in names), *_COUNTS, *tasks, *_AMOUNTS, "currency", "world"])
     for values, money in groups.items():
         writer.writerow(
             [
@@ -38,6 +40,7 @@ def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *
                 *(getattr(money, name) for name in (*_COUNTS, *tasks)),
                 *(decimal_text(getattr(money, name)) for name in _AMOUNTS),
                 "USD",
+                world,
             ]
         )
     return file.getvalue()

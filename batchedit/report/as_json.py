@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from batchedit.grouping import OF_ATTEMPTS
 from batchedit.ledger.run_records import RunRow
+from batchedit.ledger.sums import Trouble
 from batchedit.money import decimal_text
 from batchedit.report.invoice import InvoiceCheck
-from batchedit.summary import OF_ATTEMPTS, Figures, Money
+from batchedit.summary import Drift, Figures, Latency, Money
 
 REPORT_VERSION = 1
 
@@ -29,37 +31,27 @@ def figures_json(
         "tasks": {str(state): count for state, count in sorted(figures.tasks.items())},
         "waiting": dict(sorted(waiting.items())),
         "total": _money(figures.total, tasks=True),
+        "price_lists": {name: _money(money, tasks=False) for name, money in sorted(figures.prices.items())},
+        "price_drift": [_drift(drift) for drift in figures.drifts],
         "basis": {name: decimal_text(amount) for name, amount in sorted(figures.basis.items())},
         "avoided": decimal_text(figures.total.avoided),
         "by": {
             name: {value: _money(money, tasks=name not in OF_ATTEMPTS) for value, money in sorted(groups.items())}
             for name, groups in figures.by.items()
         },
-        "not_done": [
+        "overlapping": sorted(figures.overlapping),
+        "dearest": [
             {
-                "state": str(trouble.state),
-                "code": trouble.code,
-                "reason": trouble.reason,
-                "retryable": trouble.retryable,
-                "count": trouble.tasks,
-                "spent": decimal_text(trouble.cost),
-                "at_risk": decimal_text(trouble.at_risk),
-                "first_at": trouble.first,
-                "last_at": trouble.last,
-                "first": list(trouble.slots),
+                "item": dear.item,
+                "spent": decimal_text(dear.spent),
+                "requests": dear.requests,
+                "attempts": dear.attempts,
             }
-            for trouble in figures.troubles
+            for dear in figures.dearest
         ],
-        "latency": {
-            quality: {
-                "count": found.count,
-                "median_seconds": found.median,
-                "p95_seconds": found.p95,
-                "p99_seconds": found.p99,
-                "longest_seconds": found.longest,
-            }
-            for quality, found in figures.latency.items()
-        },
+        "not_done": [_trouble(trouble) for trouble in figures.troubles],
+        "latency": _seconds(figures.latency),
+        "queue": _seconds(figures.queue),
         "similar_labels": figures.spellings,
         "runs": [_run(run) for run in runs],
     }
@@ -73,10 +65,54 @@ def figures_json(
     return json.dumps(data, indent=2, ensure_ascii=False)
 
 
+def _drift(drift: Drift) -> dict[str, Any]:
+    return {
+        "provider": drift.provider,
+        "model": drift.model,
+        "quality": drift.quality,
+        "size": drift.size,
+        "purchases": drift.purchases,
+        "paid": decimal_text(drift.paid),
+        "listed_low": decimal_text(drift.low),
+        "listed_high": decimal_text(drift.high),
+        "difference": decimal_text(drift.apart),
+    }
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "state": str(trouble.state),
+        "code": trouble.code,
+        "reason": trouble.reason,
+        "retryable": trouble.retryable,
+        "count": trouble.tasks,
+        "spent": decimal_text(trouble.cost),
+        "at_risk": decimal_text(trouble.at_risk),
+        "first_at": trouble.first,
+        "last_at": trouble.last,
+        "first": list(trouble.slots),
+    }
+
+
+def _seconds(found: Mapping[str, Latency]) -> dict[str, Any]:
+    return {
+        quality: {
+            "count": each.count,
+            "median_seconds": each.median,
+            "p95_seconds": each.p95,
+            "p99_seconds": each.p99,
+            "longest_seconds": each.longest,
+        }
+        for quality, each in found.items()
+    }
+
+
 def _money(money: Money, *, tasks: bool) -> dict[str, Any]:
     told: dict[str, Any] = {
         "requests": money.requests,
         "attempts": money.attempts,
+        "successes": money.successes,
+        "attempts_per_success": money.per_success,
         "pictures": money.pictures,
         "spent": decimal_text(money.spent),
         "at_risk": decimal_text(money.at_risk),
@@ -91,11 +127,13 @@ def _money(money: Money, *, tasks: bool) -> dict[str, Any]:
     if tasks:
         told |= {
             "avoided": decimal_text(money.avoided),
+            "avoided_by": {kind: decimal_text(amount) for kind, amount in sorted(money.saved.items())},
             "delivered": money.delivered,
             "per_delivered": None if money.per_delivered is None else decimal_text(money.per_delivered),
             "reviewed": money.reviewed,
             "approved": money.approved,
             "approved_at_once": money.at_once,
+            "first_time_approval": money.first_time,
             "per_approved": None if money.per_approved is None else decimal_text(money.per_approved),
         }
     return told

@@ -8,14 +8,24 @@ from datetime import UTC, timedelta, tzinfo
 
 from markupsafe import Markup
 
+from batchedit.grouping import OF_ATTEMPTS, in_zone
 from batchedit.ledger.run_records import RunRow, Setting, SkippedRows
 from batchedit.ledger.sums import Trouble
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.report.advice import next_step, waste_means
 from batchedit.report.charts import Part, bar, columns, line
-from batchedit.report.text import ORDER, basis_text, drift_text, risk_text
-from batchedit.summary import OF_ATTEMPTS, Figures, Latency, Minute, Money, in_zone
+from batchedit.report.text import (
+    ORDER,
+    OVERLAPPING,
+    basis_text,
+    drift_text,
+    percent,
+    price_lines,
+    risk_text,
+    saved_text,
+)
+from batchedit.summary import Figures, Minute, Money
 
 _ROWS = 40
 _COLUMNS = 120
@@ -65,6 +75,9 @@ class Page:
     steps: list[str]
     tables: list[dict[str, object]]
     spellings: list[str]
+    drifts: list[str]
+    prices: list[str]
+    dearest: list[list[str]]
     waste: list[dict[str, str]]
     basis: str
     spending: Markup | None
@@ -123,21 +136,27 @@ def make_page(
             if figures.tasks[state]
         ],
         steps=list(steps),
-        tables=[_table(name, groups, total) for name, groups in figures.by.items()],
+        tables=[_table(name, groups, total, name in figures.overlapping) for name, groups in figures.by.items()],
         spellings=[
             f"Probably one and the same {name}: {', '.join(values)}"
             for name, groups in figures.spellings.items()
             for values in groups
         ],
+        drifts=[f"Prices: {drift_text(drift)}" for drift in figures.drifts],
+        prices=[f"Price {line}" for line in price_lines(figures, runs)] if total.spent or total.at_risk else [],
+        dearest=[
+            [dear.item, amount, f"{dear.requests:,}", f"{dear.attempts:,}"]
+            for dear, amount in zip(figures.dearest, amounts([dear.spent for dear in figures.dearest]), strict=True)
+        ],
         waste=[
             {"name": kind, "amount": decimal_text(amount), "means": waste_means(kind)}
             for kind, amount in total.waste.most_common()
         ],
-        basis=f"Spent is {basis_text(figures) or 'what the provider has reported'}. {risk_text(total)}{_drift(total)}",
+        basis=f"Spent is {basis_text(figures) or 'what the provider has reported'}. {risk_text(total)}",
         spending=_spending(spans, budget) if total.spent and len(spans) > 1 else None,
         throughput=_throughput(spans) if spans else None,
         stretch=stretch,
-        latency=_latency(figures.latency),
+        latency=_latency(figures),
         troubles=[_trouble(trouble, where, zone) for trouble in figures.troubles],
         run_columns=["run", "began", "ended", "provider", "prices of", "budget $", "exit code", "why it stopped"],
         runs=[_run(run, zone) for run in runs],
@@ -182,23 +201,23 @@ def _tiles(figures: Figures) -> list[Tile]:
     if total.per_delivered is not None:
         tiles.append(Tile("Each delivered", format_usd(total.per_delivered), "waste included"))
     if total.per_approved is not None:
-        first = f"{100 * total.at_once / total.reviewed:.0f} % approved at once" if total.reviewed else ""
-        tiles.append(Tile("Each approved", format_usd(total.per_approved), first))
+        tiles.append(Tile("Each approved", format_usd(total.per_approved), "all others included"))
+    if total.reviewed:
+        more = f"{total.at_once:,} of {total.reviewed:,} reviewed; {total.approved:,} approved in all"
+        tiles.append(Tile("Approved at once", percent(total.at_once, total.reviewed), more))
+    if total.per_success is not None:
+        more = f"{total.attempts:,} attempts, {total.successes:,} ended well"
+        tiles.append(Tile("Attempts each", f"{total.per_success:.2f}", more))
     if total.avoided:
-        tiles.append(Tile("Avoided", format_usd(total.avoided), "equal tasks bought once; an estimate"))
+        tiles.append(Tile("Avoided", format_usd(total.avoided), f"{saved_text(total)}; an estimate"))
     return tiles
-
-
-def _drift(total: Money) -> str:
-    said = drift_text(total).removeprefix("; ")
-    return f" Quoted were {format_usd(total.quoted_low)} to {format_usd(total.quoted_high)}; {said}." if said else ""
 
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} % of spent" if whole else ""
 
 
-def _table(name: str, groups: Mapping[str, Money], total: Money) -> dict[str, object]:
+def _table(name: str, groups: Mapping[str, Money], total: Money, overlapping: bool) -> dict[str, object]:
     entries = sorted(groups.items(), key=lambda entry: entry[0] if name == "day" else (-entry[1].spent, entry[0]))
     rest, shown = len(entries) - _ROWS, [money for _, money in entries[:_ROWS]]
     most = max([money.spent + money.at_risk for money in shown], default=0)
@@ -212,6 +231,7 @@ def _table(name: str, groups: Mapping[str, Money], total: Money) -> dict[str, ob
             for (value, money), row in zip(entries[:_ROWS], cells[:-1], strict=True)
         ],
         "total": cells[-1],
+        "note": OVERLAPPING if overlapping else "",
         "more": f"and {rest:,} more; --by {name} --csv lists all of them" if rest > 0 else "",
     }
 
@@ -230,10 +250,10 @@ def _money_bar(money: Money, most: int) -> Markup:
 def _columns(rows: Sequence[Money], *, tasks: bool) -> dict[str, list[str]]:
     """The cells of each column; a column in which there is nothing is left out."""
     columns = {
-        "spent $": _amounts([money.spent for money in rows]),
-        "waste $": _amounts([money.wasted for money in rows]),
-        "at risk $": _amounts([money.at_risk for money in rows]),
-        "each $": _amounts([money.per_delivered for money in rows]),
+        "spent $": amounts([money.spent for money in rows]),
+        "waste $": amounts([money.wasted for money in rows]),
+        "at risk $": amounts([money.at_risk for money in rows]),
+        "each $": amounts([money.per_delivered for money in rows]),
         "requests": [f"{money.requests:,}" for money in rows],
         "delivered": [f"{money.delivered:,}" for money in rows],
         "approved": [f"{money.approved:,} of {money.reviewed:,}" for money in rows],
@@ -249,10 +269,10 @@ def _columns(rows: Sequence[Money], *, tasks: bool) -> dict[str, list[str]]:
     return {name: cells for name, cells in columns.items() if not left_out.get(name)}
 
 
-def _amounts(amounts: Sequence[int | None]) -> list[str]:
+def amounts(found: Sequence[int | None]) -> list[str]:
     """Amounts with as many decimals as the one that has most, so that they stand below each other."""
-    texts = ["" if amount is None else decimal_text(amount) for amount in amounts]
-    decimals = max(len(text.partition(".")[2]) for text in texts)
+    texts = ["" if amount is None else decimal_text(amount) for amount in found]
+    decimals = max([len(text.partition(".")[2]) for text in texts], default=0)
     return [text and text + "0" * (decimals - len(text.partition(".")[2])) for text in texts]
 
 
@@ -303,14 +323,18 @@ def _throughput(spans: Sequence[tuple[str, Minute]]) -> Markup:
     )
 
 
-def _latency(found: Mapping[str, Latency]) -> list[list[str]]:
+def _latency(figures: Figures) -> list[list[str]]:
+    kinds = (("queue", figures.queue), ("purchase", figures.latency))
     return [
         [
             quality,
+            name,
             f"{each.count:,}",
             *(f"{seconds:,.1f}" for seconds in (each.median, each.p95, each.p99, each.longest)),
         ]
-        for quality, each in found.items()
+        for quality in sorted({*figures.queue, *figures.latency})
+        for name, found in kinds
+        if (each := found.get(quality)) is not None
     ]
 
 

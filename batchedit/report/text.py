@@ -11,10 +11,14 @@ from batchedit.ledger.run_records import RunRow
 from batchedit.lifecycle import State
 from batchedit.money import decimal_text, format_usd
 from batchedit.report.advice import advice, waiting_lines
-from batchedit.summary import Figures, Money
+from batchedit.summary import Drift, Figures, Money
 
 COLUMNS = 100
 """Of a terminal or a printed page."""
+
+OVERLAPPING = "A task with several tags counts under each of them: the rows add up to more than the total."
+
+_ROWS = 60
 
 ORDER = (
     State.DONE,
@@ -36,9 +40,12 @@ def report_text(
     lines = []
     if world == "rehearsal":
         lines += ["REHEARSAL: no real money was spent; the prices are what the provider would have charged.", ""]
-    lines += _totals(figures)
+    lines += _totals(figures, runs)
     for name, groups in figures.by.items():
         lines += ["", *_table(name, groups, figures.total)]
+        if name in figures.overlapping:
+            lines.append(OVERLAPPING)
+    lines += _durations(figures)
     if figures.troubles:
         lines += ["", "not done, by reason"]
         for trouble in figures.troubles[:12]:
@@ -69,31 +76,34 @@ def state_counts(counts: Iterable[tuple[State, int]]) -> str:
     return "  ".join(f"{state} {known[state]}" for state in ORDER if known.get(state))
 
 
-def _totals(figures: Figures) -> list[str]:
+def _totals(figures: Figures, runs: Sequence[RunRow]) -> list[str]:
     total = figures.total
     basis = f"  ({basis_text(figures)})" if basis_text(figures) else ""
+    each = f" ({total.per_success:.2f} for each success)" if total.per_success is not None else ""
     lines = [
         f"tasks      {figures.tasks.total()}: {state_counts(figures.tasks.items()) or 'none'}",
-        f"pictures   {total.pictures} kept, from {total.attempts} attempts at {total.requests} requests",
+        f"pictures   {total.pictures} kept, from {total.attempts} attempts{each} at {total.requests} requests",
         f"spent      {format_usd(total.spent)}{basis}",
         f"at risk    {format_usd(total.at_risk)}{f'  ({risk_text(total)})' if total.at_risk else ''}",
     ]
     if total.quoted_high:
         quoted = f"{format_usd(total.quoted_low)} to {format_usd(total.quoted_high)}"
-        lines.append(f"quoted     {quoted} for what was bought{drift_text(total)}")
+        lines.append(f"quoted     {quoted} for what was bought")
+    lines += [f"drift      {plain(drift_text(drift))}" for drift in figures.drifts]
+    lines += [f"prices     {plain(line)}" for line in price_lines(figures, runs) if total.spent or total.at_risk]
     if total.wasted:
         kinds = ", ".join(f"{kind} {format_usd(amount)}" for kind, amount in total.waste.most_common())
         lines.append(f"wasted     {format_usd(total.wasted)}  (part of spent: {kinds})")
     if total.doubled:
         lines.append(f"twice?     {format_usd(total.doubled)}  (possible double purchases; part of the two above)")
     if total.avoided:
-        lines.append(f"avoided    {format_usd(total.avoided)}  (equal tasks bought once; an estimate)")
+        lines.append(f"avoided    {format_usd(total.avoided)}  ({saved_text(total)}; an estimate)")
     if total.per_delivered is not None:
         price = format_usd(total.per_delivered)
         lines.append(f"each       {price} for a delivered picture, of which there are {total.delivered}")
     if total.reviewed:
         each = "" if total.per_approved is None else f"; {format_usd(total.per_approved)} for each approved one"
-        first = f"{total.at_once} of {total.reviewed} at once"
+        first = f"{total.at_once} of {total.reviewed} at once, {percent(total.at_once, total.reviewed)}"
         lines.append(f"reviewed   {total.reviewed}: {total.approved} approved ({first}){each}")
     return [part for line in lines for part in textwrap.wrap(line, COLUMNS, subsequent_indent=" " * 11)]
 
@@ -106,13 +116,67 @@ def basis_text(figures: Figures) -> str:
     return ", ".join(parts)
 
 
-def drift_text(total: Money) -> str:
-    """How far what was spent lies outside of what was quoted for it; empty if it lies within."""
-    if not total.quoted_high or total.quoted_low <= total.spent <= total.quoted_high:
-        return ""
-    over = total.spent > total.quoted_high
-    apart = total.spent - total.quoted_high if over else total.quoted_low - total.spent
-    return f"; {format_usd(apart)} {'more' if over else 'less'} was spent: see `batchedit prices`"
+def drift_text(drift: Drift) -> str:
+    """How far what was billed for pictures of one kind lies outside of what the price list says."""
+    many = f"{drift.purchases} purchase{'s' if drift.purchases != 1 else ''}"
+    listed = format_usd(drift.low)
+    if drift.high != drift.low:
+        listed += f" to {format_usd(drift.high)}"
+    return (
+        f"{drift.model}, {drift.quality}, {drift.size}: {format_usd(abs(drift.apart))}"
+        f" {'more' if drift.apart > 0 else 'less'} was spent than listed: {format_usd(drift.paid)} for {many},"
+        f" listed at {listed}; see `batchedit prices`"
+    )
+
+
+def price_lines(figures: Figures, runs: Sequence[RunRow]) -> list[str]:
+    """The price lists that were in force, in the order in which they came, with the days of their runs and sums."""
+    days: dict[str, list[str]] = {}
+    for run in runs:
+        days.setdefault(run.price_list, []).append(run.started_at[:10])
+    lines = []
+    for name in sorted(figures.prices, key=lambda name: (days.get(name, [""])[0], name)):
+        money = figures.prices[name]
+        seen = sorted(days.get(name, ()))
+        used = f"  (runs of {seen[0]}{f' to {seen[-1]}' if seen[-1] != seen[0] else ''})" if seen else ""
+        risk = f", {format_usd(money.at_risk)} at risk" if money.at_risk else ""
+        lines.append(f"list {name or 'unknown'}: {format_usd(money.spent)} spent{risk}{used}")
+    return lines
+
+
+def saved_text(total: Money) -> str:
+    """What was not bought again, by kind."""
+    means = {
+        "deduplicated": "equal tasks bought once",
+        "reused": "wanted again and paid for already",
+        "restored": "paid for, and put at its place again",
+    }
+    if len(total.saved) == 1:
+        return means[next(iter(total.saved))]
+    return ", ".join(f"{means[kind]} {format_usd(amount)}" for kind, amount in total.saved.most_common())
+
+
+def percent(part: int, whole: int) -> str:
+    """A share for people; nothing of nothing is no share."""
+    return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def _durations(figures: Figures) -> list[str]:
+    if not figures.latency and not figures.queue:
+        return []
+    kinds = (("queue", figures.queue), ("purchase", figures.latency))
+    width = max(len(plain(quality)) for _, found in kinds for quality in found)
+    width = min(30, max(width, 7))
+    head = "  ".join(f"{name:>9}" for name in ("count", "median s", "95 % s", "99 % s", "longest s"))
+    lines = ["", f"{_padded('quality', width)}  {'time':8}  {head}"]
+    for quality in sorted({*figures.queue, *figures.latency}):
+        for name, found in kinds:
+            if quality in found:
+                each = found[quality]
+                cells = (each.median, each.p95, each.p99, each.longest)
+                shown = "  ".join(f"{seconds:>9.1f}" for seconds in cells)
+                lines.append(f"{_padded(quality, width)}  {name:8}  {each.count:>9}  {shown}")
+    return [*lines, "queue: from being wanted in a run to the first sending; purchase: from there to the picture"]
 
 
 def risk_text(total: Money) -> str:
@@ -130,8 +194,15 @@ def _table(name: str, groups: dict[str, Money], total: Money) -> list[str]:
     width = min(40, max([_width(plain(name)), 5, *(_width(plain(value)) for value in groups)]))
     head = f"{'requests':>8}  {'pictures':>8}  {'spent $':>12}  {'at risk $':>10}  {'share':>6}"
     lines = [f"{_padded(name, width)}  {head}"]
-    for value, money in sorted(groups.items(), key=lambda entry: (-entry[1].spent, entry[0])):
-        lines.append(_row(value, money, total, width))
+    ranked = sorted(groups.items(), key=lambda entry: entry[0] if name == "day" else (-entry[1].spent, entry[0]))
+    # Days that are left out are the first ones.
+    rest = ranked[:-_ROWS] if name == "day" else ranked[_ROWS:]
+    shown = ranked[-_ROWS:] if name == "day" else ranked[:_ROWS]
+    lines += [_row(value, money, total, width) for value, money in shown]
+    if rest:
+        spent = sum(money.spent for _, money in rest)
+        which = "earlier" if name == "day" else "more"
+        lines.append(f"and {len(rest)} {which}, {format_usd(spent)}: `--by {name} --csv -` lists all of them"[:COLUMNS])
     lines.append(_row("total", total, total, width))
     return lines
 

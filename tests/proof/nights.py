@@ -42,6 +42,7 @@ from batchedit.emulator import Emulator, Faults, pixels
 from batchedit.emulator.canvas import Picture
 from batchedit.endpoint import Endpoint, Key
 from batchedit.errors import BatchEditError, NothingSelected
+from batchedit.grouping import GROUPINGS
 from batchedit.ledger.core import LedgerCore
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.money import MicroUSD
@@ -49,7 +50,6 @@ from batchedit.planner import outline
 from batchedit.providers.registry import Connected, Setup
 from batchedit.providers.runflow import Runflow
 from batchedit.report import render_report
-from batchedit.summary import GROUPINGS
 from tests.proof.judge import Judge
 from tests.proof.weather import PICTURES, Start, Weather, forecast
 
