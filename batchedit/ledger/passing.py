@@ -12,6 +12,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from batchedit.ledger.sums import CostGroup, Durations, TaskGroup
@@ -28,7 +29,7 @@ _TENTHS = "CAST(round((julianday({end}) - julianday({begin})) * 864000) AS INTEG
 # the order of time, takes twice as long. LIMIT keeps the inner query apart, so that what is sorted for the groups is as
 # narrow as can be: few columns, small numbers put together in one.
 _EACH = """
-SELECT substr(coalesce(a.ended_at, a.started_at), 1, 16) AS minute, a.run_id AS run, t.labels AS labels{own},
+SELECT {minute} AS minute, a.run_id AS run, t.labels AS labels{own},
   a.outcome AS outcome, a.cost_basis AS basis, r.state AS state, {use} AS use, {said} AS said,
   coalesce(a.number = 1, 0) + 2 * (r.revision > 1) + 4 * {counted}
   + 8 * CASE WHEN a.outcome = 'done' AND t.wanted_by > a.run_id AND t.request_key = r.key THEN CASE WHEN EXISTS (
@@ -177,6 +178,7 @@ def _query(known: _Dimensions, limits: Limits) -> str:
         earlier = "SELECT 1 FROM attempts AS e WHERE e.request_key = r.key AND e.number < a.number"
         counted = f"t.request_key = r.key AND NOT EXISTS ({earlier}{within_period('e')})"
     each = _EACH.format(
+        minute=QUARTER if known.long else MINUTE,
         own=known.own(),
         use=money_use(limits.verdict),
         said=limits.verdict,
@@ -202,6 +204,28 @@ def within_period(alias: str) -> str:
     return f" AND {moment} >= (SELECT since FROM period) AND {moment} < (SELECT until FROM period)"
 
 
+MINUTE = "substr(coalesce(a.ended_at, a.started_at), 1, 16)"
+QUARTER = (
+    "substr(coalesce(a.ended_at, a.started_at), 1, 14) || CASE"
+    " WHEN substr(coalesce(a.ended_at, a.started_at), 15, 2) < '15' THEN '00'"
+    " WHEN substr(coalesce(a.ended_at, a.started_at), 15, 2) < '30' THEN '15'"
+    " WHEN substr(coalesce(a.ended_at, a.started_at), 15, 2) < '45' THEN '30' ELSE '45' END"
+)
+"""Of an hour: no clock on earth is set to less, so that days can still be told apart in every time zone."""
+
+
+def _is_long(connection: sqlite3.Connection) -> bool:
+    """True if minutes are too fine for a ledger: nobody could see them in a picture of its time."""
+    began = connection.execute("SELECT min(started_at) AS at FROM runs").fetchone()["at"]
+    last = connection.execute("SELECT started_at AS at FROM attempts ORDER BY id DESC LIMIT 1").fetchone()
+    if began is None or last is None:
+        return False
+    return datetime.fromisoformat(last["at"]) - datetime.fromisoformat(began) > _LONG
+
+
+_LONG = timedelta(hours=24)
+
+
 class _Dimensions:
     """
     The dimensions for a list of columns and for a GROUP BY. What is the same everywhere, as most of them are, is
@@ -210,6 +234,7 @@ class _Dimensions:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._same: dict[str, str] = {}
+        self.long = _is_long(connection)
         for alias, table in {"t": "tasks", "r": "requests"}.items():
             names = [name for name, where in DIMENSIONS.items() if where == alias]
             if "tags" in names and not _has_tags(connection):
@@ -265,17 +290,12 @@ def _count_times(connection: sqlite3.Connection, passed: Passed) -> None:
 
     def clocked(quality: str, waited: int | None, lasted: int | None) -> int:
         if waited is not None:
-            if waited > _TENTHS_FULL:
-                # Three figures are enough, and leave few different ones, however long a night is.
-                step = 10 ** (len(str(waited)) - 3)
-                waited -= waited % step
+            if waited > 1000:
+                # Seconds above 100 s, minutes above 1,000 s: enough, and few different ones however long a night is.
+                waited -= waited % (10 if waited < 10_000 else 600)
             queued[quality, waited] += 1
         if lasted is not None:
             took[quality, lasted] += 1
         return 0
 
     connection.create_function("clocked", 3, clocked)
-
-
-_TENTHS_FULL = 1000
-"""Up to 100 s queue time is told to a tenth of a second."""
