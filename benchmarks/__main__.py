@@ -11,6 +11,7 @@ What batchedit costs and how fast it goes, beside the loops that a user would wr
     faults     2,000 edits of 0.3 s; 5 % refused, 1 % cut off after acceptance, 0.5 % never answered; and none of that
     night      20,000 edits of 150 s at 20 a minute on a virtual clock
     manifest   100,000 and 1,000,000 rows checked and planned; 20,000 items in YAML; 10,000 local pictures
+    report     the report over a ledger of 1,000,000 tasks: text, JSON, page
     scale      10,000, 100,000 and 1,000,000 tasks: plan, run, resume; memory, ledger, time for each
 
 Each client is a process of its own and so is the provider. Within a round all clients of a scenario run one after the
@@ -33,6 +34,7 @@ from typing import Any
 from benchmarks.capacity import capacity
 from benchmarks.clients import CLIENTS
 from benchmarks.manifest import manifest
+from benchmarks.report import report
 from benchmarks.running import Ground, Result, say
 from benchmarks.scale import scale
 from benchmarks.scenarios import Settings, faults, overhead, paced, transfer, unknown
@@ -59,7 +61,7 @@ def night(settings: Settings) -> Result:
 # In the order in which they run: those that leave a great many files behind come last.
 SCENARIOS: dict[str, Callable[[Settings], Result]] = {
     scenario.__name__: scenario
-    for scenario in (capacity, overhead, transfer, paced, unknown, faults, night, manifest, scale)
+    for scenario in (capacity, overhead, transfer, paced, unknown, faults, night, manifest, report, scale)
 }
 
 

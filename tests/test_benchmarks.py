@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import clients, scale, scenarios
+from benchmarks import clients, report, scale, scenarios
 from benchmarks.__main__ import table
 from benchmarks.provider import Behaviour
 from benchmarks.running import Ground, Job
@@ -71,3 +71,16 @@ def test_scale_resumes_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert figures["tasks"] == 20
     assert figures["run"]["samples"][-1][0] == 20
     assert figures["resume"]["exit"] == figures["compare"]["exit"] == 0
+
+
+def test_report_tells_all_tasks_of_a_ledger_that_was_written_for_it(tmp_path: Path) -> None:
+    result = report.report(Settings(ground=Ground(tmp_path), part=600 / report.TASKS, rounds=1))
+    ((figures,),) = result["rounds"]
+    assert set(figures) == {"text", "json", "page"}
+    assert all(each["seconds"] > 0 and each["memory_bytes"] > 0 for each in figures.values())
+    assert figures["page"]["written_bytes"] == next(tmp_path.glob("*-report/page.html")).stat().st_size
+    said = json.loads(next(tmp_path.glob("*-report/json.out")).read_text())
+    assert said["tasks"] == {"done": 594, "failed": 2, "lost": 2, "suspect": 2}
+    assert said["total"]["attempts"] == 600 + 24
+    assert said["total"]["spent"] == f"{0.133 * 598:.3f}"
+    assert len(result["bars"]) == 4
