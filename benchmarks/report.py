@@ -169,7 +169,8 @@ def _outputs(number: int, count: int) -> Iterator[tuple[Any, ...]]:
 _TABLES: dict[str, tuple[tuple[str, ...], Any]] = {
     "requests": (
         ("key", "state", "provider", "model", "quality", "size", "format", "samples", "spec", "buyer_slot",
-         "client_ref", "quote_low_microusd", "quote_high_microusd", "reason", "code", "wanted_by", "created_at", "changed_at"),
+         "client_ref", "quote_low_microusd", "quote_high_microusd", "reason", "code", "wanted_by",
+         "created_at", "changed_at"),
         _requests,
     ),
     "tasks": (

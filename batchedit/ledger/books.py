@@ -15,7 +15,7 @@ from batchedit.ledger.passing import EVERYTHING, Limits, Passed, go_through, wit
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.records import read_raw
 from batchedit.ledger.sums import CostGroup, Dear, Durations, Pictured, TaskGroup, Trouble
-from batchedit.ledger.views import VERDICT
+from batchedit.ledger.views import RISK, SPENT, VERDICT
 from batchedit.ledger.waiting import has_table, waiting_by_reason
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
@@ -29,9 +29,9 @@ _CACHE_KIB = 256 * 1024
 _TROUBLES = """
 SELECT r.state, r.code, r.reason, r.retryable, count(*) AS tasks, min(r.changed_at) AS first, max(r.changed_at) AS last,
   sum(CASE WHEN t.slot = r.buyer_slot
-    THEN (SELECT coalesce(sum(cost_microusd), 0) FROM attempts WHERE attempts.request_key = r.key) ELSE 0 END) AS cost,
-  sum(CASE WHEN t.slot = r.buyer_slot THEN (SELECT coalesce(sum(reserved_microusd), 0) FROM attempts
-    WHERE attempts.request_key = r.key AND outcome IS NULL) ELSE 0 END) AS at_risk
+    THEN (SELECT coalesce(sum({spent}), 0) FROM attempts AS a WHERE a.request_key = r.key) ELSE 0 END) AS cost,
+  sum(CASE WHEN t.slot = r.buyer_slot
+    THEN (SELECT coalesce(sum({risk}), 0) FROM attempts AS a WHERE a.request_key = r.key) ELSE 0 END) AS at_risk
 FROM requests AS r CROSS JOIN tasks AS t ON t.request_key = r.key
 {only} AND r.state <> 'done' AND r.reason <> ''
 GROUP BY r.state, r.code, r.reason, r.retryable ORDER BY tasks DESC, r.state, r.code, r.reason LIMIT ?
@@ -65,7 +65,7 @@ _DEAREST_REQUESTS = """
 
 _PICTURED = """
 SELECT t.slot, r.state, coalesce({verdict}, '') AS verdict, r.key, r.spec, raws.*, coalesce(outputs.path, '') AS path,
-  (SELECT coalesce(sum(cost_microusd), 0) FROM attempts WHERE attempts.request_key = r.key) AS cost
+  (SELECT coalesce(sum({spent}), 0) FROM attempts AS a WHERE a.request_key = r.key) AS cost
 FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot
   LEFT JOIN raws ON raws.request_key = r.key AND raws.number = 1
   LEFT JOIN outputs ON outputs.slot = t.slot AND outputs.number = 1
@@ -189,7 +189,8 @@ class Books(Ledger):
 
     def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
         return self._connection.execute(
-            query.format(only=self._only, verdict=self._verdict, scattered=_SCATTERED), parameters
+            query.format(only=self._only, verdict=self._verdict, scattered=_SCATTERED, spent=SPENT, risk=RISK),
+            parameters,
         )
 
 

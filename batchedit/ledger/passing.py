@@ -46,7 +46,7 @@ SELECT {minute} AS minute, a.run_id AS run, t.labels AS labels{own},
   a.cost_microusd AS cost, a.reserved_microusd AS reserved, a.doubt_microusd AS doubt,
   a.surplus_microusd AS surplus, a.surplus_doubt_microusd AS surplus_doubt,
   r.quote_low_microusd AS quoted_low, r.quote_high_microusd AS quoted_high,
-  clocked(r.quality, {queued}, CASE WHEN a.outcome = 'done' THEN {took} END) AS clocked
+  {queued} AS queued, CASE WHEN a.outcome = 'done' THEN {took} END AS took
 FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot {join} attempts AS a ON a.request_key = r.key
 {only}{when}
 LIMIT -1
@@ -57,7 +57,7 @@ SELECT minute, CAST(run AS TEXT) AS run, labels, {dimensions}, outcome, basis, s
   coalesce(said, '') AS verdict, flags, files, count(*) AS count, sum(cost) AS cost, sum(reserved) AS at_risk,
   sum(doubt) AS doubt,
   sum(surplus) AS surplus, sum(surplus_doubt) AS surplus_doubt, sum(quoted_low) AS quoted_low,
-  sum(quoted_high) AS quoted_high, sum(clocked) AS clocked
+  sum(quoted_high) AS quoted_high, group_concat(queued) AS queued, group_concat(took) AS took
 FROM ({each}) GROUP BY minute, labels, outcome, flags, files, state, use, run, basis, said{differing}
 """
 
@@ -105,6 +105,12 @@ class Passed:
     took: Counter[tuple[str, int]] = field(default_factory=Counter)
     queued: Counter[tuple[str, int]] = field(default_factory=Counter)
 
+    def count_times(self, row: sqlite3.Row) -> None:
+        """Count the tenths of seconds that stand together in a group's row, with commas."""
+        for counts, text in ((self.took, row["took"]), (self.queued, row["queued"])):
+            for tenths, count in Counter(text.split(",")).items() if text else ():
+                counts[row["quality"], _coarse(int(tenths))] += count
+
     def durations(self) -> Iterator[Durations]:
         """How long purchases took, and how long requests waited to be sent."""
         for counts, queued in ((self.took, False), (self.queued, True)):
@@ -122,12 +128,12 @@ def go_through(connection: sqlite3.Connection, limits: Limits, name: str) -> Pas
     passed = Passed()
     known = _Dimensions(connection)
     prices = {str(row["id"]): row["price_list"] for row in connection.execute("SELECT id, price_list FROM runs")}
-    _count_times(connection, passed)
     alike: dict[tuple[object, ...], list[int]] = {}
     for row in connection.execute(_query(known, limits)):
         count, flags = row["count"], row["flags"]
         if row["basis"] is not None:  # else the request has not been sent yet
             passed.costs.append(_cost_group(row, name, prices))
+            passed.count_times(row)
         counted, kept = count if flags & 4 else 0, flags >> 3
         if counted or kept:
             sums = alike.setdefault((*(row[part] for part in _TASK_KEY), bool(flags & 2)), [0, 0, 0, 0])
@@ -284,18 +290,6 @@ def _quoted(text: str) -> str:
     return "'{}'".format(text.replace("'", "''"))
 
 
-def _count_times(connection: sqlite3.Connection, passed: Passed) -> None:
-    """Let `clocked` count durations while SQLite adds up: the rows need not be looked at again for them."""
-    took, queued = passed.took, passed.queued
-
-    def clocked(quality: str, waited: int | None, lasted: int | None) -> int:
-        if waited is not None:
-            if waited > 1000:
-                # Seconds above 100 s, minutes above 1,000 s: enough, and few different ones however long a night is.
-                waited -= waited % (10 if waited < 10_000 else 600)
-            queued[quality, waited] += 1
-        if lasted is not None:
-            took[quality, lasted] += 1
-        return 0
-
-    connection.create_function("clocked", 3, clocked)
+def _coarse(tenths: int) -> int:
+    """Tenths of a second up to 100 s, seconds up to 1,000 s, minutes above: few different ones in a long night."""
+    return tenths if tenths <= 1000 else tenths - tenths % (10 if tenths < 10_000 else 600)

@@ -57,8 +57,9 @@ FIRST_IN_RUN = (
 WAITED_SINCE = "max(r.created_at, (SELECT u.started_at FROM runs AS u WHERE u.id = a.run_id))"
 """SQL: when the run of the attempt `a` wanted the request `r`: it was recorded then, or known when the run began."""
 
-_SPENT = "a.cost_microusd + a.surplus_microusd"
-_RISK = "a.doubt_microusd + a.surplus_doubt_microusd + CASE WHEN a.outcome IS NULL THEN a.reserved_microusd ELSE 0 END"
+SPENT = "a.cost_microusd + a.surplus_microusd"
+RISK = "a.doubt_microusd + a.surplus_doubt_microusd + CASE WHEN a.outcome IS NULL THEN a.reserved_microusd ELSE 0 END"
+"""SQL: what was billed for the attempt `a`, and what may still be."""
 _OF_REQUEST = "(SELECT coalesce(sum({amount}), 0) FROM attempts AS a WHERE a.request_key = r.key)"
 _LAST = "(SELECT {column} FROM attempts AS a WHERE a.request_key = r.key ORDER BY a.number DESC LIMIT 1)"
 _FIRST_FILE = "(SELECT {column} FROM outputs WHERE outputs.slot = t.slot ORDER BY outputs.number LIMIT 1)"
@@ -78,10 +79,10 @@ SELECT t.rowid AS position, t.slot, t.item_id, t.edit, t.variant, t.labels, r.st
   {VERDICT.format(column="decided_at")} AS decided_at,
   r.code, r.reason, r.retryable, r.provider, r.model, r.quality, r.size, r.format, r.samples,
   (SELECT count(*) FROM attempts AS a WHERE a.request_key = r.key) AS attempts, {_BASIS} AS basis,
-  {_BORNE.format(amount=_OF_REQUEST.format(amount=_SPENT))} AS spent_microusd,
-  {_usd(_BORNE.format(amount=_OF_REQUEST.format(amount=_SPENT)))} AS spent_usd,
-  {_BORNE.format(amount=_OF_REQUEST.format(amount=_RISK))} AS at_risk_microusd,
-  {_usd(_BORNE.format(amount=_OF_REQUEST.format(amount=_RISK)))} AS at_risk_usd,
+  {_BORNE.format(amount=_OF_REQUEST.format(amount=SPENT))} AS spent_microusd,
+  {_usd(_BORNE.format(amount=_OF_REQUEST.format(amount=SPENT)))} AS spent_usd,
+  {_BORNE.format(amount=_OF_REQUEST.format(amount=RISK))} AS at_risk_microusd,
+  {_usd(_BORNE.format(amount=_OF_REQUEST.format(amount=RISK)))} AS at_risk_usd,
   t.wanted_by AS run, t.created_at, r.changed_at
 FROM tasks AS t CROSS JOIN requests AS r ON r.key = t.request_key
 """
@@ -102,8 +103,8 @@ SELECT r.rowid AS position, r.key AS request_key, r.buyer_slot AS slot, t.item_i
   coalesce({_LAST.format(column="coalesce(a.ended_at, a.started_at)")}, '') AS last_at,
   (SELECT count(*) FROM raws WHERE raws.request_key = r.key) AS pictures,
   {_BASIS} AS basis,
-  {_OF_REQUEST.format(amount=_SPENT)} AS spent_microusd, {_usd(_OF_REQUEST.format(amount=_SPENT))} AS spent_usd,
-  {_OF_REQUEST.format(amount=_RISK)} AS at_risk_microusd, {_usd(_OF_REQUEST.format(amount=_RISK))} AS at_risk_usd,
+  {_OF_REQUEST.format(amount=SPENT)} AS spent_microusd, {_usd(_OF_REQUEST.format(amount=SPENT))} AS spent_usd,
+  {_OF_REQUEST.format(amount=RISK)} AS at_risk_microusd, {_usd(_OF_REQUEST.format(amount=RISK))} AS at_risk_usd,
   r.quote_low_microusd, r.quote_high_microusd, r.wanted_by AS run, r.created_at, r.changed_at
 FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot
 """
@@ -121,7 +122,7 @@ SELECT a.id, a.request_key, r.buyer_slot AS slot, t.item_id, t.edit, t.variant, 
   a.provider_run_id, a.http_status, a.code, a.message,
   (SELECT count(*) FROM raws WHERE raws.request_key = r.key AND raws.attempt_id = a.id) AS pictures,
   a.cost_basis AS basis, a.cost_microusd, a.surplus_microusd,
-  {_SPENT} AS spent_microusd, {_usd(_SPENT)} AS spent_usd, {_RISK} AS at_risk_microusd, {_usd(_RISK)} AS at_risk_usd
+  {SPENT} AS spent_microusd, {_usd(SPENT)} AS spent_usd, {RISK} AS at_risk_microusd, {_usd(RISK)} AS at_risk_usd
 FROM requests AS r CROSS JOIN tasks AS t ON t.slot = r.buyer_slot CROSS JOIN attempts AS a ON a.request_key = r.key
 """
 
@@ -185,7 +186,7 @@ SELECT u.id AS run, u.chain, u.started_at, u.ended_at,
   coalesce(sums.risk, 0) AS at_risk_microusd, {_usd("coalesce(sums.risk, 0)")} AS at_risk_usd
 FROM runs AS u LEFT JOIN (
   SELECT a.run_id, count(*) AS attempts, sum(a.outcome IS 'done') AS done, sum(a.outcome IS 'throttled') AS throttled,
-    sum({_SPENT}) AS spent, sum({_RISK}) AS risk
+    sum({SPENT}) AS spent, sum({RISK}) AS risk
   FROM attempts AS a GROUP BY a.run_id
 ) AS sums ON sums.run_id = u.id
 """

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from batchedit.money import decimal_text, format_usd
 from batchedit.report.page import Page
+from batchedit.report.text import OVERLAPPING
 from batchedit.summary import Figures, Money
 
 _ROWS = 25
@@ -26,6 +27,13 @@ def report_markdown(figures: Figures, page: Page) -> str:
         if len(ranked) > _ROWS:
             rows.append([f"and {len(ranked) - _ROWS} more", *("" for _ in _COLUMNS)])
         lines += ["", *_table([_plain(name), *_COLUMNS], [*rows, ["**total**", *_cells(figures.total)]])]
+        if name in figures.overlapping:
+            lines += ["", OVERLAPPING]
+    for line in (*page.drifts, *page.prices):
+        lines += ["", _plain(line)]
+    if page.dearest:
+        dear = [[_plain(row[0]), *row[1:]] for row in page.dearest]
+        lines += ["", *_table(["dearest items", "spent $", "requests", "attempts"], dear)]
     for trouble in figures.troubles[:_ROWS]:
         code = f" ({_plain(trouble.code)})" if trouble.code else ""
         lines += ["", f"- **{trouble.tasks} {trouble.state}**{code}: {_plain(trouble.reason)}"]
