@@ -149,14 +149,14 @@ def test_queue_time_is_from_being_wanted_to_the_first_sending_in_that_run(book: 
     book.buy(first)
     found = told_of(book)
     assert found["queue"] == {
-        "low": {"count": 2, "median_seconds": 7.0, "p95_seconds": 30.0, "p99_seconds": 30.0, "longest_seconds": 30.0}
+        "high": {"count": 2, "median_seconds": 7.0, "p95_seconds": 30.0, "p99_seconds": 30.0, "longest_seconds": 30.0}
     }
-    assert found["latency"]["low"]["count"] == 1
+    assert found["latency"]["high"]["count"] == 1
     with database(book.path) as db:
         rows = db.execute("SELECT queue_seconds, seconds FROM v_attempts ORDER BY id").fetchall()
     assert rows == [(30.0, 60.0), (None, 60.0), (7.0, 60.0)]
     text, page = render_report(book.path), render_report(book.path, form="html")
-    assert [line.split()[:4] for line in text.splitlines() if " queue " in line] == [["low", "queue", "2", "7.0"]]
+    assert [line.split()[:4] for line in text.splitlines() if " queue " in line] == [["high", "queue", "2", "7.0"]]
     assert "<td>queue</td>" in page
 
 
