@@ -42,7 +42,7 @@ class Money:
         waste: The part of `spent` that brought nothing that is wanted, by kind.
         quoted_low, quoted_high: What was quoted for what was bought.
         saved: What was not bought again, by kind: ``deduplicated``, ``reused``, ``restored``.
-        successes: Attempts that ended well.
+        successes: Attempts that ended well; `throttled` were refused for their rate (429).
         reviewed: Tasks whose pictures somebody has looked at; `approved` of them were approved, `at_once` of those at
             their first revision.
     """
@@ -58,6 +58,7 @@ class Money:
     saved: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
     successes: int = 0
+    throttled: int = 0
     requests: int = 0
     pictures: int = 0
     delivered: int = 0
@@ -74,6 +75,11 @@ class Money:
     def avoided(self) -> MicroUSD:
         """All that was not bought again."""
         return MicroUSD(self.saved.total())
+
+    @property
+    def retries(self) -> int:
+        """Attempts that were not their request's first."""
+        return self.attempts - self.requests
 
     @property
     def per_success(self) -> float | None:
@@ -112,6 +118,7 @@ class Money:
         self.quoted_high = MicroUSD(self.quoted_high + row.quoted_high)
         self.attempts += row.attempts
         self.successes += row.attempts if row.outcome == "done" else 0
+        self.throttled += row.attempts if row.outcome == "throttled" else 0
         self.requests += row.requests
         self.pictures += row.pictures
 
@@ -129,12 +136,16 @@ class Money:
 
 @dataclass(slots=True, kw_only=True)
 class Minute:
-    """What happened in one minute: purchases that ended well, calls that were refused for their rate, money."""
+    """
+    What happened in one minute, or in a stretch of `length` minutes: purchases that ended well, calls that were refused
+    for their rate, money.
+    """
 
     done: int = 0
     throttled: int = 0
     attempts: int = 0
     spent: MicroUSD = ZERO
+    length: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -206,6 +217,17 @@ class Figures:
     prices: dict[str, Money] = field(default_factory=dict)
     drifts: list[Drift] = field(default_factory=list)
     dearest: list[Dear] = field(default_factory=list)
+
+    @property
+    def busy_minutes(self) -> int:
+        """How many minutes there were in which attempts ended (quarters of an hour count whole in a long ledger)."""
+        return sum(minute.length for minute in self.minutes.values())
+
+    @property
+    def per_minute(self) -> float | None:
+        """Purchases that ended well in each busy minute, rounded to a tenth; None if there was none."""
+        return round(self.total.successes / self.busy_minutes, 1) if self.total.successes else None
+
     troubles: list[Trouble] = field(default_factory=list)
     spellings: dict[str, list[list[str]]] = field(default_factory=dict)
 
@@ -311,6 +333,7 @@ def crossed(
 
 def _count(minute: Minute, row: CostGroup) -> None:
     minute.attempts += row.attempts
+    minute.length = max(minute.length, row.stretch)
     minute.done += row.attempts if row.outcome == "done" else 0
     minute.throttled += row.attempts if row.outcome == "throttled" else 0
     minute.spent = MicroUSD(minute.spent + row.cost + row.surplus)

@@ -117,6 +117,8 @@ def test_long_ledgers_have_the_same_days(tmp_path: Path, monkeypatch: pytest.Mon
         for long in (timedelta(0), timedelta(days=999)):
             monkeypatch.setattr(passing, "_LONG", long)
             found.append(told(path, by=["day", "outcome"], zone=ZoneInfo(zone)))
+        for each in found:
+            del each["throughput"]  # which knows whole quarters of an hour only
         assert found[0] == found[1]
     with Books(path) as books:
         assert {group.minute[14:] for group in books.cost_groups()} - {"00", "15", "30", "45"}
@@ -300,8 +302,9 @@ def test_what_was_not_bought_again_is_told_by_kind(book: Book) -> None:
     assert (data["avoided"], data["spent"]) == ("0.00036", "0.00048")
     for form in ("text", "html", "markdown"):
         said = " ".join(render_report(first, form=form).split())
-        assert "put at its place again" in said
-        assert "wanted again and paid for already" in said
+        words = ("put at its place again", "wanted again and paid for already")
+        for word in words if form == "text" else ("restored 0.00012", "reused 0.00012", "deduplicated 0.00012"):
+            assert word in said
 
 
 # -- who waits --------------------------------------------------------------------------------------------------------

@@ -20,7 +20,10 @@ _TO = click.Path(dir_okay=False, path_type=Path, allow_dash=True)
 
 @cli.command()
 @click.argument("ledgers", nargs=-1, metavar="[LEDGER]...")
-@click.option("--by", help="Labels, or day, run, edit, variant, quality, size, model, outcome; separated by commas.")
+@click.option(
+    "--by",
+    help="Labels, or day, run, edit, variant, quality, size, model, provider, outcome, tag, prices; with commas.",
+)
 @SELECTING[0]
 @SELECTING[1]
 @click.option("--since", metavar="MOMENT", help="Only what ended then or later: a date, or a date and time.")
@@ -73,6 +76,8 @@ def report(ledgers: tuple[str, ...], as_json: bool, debug: bool, bom: bool, **fl
         more = {"pictures": flags["pictures"], "beside": target.absolute().parent, "raw": flags["raw"]}
         text = render_report(where, form=form, **asked, **more)  # type: ignore[arg-type]  # the forms are its words
         _write(target, MARK + text if form == "csv" and bom else text)
+        if form == "csv" and "tag" in (asked["by"] or ()):
+            say("note: a task with several tags has a row for each of them; do not add these rows up", err=True)
         written = True
     if as_json or not written:
         say(render_report(where, form="json" if as_json else "text", **asked))

@@ -132,7 +132,7 @@ def go_through(connection: sqlite3.Connection, limits: Limits, name: str) -> Pas
     for row in connection.execute(_query(known, limits)):
         count, flags = row["count"], row["flags"]
         if row["basis"] is not None:  # else the request has not been sent yet
-            passed.costs.append(_cost_group(row, name, prices))
+            passed.costs.append(_cost_group(row, name, prices, 15 if known.long else 1))
             passed.count_times(row)
         counted, kept = count if flags & 4 else 0, flags >> 3
         if counted or kept:
@@ -151,7 +151,7 @@ def go_through(connection: sqlite3.Connection, limits: Limits, name: str) -> Pas
     return passed
 
 
-def _cost_group(row: sqlite3.Row, name: str, prices: Mapping[str, str]) -> CostGroup:
+def _cost_group(row: sqlite3.Row, name: str, prices: Mapping[str, str], stretch: int) -> CostGroup:
     bought, count, opened = row["basis"] != "none", row["count"], row["outcome"] is None
     return CostGroup(
         minute=row["minute"],
@@ -165,6 +165,7 @@ def _cost_group(row: sqlite3.Row, name: str, prices: Mapping[str, str]) -> CostG
         quoted_low=MicroUSD(row["quoted_low"] if bought else 0),
         quoted_high=MicroUSD(row["quoted_high"] if bought else 0),
         prices=prices[row["run"]],
+        stretch=stretch,
     )
 
 

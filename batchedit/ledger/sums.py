@@ -21,7 +21,8 @@ class CostGroup:
 
     Attributes:
         run: Its number, with the ledger's name in front where there are several.
-        minute: ISO minute (UTC) in which they ended, or began if they are open.
+        minute: ISO minute (UTC) in which they ended, or began if they are open; or the first minute of a stretch.
+        stretch: So many minutes long.
         labels: JSON of the labels of the task that bears the cost.
         tags: JSON of that task's tags.
         prices: Version of the price list that the run quoted from.
@@ -60,6 +61,7 @@ class CostGroup:
     quoted_high: MicroUSD
     tags: str = "[]"
     prices: str = ""
+    stretch: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,12 +107,12 @@ def render_report(
                 names = tuple(figures.by)
                 return figures_csv(crossed(read.costs, read.tasks, names, zone=zone), names, world=read.world, raw=raw)
             case "json":
-                return figures_json(figures, read.runs, read.world, read.waiting, check)
+                return figures_json(figures, read.runs, read.world, read.waiting, check, where=read.where)
             case "text":
                 text = report_text(figures, read.runs, read.world, read.waiting, read.where)
                 return f"{text}\n\n{check.text()}" if check is not None else text
             case "markdown":
-                return report_markdown(figures, _page(read, figures, asked, check))
+                return report_markdown(figures, _page(read, figures, asked, check), read.where)
             case "html":
                 page = _page(read, figures, asked, check)
                 beside = (beside or Path.cwd()).absolute()

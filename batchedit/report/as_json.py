@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from batchedit.grouping import OF_ATTEMPTS
 from batchedit.ledger.run_records import RunRow
 from batchedit.ledger.sums import Trouble
 from batchedit.money import decimal_text
+from batchedit.report.advice import next_step
 from batchedit.report.invoice import InvoiceCheck
 from batchedit.summary import Drift, Figures, Latency, Money
 
@@ -22,8 +24,10 @@ def figures_json(
     world: str,
     waiting: Mapping[str, int],
     invoice: InvoiceCheck | None = None,
+    *,
+    where: Path | str = "out",
 ) -> str:
-    """The report for programs."""
+    """The report for programs; `where` is the output folder or ledger, for commands."""
     data: dict[str, Any] = {
         "version": REPORT_VERSION,
         "currency": "USD",
@@ -49,7 +53,8 @@ def figures_json(
             }
             for dear in figures.dearest
         ],
-        "not_done": [_trouble(trouble) for trouble in figures.troubles],
+        "not_done": [_trouble(trouble, where) for trouble in figures.troubles],
+        "throughput": {"busy_minutes": figures.busy_minutes, "purchases_per_minute": figures.per_minute},
         "latency": _seconds(figures.latency),
         "queue": _seconds(figures.queue),
         "similar_labels": figures.spellings,
@@ -79,7 +84,7 @@ def _drift(drift: Drift) -> dict[str, Any]:
     }
 
 
-def _trouble(trouble: Trouble) -> dict[str, Any]:
+def _trouble(trouble: Trouble, where: Path | str) -> dict[str, Any]:
     return {
         "state": str(trouble.state),
         "code": trouble.code,
@@ -91,6 +96,7 @@ def _trouble(trouble: Trouble) -> dict[str, Any]:
         "first_at": trouble.first,
         "last_at": trouble.last,
         "first": list(trouble.slots),
+        "advice": next_step(trouble, where),
     }
 
 
@@ -112,6 +118,8 @@ def _money(money: Money, *, tasks: bool) -> dict[str, Any]:
         "requests": money.requests,
         "attempts": money.attempts,
         "successes": money.successes,
+        "throttled": money.throttled,
+        "retries": money.retries,
         "attempts_per_success": money.per_success,
         "pictures": money.pictures,
         "spent": decimal_text(money.spent),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from batchedit.money import decimal_text, format_usd
+from batchedit.report.advice import next_step
 from batchedit.report.page import Page
 from batchedit.report.text import OVERLAPPING
 from batchedit.summary import Figures, Money
@@ -15,7 +17,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|&~])")
 _COLUMNS = ("requests", "delivered", "spent $", "waste $", "at risk $")
 
 
-def report_markdown(figures: Figures, page: Page) -> str:
+def report_markdown(figures: Figures, page: Page, where: Path | str = "out") -> str:
     """The verdict, the figures, the tables and what to do, in this order."""
     lines = [f"## {_plain(page.title)}", "", f"**{_plain(page.verdict)}**", ""]
     if page.rehearsal:
@@ -29,7 +31,7 @@ def report_markdown(figures: Figures, page: Page) -> str:
         lines += ["", *_table([_plain(name), *_COLUMNS], [*rows, ["**total**", *_cells(figures.total)]])]
         if name in figures.overlapping:
             lines += ["", OVERLAPPING]
-    for line in (*page.drifts, *page.prices):
+    for line in (*page.spellings, *page.drifts, *page.prices):
         lines += ["", _plain(line)]
     if page.dearest:
         dear = [[_plain(row[0]), *row[1:]] for row in page.dearest]
@@ -39,6 +41,7 @@ def report_markdown(figures: Figures, page: Page) -> str:
         lines += ["", f"- **{trouble.tasks} {trouble.state}**{code}: {_plain(trouble.reason)}"]
         if trouble.cost:
             lines[-1] += f" ({format_usd(trouble.cost)} spent)"
+        lines[-1] += f". {_plain(next_step(trouble, where))}"
     if page.steps:
         lines += ["", *(f"    {step}" for step in page.steps)]
     return "\n".join(lines)

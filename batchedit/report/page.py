@@ -23,7 +23,7 @@ from batchedit.report.text import (
     percent,
     price_lines,
     risk_text,
-    saved_text,
+    spelling_lines,
 )
 from batchedit.summary import Figures, Minute, Money
 
@@ -83,6 +83,7 @@ class Page:
     spending: Markup | None
     throughput: Markup | None
     stretch: str
+    pace: str
     latency: list[list[str]]
     troubles: list[dict[str, object]]
     run_columns: list[str]
@@ -137,17 +138,10 @@ def make_page(
         ],
         steps=list(steps),
         tables=[_table(name, groups, total, name in figures.overlapping) for name, groups in figures.by.items()],
-        spellings=[
-            f"Probably one and the same {name}: {', '.join(values)}"
-            for name, groups in figures.spellings.items()
-            for values in groups
-        ],
+        spellings=spelling_lines(figures),
         drifts=[f"Prices: {drift_text(drift)}" for drift in figures.drifts],
         prices=[f"Price {line}" for line in price_lines(figures, runs)] if total.spent or total.at_risk else [],
-        dearest=[
-            [dear.item, amount, f"{dear.requests:,}", f"{dear.attempts:,}"]
-            for dear, amount in zip(figures.dearest, amounts([dear.spent for dear in figures.dearest]), strict=True)
-        ],
+        dearest=_dearest(figures),
         waste=[
             {"name": kind, "amount": decimal_text(amount), "means": waste_means(kind)}
             for kind, amount in total.waste.most_common()
@@ -156,6 +150,7 @@ def make_page(
         spending=_spending(spans, budget) if total.spent and len(spans) > 1 else None,
         throughput=_throughput(spans) if spans else None,
         stretch=stretch,
+        pace=_pace(figures),
         latency=_latency(figures),
         troubles=[_trouble(trouble, where, zone) for trouble in figures.troubles],
         run_columns=["run", "began", "ended", "provider", "prices of", "budget $", "exit code", "why it stopped"],
@@ -163,6 +158,23 @@ def make_page(
         skipped=list(last.facts.skipped) if last is not None else [],
         settings=list(last.facts.settings) if last is not None else [],
         foot=foot,
+    )
+
+
+def _dearest(figures: Figures) -> list[list[str]]:
+    spent = amounts([dear.spent for dear in figures.dearest])
+    return [
+        [dear.item, amount, f"{dear.requests:,}", f"{dear.attempts:,}"]
+        for dear, amount in zip(figures.dearest, spent, strict=True)
+    ]
+
+
+def _pace(figures: Figures) -> str:
+    if figures.per_minute is None:
+        return ""
+    busy = figures.busy_minutes
+    return (
+        f"{figures.per_minute} purchases a minute, over {busy:,} minute{'s' if busy != 1 else ''} in which any ended."
     )
 
 
@@ -206,11 +218,17 @@ def _tiles(figures: Figures) -> list[Tile]:
         more = f"{total.at_once:,} of {total.reviewed:,} reviewed; {total.approved:,} approved in all"
         tiles.append(Tile("Approved at once", percent(total.at_once, total.reviewed), more))
     if total.per_success is not None:
-        more = f"{total.attempts:,} attempts, {total.successes:,} ended well"
-        tiles.append(Tile("Attempts each", f"{total.per_success:.2f}", more))
+        more = f"for a success; {total.retries:,} retries, {total.throttled:,} of all refused for their rate"
+        tiles.append(Tile("Attempts", f"{total.per_success:.2f}", more))
     if total.avoided:
-        tiles.append(Tile("Avoided", format_usd(total.avoided), f"{saved_text(total)}; an estimate"))
+        tiles.append(Tile("Avoided", format_usd(total.avoided), f"{_saved(total)}; an estimate"))
     return tiles
+
+
+def _saved(total: Money) -> str:
+    if len(total.saved) == 1:
+        return next(iter(total.saved))
+    return ", ".join(f"{kind} {decimal_text(amount)}" for kind, amount in total.saved.most_common())
 
 
 def _share(part: int, whole: int) -> str:

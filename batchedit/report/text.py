@@ -10,7 +10,7 @@ from pathlib import Path
 from batchedit.ledger.run_records import RunRow
 from batchedit.lifecycle import State
 from batchedit.money import decimal_text, format_usd
-from batchedit.report.advice import advice, waiting_lines
+from batchedit.report.advice import advice, next_step, waiting_lines
 from batchedit.summary import Drift, Figures, Money
 
 COLUMNS = 100
@@ -45,6 +45,7 @@ def report_text(
         lines += ["", *_table(name, groups, figures.total)]
         if name in figures.overlapping:
             lines.append(OVERLAPPING)
+    lines += [_fit(plain(line), COLUMNS) for line in spelling_lines(figures)]
     lines += _durations(figures)
     if figures.troubles:
         lines += ["", "not done, by reason"]
@@ -53,8 +54,16 @@ def report_text(
             lines += [
                 _fit(f"  {trouble.tasks:>6}  {trouble.state}: {plain(trouble.reason)}", COLUMNS),
                 f"          {_fit(slots, 88)}",
+                *textwrap.wrap(
+                    plain(next_step(trouble, where)), COLUMNS, initial_indent=" " * 10, subsequent_indent=" " * 12
+                ),
             ]
-    steps = [*advice(figures.tasks), *waiting_lines(waiting, where)]
+        if len(figures.troubles) > 12:
+            lines.append(f"  and {len(figures.troubles) - 12} more reasons: `--json` has all of them")
+    # What stands with a reason is not said again, but for what is unknown: there is more to be said about that.
+    told = {trouble.state for trouble in figures.troubles} - {State.UNKNOWN}
+    rest = {state: count for state, count in figures.tasks.items() if state not in told}
+    steps = [*advice(rest), *waiting_lines(waiting, where)]
     if steps:
         lines += ["", "what can be done", *(f"  {step}" for step in steps)]
     if runs:
@@ -83,6 +92,7 @@ def _totals(figures: Figures, runs: Sequence[RunRow]) -> list[str]:
     lines = [
         f"tasks      {figures.tasks.total()}: {state_counts(figures.tasks.items()) or 'none'}",
         f"pictures   {total.pictures} kept, from {total.attempts} attempts{each} at {total.requests} requests",
+        *_pace(figures),
         f"spent      {format_usd(total.spent)}{basis}",
         f"at risk    {format_usd(total.at_risk)}{f'  ({risk_text(total)})' if total.at_risk else ''}",
     ]
@@ -129,6 +139,15 @@ def drift_text(drift: Drift) -> str:
     )
 
 
+def spelling_lines(figures: Figures) -> list[str]:
+    """Values of labels that are probably one and the same."""
+    return [
+        f"Probably one and the same {name}: {', '.join(values)}"
+        for name, groups in figures.spellings.items()
+        for values in groups
+    ]
+
+
 def price_lines(figures: Figures, runs: Sequence[RunRow]) -> list[str]:
     """The price lists that were in force, in the order in which they came, with the days of their runs and sums."""
     days: dict[str, list[str]] = {}
@@ -159,6 +178,19 @@ def saved_text(total: Money) -> str:
 def percent(part: int, whole: int) -> str:
     """A share for people; nothing of nothing is no share."""
     return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def _pace(figures: Figures) -> list[str]:
+    total = figures.total
+    if not total.attempts:
+        return []
+    busy = figures.busy_minutes
+    pace = (
+        ""
+        if figures.per_minute is None
+        else f"{figures.per_minute} purchases a minute in {busy} busy minute{'s' if busy != 1 else ''}; "
+    )
+    return [f"pace       {pace}{total.throttled} refused for their rate (429), {total.retries} retries"]
 
 
 def _durations(figures: Figures) -> list[str]:
