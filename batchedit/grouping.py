@@ -15,7 +15,7 @@ from batchedit.ledger.sums import CostGroup, TaskGroup
 
 NO_LABEL = "(none)"
 TAG = "tag"
-PRICES = "prices"
+PRICES = "price_list"
 GROUPINGS = ("day", "run", "edit", "variant", "quality", "size", "model", "provider", "outcome", TAG, PRICES)
 """What every ledger can be grouped by, besides its labels; `TAG` counts a task under each of its tags."""
 OF_ATTEMPTS = frozenset({"day", "run", "outcome", PRICES})
@@ -53,7 +53,7 @@ def cost_keys(name: str, zone: tzinfo) -> Callable[[CostGroup], Iterable[str]]:
     match name:
         case "day":
             return lambda row: (_day(row.minute, zone),)
-        case "run" | "outcome" | "prices":
+        case "run" | "outcome" | "price_list":
             return lambda row: (getattr(row, name) or NO_LABEL,)
         case _:
             return _keys(name)

@@ -225,8 +225,8 @@ class Figures:
 
     @property
     def per_minute(self) -> float | None:
-        """Purchases that ended well in each busy minute, rounded to a tenth; None if there was none."""
-        return round(self.total.successes / self.busy_minutes, 1) if self.total.successes else None
+        """Purchases that ended well in each busy minute, rounded to a hundredth; None if there was none."""
+        return round(self.total.successes / self.busy_minutes, 2) if self.total.successes else None
 
     troubles: list[Trouble] = field(default_factory=list)
     spellings: dict[str, list[list[str]]] = field(default_factory=dict)
@@ -286,7 +286,7 @@ def _add_costs(
     reported: dict[tuple[str, str, str, str], list[int]] = {}
     for row in rows:
         figures.total.add(row)
-        figures.prices.setdefault(row.prices, Money()).add(row)
+        figures.prices.setdefault(row.price_list, Money()).add(row)
         if row.basis != "none":
             figures.basis[row.basis] += row.cost
         if row.basis == "reported" and row.outcome in _BROUGHT:

@@ -261,9 +261,9 @@ def test_two_runs_with_two_price_lists_add_up(cli: Cli, shop: Shop, serve: Serve
         result = cli("run", "night.yaml", "--out", "out", "--no-input")
         assert result.code == 0, result.err
         first = first or cli("report", "out", "--json").json()
-    data = cli("report", "out", "--json", "--by", "prices,quality").json()
+    data = cli("report", "out", "--json", "--by", "price_list,quality").json()
     names = ["2026-09-01 (own.yaml)", "2026-10-01 (own.yaml)"]
-    assert sorted(data["price_lists"]) == sorted(data["by"]["prices"]) == names
+    assert sorted(data["price_lists"]) == sorted(data["by"]["price_list"]) == names
     for name in ("spent", "quoted_low", "quoted_high"):
         parts = [Decimal(each[name]) for each in data["price_lists"].values()]
         assert sum(parts) == Decimal(data["total"][name])
@@ -371,7 +371,7 @@ def test_items_of_a_night_with_faults_are_those_of_the_provider_s_books(cli: Cli
     cli("run", "night.yaml", "--out", "out", "--no-input")
     cli("run", "night.yaml", "--out", "out", "--no-input")
     billed = MicroUSD(served.audit()["billed_microusd_total"])
-    data = cli("report", "out", "--json", "--by", "edit,outcome,day,run,prices,tag").json()
+    data = cli("report", "out", "--json", "--by", "edit,outcome,day,run,price_list,tag").json()
     assert parse_usd(data["total"]["spent"]) == billed
     assert sum(parse_usd(dear["spent"]) for dear in data["dearest"]) == billed
     for name, groups in data["by"].items():

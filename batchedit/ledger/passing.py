@@ -164,7 +164,7 @@ def _cost_group(row: sqlite3.Row, name: str, prices: Mapping[str, str], stretch:
         at_risk=MicroUSD(row["at_risk"] if opened else 0),
         quoted_low=MicroUSD(row["quoted_low"] if bought else 0),
         quoted_high=MicroUSD(row["quoted_high"] if bought else 0),
-        prices=prices[row["run"]],
+        price_list=prices[row["run"]],
         stretch=stretch,
     )
 

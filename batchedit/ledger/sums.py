@@ -25,7 +25,7 @@ class CostGroup:
         stretch: So many minutes long.
         labels: JSON of the labels of the task that bears the cost.
         tags: JSON of that task's tags.
-        prices: Version of the price list that the run quoted from.
+        price_list: Version of the price list that the run quoted from.
         outcome: How they ended, ``open`` while they have not.
         use: One of `USES`.
         basis: Where the cost comes from.
@@ -60,7 +60,7 @@ class CostGroup:
     quoted_low: MicroUSD
     quoted_high: MicroUSD
     tags: str = "[]"
-    prices: str = ""
+    price_list: str = ""
     stretch: int = 1
 
 
