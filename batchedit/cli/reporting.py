@@ -22,7 +22,8 @@ _TO = click.Path(dir_okay=False, path_type=Path, allow_dash=True)
 @click.argument("ledgers", nargs=-1, metavar="[LEDGER]...")
 @click.option(
     "--by",
-    help="Labels, or day, run, edit, variant, quality, size, model, provider, outcome, tag, price_list.",
+    help="Labels, or day, run, edit, variant, quality, size, model, provider, outcome, tag, price_list."
+    " Several with commas.",
 )
 @SELECTING[0]
 @SELECTING[1]

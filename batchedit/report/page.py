@@ -218,7 +218,7 @@ def _tiles(figures: Figures) -> list[Tile]:
         more = f"{total.at_once:,} of {total.reviewed:,} reviewed; {total.approved:,} approved in all"
         tiles.append(Tile("Approved at once", percent(total.at_once, total.reviewed), more))
     if total.per_success is not None:
-        more = f"for a success; {total.retries:,} retries, {total.throttled:,} of all refused for their rate"
+        more = f"each success; {total.retries:,} retries, {total.throttled:,} refused for their rate (429)"
         tiles.append(Tile("Attempts", f"{total.per_success:.2f}", more))
     if total.avoided:
         tiles.append(Tile("Avoided", format_usd(total.avoided), f"{_saved(total)}; an estimate"))
