@@ -189,7 +189,7 @@ class _Run:
         self.limits = limits_of(plan, options, self.connected)
         self.ledger = LedgerWriter(workspace.ledger, effects, world=plan.world)
         stack.callback(self.ledger.close)
-        self.files = Filing(workspace.root, workspace.state, self.limits.verify)
+        self.files = Filing(workspace.root, workspace.state, self.limits.verify, workspace.ledger)
         self.files.open()
         self.workers = Workers(self.files, effects.workers)
         self.held_back = self.undelivered = 0
@@ -220,6 +220,7 @@ class _Run:
             for entries in _chunks(walk(plan, known, findings), _BATCH):
                 self.held_back += sum(entry.verdict is Verdict.CHANGED for entry in entries)
                 to_buy += sum(entry.quote.high for entry in entries if entry.verdict in BUYING)
+                self.ledger.remember_recipes({entry.task.recipe for entry in entries if entry.task.recipe is not None})
                 self.ledger.record_tasks(_wanted(entries), provider=plan.settings.name)
                 self.ledger.record_waiting(_waiting(entries), provider=plan.settings.name)
         self.ledger.remember_digests(plan.digests.fresh())
@@ -287,6 +288,7 @@ class _Run:
         except StorageError as error:
             context.halt(StopReason.STORAGE, str(error))
         await pool.run(resume)
+        self.undelivered += len(context.undelivered)
         if context.to_deliver:
             await self._deliver_late(context)
         learner = context.pacer.learner

@@ -180,6 +180,7 @@ class Context:
         bugs: Requests that met an error which nobody expected.
         has_chains: Tasks may wait for the pictures of others.
         to_deliver: Slots of tasks whose request may have been done before they were recorded.
+        undelivered: Slots of tasks that were paid for in this run and have no file yet, with the reason.
         version: Counts the changes that `change` waits for.
     """
 
@@ -207,6 +208,7 @@ class Context:
     bugs: int = 0
     has_chains: bool = False
     to_deliver: list[str] = field(default_factory=list)
+    undelivered: dict[str, str] = field(default_factory=dict)
     version: int = 0
     _unsent: set[anyio.CancelScope] = field(default_factory=set)
     _changed: anyio.Event = field(default_factory=anyio.Event)

@@ -13,16 +13,17 @@ import anyio
 
 from batchedit.context import Context, Follow
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
-from batchedit.filing import Ahead, InTheWay, RawDamaged
+from batchedit.filing import Ahead, InTheWay, NotMade, RawDamaged
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.journal import Step
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, TaskRow
 from batchedit.lifecycle import Event, State, backoff
-from batchedit.model import OutputLocation, Raw, Reply, explicit_size
+from batchedit.model import OutputLocation, Raw, Reply, Request, explicit_size
 from batchedit.money import ZERO, MicroUSD, format_usd
 from batchedit.paths import collision_key
 from batchedit.pictures import BadPicture
 from batchedit.releasing import release
+from batchedit.rendering import render_task
 from batchedit.wire import drive
 
 _FETCH_TRIES = 4
@@ -59,8 +60,9 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
     if oddity is not None:
         await _set_aside(context, attempt, Event.ODD, raws, bill, Note(message=oddity, code="ODD"))
         return
+    plain = [task for task in await tasks.result() if not task.recipe]
     try:
-        outputs = [output for task in await tasks.result() for output in await place_task(context, task, raws)]
+        outputs = [output for task in plain for output in await place_task(context, task, raws)]
     except (InTheWay, RawDamaged) as problem:
         code, advice = ("IN_THE_WAY", "move it away and") if isinstance(problem, InTheWay) else ("RAW_DAMAGED", "just")
         note = Note(message=f"{problem}; {advice} run again, which costs nothing", code=code)
@@ -74,6 +76,30 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
     await context.outputs.remove_all(replaced)
     await _settled(context, attempt, bill)
     context.progress.done += 1
+    # Everything that is paid is safe by now: what follows is free, and can be done again at any time.
+    for task in await tasks.result():
+        if task.recipe:
+            await _render(context, task, raws, row.request)
+
+
+async def _render(context: Context, task: TaskRow, raws: Sequence[Raw], request: Request) -> None:
+    try:
+        await render_task(context.outputs, context.ledger, context.journal.do, task, raws, request)
+    except (InTheWay, NotMade, RawDamaged) as problem:
+        context.undelivered[task.slot] = str(problem)
+        context.note_once(undelivered_note(task.slot, problem))
+
+
+def undelivered_note(slot: str, problem: Exception) -> str:
+    """That a paid picture has no file where it should be, why, and what to do."""
+    match problem:
+        case InTheWay():
+            advice = "; move it away and run again, which costs nothing"
+        case NotMade():
+            advice = "; change post and run again, which costs nothing"
+        case _:
+            advice = ""
+    return f"{slot} is paid but not delivered: {problem}{advice}"
 
 
 async def fetch_raws(
@@ -130,6 +156,7 @@ async def place_task(context: Context, task: TaskRow, raws: Sequence[Raw]) -> li
                 path_key=collision_key(path),
                 key=task.key,
                 sha256=raw.sha256,
+                findings=(),
             )
         )
     return outputs
@@ -187,7 +214,7 @@ async def _ahead(row: RequestRow, reply: Reply, tasks: Step[list[TaskRow]]) -> A
     """Where a picture goes that is the only one of its request, as long as nothing is wrong with it."""
     if len(reply.outputs) != 1 or row.request.params.samples != 1:
         return None
-    paths = tuple(task.paths[0] for task in await tasks.result() if task.paths)
+    paths = tuple(task.paths[0] for task in await tasks.result() if task.paths and not task.recipe)
     return Ahead(size=explicit_size(row.request.params.size), paths=paths)
 
 

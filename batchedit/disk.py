@@ -104,9 +104,9 @@ def make_folders(folder: Path) -> None:
         sync_folder(parent)
 
 
-def append(path: Path, *chunks: bytes) -> None:
-    """Add bytes to a temporary file, made private if it is new. Not durable before `sync_file`."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+def append(path: Path, *chunks: bytes, mode: int = 0o600) -> None:
+    """Add bytes to a temporary file, made private (or with `mode`) if it is new. Not durable before `sync_file`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         for chunk in chunks:
             rest = memoryview(chunk)

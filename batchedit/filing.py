@@ -22,8 +22,10 @@ from pathlib import Path, PurePosixPath
 from batchedit import disk
 from batchedit.disk import Stages, storage
 from batchedit.errors import StorageError
+from batchedit.ledger.rendered import was_made
 from batchedit.model import EXTENSIONS, Raw
 from batchedit.pictures import BadPicture, decode, examine
+from batchedit.recipe import Finding, Recipe
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
@@ -61,6 +63,50 @@ class Kept:
     is_placed: bool
 
 
+class NotMade(Exception):
+    """A recipe cannot be followed for a picture; the raw is safe. The message says why and what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The picture that an edit started from: its file and what its bytes must be, or `why` it cannot be had."""
+
+    path: str = ""
+    sha256: str = ""
+    why: str = ""
+
+    def read(self) -> bytes | str:
+        """Its bytes, or why they cannot be had."""
+        if self.why:
+            return self.why
+        try:
+            data = Path(self.path).read_bytes()
+        except OSError as error:
+            return f"its original cannot be read ({error.strerror})"
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            return "its original has been changed since"
+        return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """
+    What a recipe has made of a raw.
+
+    Attributes:
+        temporary: Where the file lies, complete and durable, until it gets its name; empty if it has the raw's bytes.
+        findings: Of its checks, and of its making if there is something to say.
+    """
+
+    sha256: str
+    format: str
+    width: int
+    height: int
+    size_bytes: int
+    temporary: str
+    findings: tuple[Finding, ...]
+
+
 class Filing:
     """
     The files of one output folder.
@@ -69,12 +115,15 @@ class Filing:
         root: The output folder.
         state: The folder ``.batchedit`` that belongs to it.
         verify: How closely a picture that arrives is looked at, as in `Limits`.
+        ledger: Knows the files that were made of raws; None where there are none.
         session: Whoever shares the work on the folder at this time has the same one. It is part of the temporary names
             in the tree: those of others are what a crash has left.
     """
 
-    def __init__(self, root: Path, state: Path, verify: str = "full", session: str = "") -> None:
-        self.root, self.state, self.verify = root, state, verify
+    def __init__(
+        self, root: Path, state: Path, verify: str = "full", ledger: Path | None = None, session: str = ""
+    ) -> None:
+        self.root, self.state, self.verify, self.ledger = root, state, verify, ledger
         self.session = session or secrets.token_hex(_NAME_BYTES)
         self._swept: set[Path] = set()
         self._durable: set[Path] = set()
@@ -185,6 +234,67 @@ class Filing:
         """
         yield from self._place(raw, self.root / path)
 
+    def render(self, raw: Raw, recipe: Recipe, source: Source) -> Stages[Made]:
+        """
+        Make the file that a recipe makes of a kept picture, and look at it. It has no name in the tree yet.
+
+        Raises:
+            NotMade: if the recipe cannot be followed.
+            RawDamaged: if the kept picture is not what it was.
+            StorageError: if the disk does not take it.
+        """
+        from batchedit.postprocess import Unreachable, look_at, made_from
+
+        kept = self.raw_path(raw)
+        if not kept.is_file():
+            raise RawDamaged(f"the kept picture {kept} is gone")
+        data = self._read(kept)
+        if hashlib.sha256(data).hexdigest() != raw.sha256:
+            raise RawDamaged(f"the kept picture {kept} has been changed")
+        try:
+            made, findings = made_from(data, recipe.post)
+            facts = raw if made is data else examine(made)
+        except (Unreachable, BadPicture) as problem:
+            raise NotMade(str(problem)) from None
+        findings += look_at(made, recipe.checks, source.read)
+        temporary = "" if made is data else str(self.temporary())
+        if temporary:
+            with storage("write", Path(temporary)):
+                disk.append(Path(temporary), made, mode=0o644)
+                yield
+                disk.sync_file(Path(temporary))
+        return Made(
+            sha256=raw.sha256 if made is data else hashlib.sha256(made).hexdigest(),
+            format=facts.format,
+            width=facts.width,
+            height=facts.height,
+            size_bytes=len(made),
+            temporary=temporary,
+            findings=tuple(findings),
+        )
+
+    def place_made(self, made: Made, path: str) -> Stages[None]:
+        """
+        Give a file that `render` has made its name in the tree. The ledger must know its digest by then.
+
+        Raises:
+            InTheWay: if a file that is not ours has the name; what was made is dropped.
+            StorageError: if the disk does not take it.
+        """
+        target, temporary = self.root / path, Path(made.temporary)
+        try:
+            with storage("place", target):
+                there = self._room_for(target, made.sha256)
+                if there is not None:
+                    complete = temporary
+                    if self._other_disk(target.parent):
+                        self._sweep(target.parent)
+                        complete = disk.temporary_in(target.parent, _LITTER)
+                        yield from disk.copy(temporary, complete)
+                    yield from self._name(complete, target, there=there)
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def missing(self, path: str) -> bool:
         """True if a delivered file is not there any more."""
         return not (self.root / path).is_file()
@@ -224,26 +334,36 @@ class Filing:
 
     def _place(self, raw: Raw, target: Path, *, is_fresh: bool = False) -> Stages[None]:
         with storage("place", target):
-            if (link := self.link_in(target.relative_to(self.root).as_posix())) is not None:
-                raise InTheWay(f"{link} is a symbolic link")
-            self._make_folders(target.parent)
-            there = os.path.lexists(target)
-            if there and (target.is_symlink() or not target.is_file()):
-                raise InTheWay(f"{target} exists and is not a file of this ledger")
-            if there and disk.digest(target) == raw.sha256:
-                # Whoever placed it may have been killed before its name was durable.
-                disk.sync_folder(target.parent)
-                return
-            if there and not self._replaceable(target):
-                raise InTheWay(f"{target} exists and is not a file of this ledger")
-            copied = yield from self._copy(raw, target.parent, is_fresh=is_fresh)
-            if there:
-                yield from disk.replace(copied, target)
-                return
-            try:
-                yield from disk.publish(copied, target)
-            except FileExistsError:
-                raise InTheWay(f"{target} has just been made by somebody else") from None
+            there = self._room_for(target, raw.sha256)
+            if there is not None:
+                copied = yield from self._copy(raw, target.parent, is_fresh=is_fresh)
+                yield from self._name(copied, target, there=there)
+
+    def _room_for(self, target: Path, sha256: str) -> bool | None:
+        """True if there is a file that may be replaced, False if there is none, None if it is this one already."""
+        if (link := self.link_in(target.relative_to(self.root).as_posix())) is not None:
+            raise InTheWay(f"{link} is a symbolic link")
+        self._make_folders(target.parent)
+        there = os.path.lexists(target)
+        if there and (target.is_symlink() or not target.is_file()):
+            raise InTheWay(f"{target} exists and is not a file of this ledger")
+        if there and disk.digest(target) == sha256:
+            # Whoever placed it may have been killed before its name was durable.
+            disk.sync_folder(target.parent)
+            return None
+        if there and not self._replaceable(target):
+            raise InTheWay(f"{target} exists and is not a file of this ledger")
+        return there
+
+    def _name(self, complete: Path, target: Path, *, there: bool) -> Stages[None]:
+        """Give a complete file its name."""
+        if there:
+            yield from disk.replace(complete, target)
+            return
+        try:
+            yield from disk.publish(complete, target)
+        except FileExistsError:
+            raise InTheWay(f"{target} has just been made by somebody else") from None
 
     def _make_folders(self, folder: Path) -> None:
         """Make folders durable, once per process each: one sync for a thousand pictures is enough."""
@@ -285,11 +405,14 @@ class Filing:
 
     def _replaceable(self, path: Path) -> bool:
         # An empty file is what a crash leaves where there are no hard links; any other must be a content that is
-        # kept anyway, so that nothing is lost. A file that a crash left unlisted is recognised in the same way.
+        # kept anyway, or that was made of one that is, so that nothing is lost. A file that a crash left unlisted is
+        # recognised in the same way.
         if path.stat().st_size == 0:
             return True
         sha256 = disk.digest(path)
-        return any((self.state / "raw" / sha256[:2]).glob(f"{sha256}.*"))
+        if any((self.state / "raw" / sha256[:2]).glob(f"{sha256}.*")):
+            return True
+        return self.ledger is not None and was_made(self.ledger, sha256)
 
 
 def with_extension(path: str, picture_format: str) -> str:

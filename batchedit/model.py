@@ -16,6 +16,7 @@ from typing import Literal
 
 from batchedit.errors import Place
 from batchedit.money import MicroUSD
+from batchedit.recipe import Recipe
 
 DEFAULT_MODEL = "openai/gpt-image-2/edit"
 
@@ -161,6 +162,8 @@ class Task:
         labels: The item's and the edit's labels, merged.
         tags: Words to select it by, of all levels, each once.
         when: For a task that starts from another one: it must be ``done``, or ``approved`` besides.
+        recipe: What becomes of its pictures once they are there, no part of what is bought; None to deliver them as
+            they are.
     """
 
     slot: str
@@ -176,6 +179,7 @@ class Task:
     labels: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     when: str = "done"
+    recipe: Recipe | None = None
 
     @property
     def upstream(self) -> str | None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from batchedit import disk
 from batchedit.data_uris import decoded
 from batchedit.effects import Offload, inline
-from batchedit.filing import Ahead, Filing, with_extension
+from batchedit.filing import Ahead, Filing, Made, Source, with_extension
 from batchedit.ledger.records import OutputRow
 from batchedit.model import OutputLocation, Raw
 from batchedit.pictures import BadPicture
+from batchedit.recipe import Recipe
 from batchedit.workers import Workers
 
 PICTURE_LIMIT_BYTES = 256 * 1024 * 1024
@@ -136,6 +137,36 @@ class Outputs:
             await self._workers.place(raw, path)
         else:
             await self._offload(lambda: disk.alone(self.files.place(raw, path)))
+        return path
+
+    async def render(self, raw: Raw, recipe: Recipe, source: Source) -> Made:
+        """
+        Make the file that a recipe makes of a kept picture, and look at it; `place_made` gives it its name.
+
+        Raises:
+            NotMade, RawDamaged, StorageError: as `Filing.render`.
+        """
+        if self._workers is not None:
+            return await self._workers.render(raw, recipe, source)
+        return await self._offload(lambda: disk.alone(self.files.render(raw, recipe, source)))
+
+    async def place_made(self, raw: Raw, made: Made, planned: str) -> str:
+        """
+        Give what `render` has made its name in the tree and return it; the extension follows its format.
+
+        Args:
+            raw: What it was made of.
+
+        Raises:
+            InTheWay, RawDamaged, StorageError: as `place`.
+        """
+        if not made.temporary:
+            return await self.place(raw, planned)
+        path = with_extension(planned, made.format)
+        if self._workers is not None:
+            await self._workers.place_made(made, path)
+        else:
+            await self._offload(lambda: disk.alone(self.files.place_made(made, path)))
         return path
 
     async def remove_all(self, rows: Sequence[OutputRow]) -> None:

@@ -77,6 +77,19 @@ def decode(source: Path | bytes) -> PictureFacts:
             return _facts(image)
 
 
+@contextmanager
+def opened(source: Path | bytes) -> Iterator[ImageFile]:
+    """
+    A picture to work with, not decoded yet.
+
+    Raises:
+        BadPicture: if it is none, or too large, or turns out to be damaged within the block.
+    """
+    with _told(), _opened(source) as image:
+        _refuse_large(image.width, image.height)
+        yield image
+
+
 def _facts(image: ImageFile) -> PictureFacts:
     return PictureFacts(
         format=(image.format or "").lower(),

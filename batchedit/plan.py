@@ -27,7 +27,7 @@ class Verdict(enum.StrEnum):
     DUPLICATE = "duplicate"  # equal to another task: bought once, delivered to both
     DONE = "done"  # paid and delivered
     DELIVER = "deliver"  # paid; its file is missing: put there again at no cost
-    RENDER = "render"  # paid; only its path has changed: delivered there at no cost
+    RENDER = "render"  # paid; only its path or what its file is made with has changed: made anew at no cost
     IN_FLIGHT = "in flight"  # accepted by the provider: followed at no cost
     UNKNOWN = "unknown"  # outcome not seen: the provider is asked, nothing is bought
     FAILED = "failed"  # refused for good: change the row or the picture
@@ -63,7 +63,7 @@ def judge(
         changed: The slot was bought with other content.
         accept_changed: The user agreed to buy changed tasks again.
         delivered: All its files are where they should be.
-        renamed: They are all there, but under other names than are wanted now.
+        renamed: They are all there, but under other names than are wanted now, or made with another recipe.
     """
     if state is State.DONE:
         if renamed:

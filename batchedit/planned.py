@@ -78,6 +78,7 @@ class Entry:
             tags=task.tags,
             paths=task.outputs,
             place=str(task.place),
+            recipe=task.recipe.digest if task.recipe is not None else "",
         )
 
     def waiting_row(self) -> WaitingRow:

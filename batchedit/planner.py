@@ -221,10 +221,11 @@ def walk(
     """
     # A rehearsal charges what the provider it stands for would charge.
     seller = "runflow" if plan.rehearsal else plan.settings.name
-    outputs, choice, bought = Filing(plan.workspace.root, plan.workspace.state), plan.choice, 0
+    workspace, choice, bought = plan.workspace, plan.choice, 0
+    outputs = Filing(workspace.root, workspace.state, ledger=workspace.ledger)
     with Claims() as claims:
         names = Names(claims, outputs, reader, findings, is_part=bool(choice))
-        chains = Chains(plan.workspace.state / "raw", reader)
+        chains = Chains(workspace.state / "raw", reader)
         for task in plan.manifest.tasks(findings):
             early = choice.early(task, reader)
             if early is False:
@@ -338,12 +339,13 @@ def _bought_otherwise(task: Task, request: Request, reader: Ledger | None) -> st
 
 
 def _delivery(task: Task, request: Request, reader: Ledger, outputs: Filing) -> tuple[bool, bool]:
-    """(all files are where they should be, all are there under other names)."""
+    """(all files are where they should be, all are there under other names or made in another way)."""
     rows = reader.outputs_of(task.slot)
     expected = list(task.outputs)[: reader.pictures_of(request.key)]
     if len(rows) != len(expected) or not all(row.key == request.key for row in rows):
         return False, False
     if any(outputs.missing(row.path) for row in rows):
         return False, False
-    is_right = [row.planned for row in rows] == expected
+    recipe = task.recipe.digest if task.recipe is not None else ""
+    is_right = [row.planned for row in rows] == expected and all(row.recipe == recipe for row in rows)
     return is_right, not is_right

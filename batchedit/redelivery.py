@@ -7,19 +7,22 @@ provider keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import anyio
 
 from batchedit.context import Context
-from batchedit.delivery import fetch_raws, place_task
+from batchedit.delivery import fetch_raws, place_task, undelivered_note
 from batchedit.errors import OutputGone, ProviderError, Unseen
-from batchedit.filing import InTheWay, RawDamaged
+from batchedit.filing import InTheWay, NotMade, RawDamaged
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.records import OutputRow, TaskRow
 from batchedit.pictures import BadPicture
+from batchedit.rendering import at_once, render_task, side_by_side
 from batchedit.wire import drive
+
+_PAGE = 200
 
 
 @dataclass(slots=True)
@@ -62,35 +65,69 @@ async def redeliver(context: Context, only: Collection[str] | None = None) -> Re
         if rows:
             ledger.disown(task.slot)
     placed: set[str] = set()
-    for task, rows in moves:
-        try:
-            new = await _deliver(context, task, done)
-        except InTheWay as problem:
-            done.failed[task.slot] = f"{problem}; move it away and run again, which costs nothing"
-        except (RawDamaged, BadPicture, ProviderError) as problem:
-            done.failed[task.slot] = f"{problem}"
-        else:
-            ledger.deliver(new)
+
+    async def move(pair: tuple[TaskRow, list[OutputRow]]) -> None:
+        task, rows = pair
+        new = await _delivered(context, task, done)
+        if new is not None:
             placed.update(row.path for row in new)
-            done.placed += len(new)
-            continue
-        context.note_once(f"{task.slot} is paid but not delivered: {done.failed[task.slot]}")
+            return
         # The old files stay the task's own, so that nothing removes them.
         ledger.deliver(row for row in rows if row.path not in placed and not ledger.owns(row.path))
+
+    async def renew(task: TaskRow) -> None:
+        await _delivered(context, task, done)
+
+    width = 2 * context.effects.workers
+    await side_by_side(moves, move, width)
     for _, rows in moves:
         for row in rows:
             if row.path not in placed and not ledger.owns(row.path):
                 outputs.files.remove(row.path, row.sha256)
+    if only is None:
+        await side_by_side(_outdated(context, done), renew, width)
     return done
+
+
+def _outdated(context: Context, done: Redelivery) -> Iterator[TaskRow]:
+    """What only has to be made anew, a page at a time: it may be everything."""
+    position = 0
+    while page := context.ledger.outdated(position, _PAGE):
+        for position, task in page:
+            if task.slot not in done.failed:
+                yield task
+
+
+async def _delivered(context: Context, task: TaskRow, done: Redelivery) -> list[OutputRow] | None:
+    """A task's files, listed; None if they could not be had, which is noted."""
+    try:
+        new = await _deliver(context, task, done)
+    except (InTheWay, NotMade, RawDamaged, BadPicture, ProviderError) as problem:
+        done.failed[task.slot] = str(problem)
+        context.note_once(undelivered_note(task.slot, problem))
+        return None
+    done.placed += len(new)
+    return new
 
 
 async def _deliver(context: Context, task: TaskRow, done: Redelivery) -> list[OutputRow]:
     try:
-        return await place_task(context, task, context.ledger.raws_of(task.key))
+        return await _place(context, task)
     except RawDamaged as problem:
         await refetch(context, task.key, str(problem))
         done.refetched += 1
-        return await place_task(context, task, context.ledger.raws_of(task.key))
+        return await _place(context, task)
+
+
+async def _place(context: Context, task: TaskRow) -> list[OutputRow]:
+    ledger = context.ledger
+    raws = ledger.raws_of(task.key)
+    if task.recipe:
+        request = ledger.request(task.key).request
+        return await render_task(context.outputs, ledger, at_once, task, raws, request)
+    new = await place_task(context, task, raws)
+    ledger.deliver(new)
+    return new
 
 
 async def refetch(context: Context, key: str, why: str) -> None:

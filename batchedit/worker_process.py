@@ -21,9 +21,10 @@ from typing import Any, BinaryIO
 
 from batchedit import disk
 from batchedit.errors import StorageError
-from batchedit.filing import Ahead, Filing, InTheWay, Kept, RawDamaged
+from batchedit.filing import Ahead, Filing, InTheWay, Kept, Made, NotMade, RawDamaged, Source
 from batchedit.model import Raw
 from batchedit.pictures import BadPicture
+from batchedit.recipe import Finding, Recipe
 
 HEAD = struct.Struct(">I")
 LENGTH = HEAD.size
@@ -36,7 +37,9 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _die_with_parent()
-    serve(Filing(Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:]), sys.stdin.buffer, channel)
+    ledger = Path(sys.argv[5]) if sys.argv[5] else None
+    files = Filing(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], ledger, session=sys.argv[6])
+    serve(files, sys.stdin.buffer, channel)
 
 
 def serve(files: Filing, source: BinaryIO, target: BinaryIO) -> None:
@@ -49,7 +52,7 @@ def serve(files: Filing, source: BinaryIO, target: BinaryIO) -> None:
             finisher.submit(_finish, changes, target).add_done_callback(_end_if_failed)
 
 
-def _finish(changes: disk.Together[Kept | None], target: BinaryIO) -> None:
+def _finish(changes: disk.Together[Kept | Made | None], target: BinaryIO) -> None:
     answer = json.dumps([_result(outcome) for outcome in changes.finish()]).encode()
     target.write(HEAD.pack(len(answer)) + answer)
     target.flush()
@@ -63,13 +66,22 @@ def _end_if_failed(done: Future[None]) -> None:
         os._exit(1)
 
 
-def _change(files: Filing, job: dict[str, Any], data: bytes) -> disk.Stages[Kept | None]:
+def _change(files: Filing, job: dict[str, Any], data: bytes) -> disk.Stages[Any]:
     match job["do"]:
         case "keep":
             received = Path(job["path"]) if "path" in job else data
             return files.keep(received, job["number"], _ahead(job["ahead"]))
+        case "render":
+            return files.render(Raw(**job["raw"]), Recipe.parse(job["recipe"]), Source(**job["source"]))
+        case "place made":
+            return files.place_made(made_out_of(job["made"]), job["path"])
         case _:
             return files.place(Raw(**job["raw"]), job["path"])
+
+
+def made_out_of(value: dict[str, Any]) -> Made:
+    """What a recipe has made, as it was before it was a message."""
+    return Made(**{**value, "findings": tuple(Finding(**finding) for finding in value["findings"])})
 
 
 def _ahead(value: dict[str, Any] | None) -> Ahead | None:
@@ -78,11 +90,11 @@ def _ahead(value: dict[str, Any] | None) -> Ahead | None:
     return Ahead(size=None if value["size"] is None else tuple(value["size"]), paths=tuple(value["paths"]))
 
 
-def _result(outcome: Kept | Exception | None) -> dict[str, Any]:
+def _result(outcome: Kept | Made | Exception | None) -> dict[str, Any]:
     match outcome:
-        case Kept():
+        case Kept() | Made():
             return {"result": asdict(outcome)}
-        case BadPicture() | InTheWay() | RawDamaged() | StorageError():
+        case BadPicture() | InTheWay() | RawDamaged() | NotMade() | StorageError():
             return {"error": type(outcome).__name__, "message": str(outcome)}
         case Exception():  # the other side makes a bug of it, which ends one request
             return {"error": "bug", "message": f"{type(outcome).__name__}: {outcome}"}

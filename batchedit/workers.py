@@ -23,10 +23,11 @@ import anyio
 import anyio.abc
 
 from batchedit.errors import StorageError
-from batchedit.filing import Ahead, Filing, InTheWay, Kept, RawDamaged
+from batchedit.filing import Ahead, Filing, InTheWay, Kept, Made, NotMade, RawDamaged, Source
 from batchedit.model import Raw
 from batchedit.pictures import BadPicture
-from batchedit.worker_process import HEAD, LENGTH
+from batchedit.recipe import Recipe
+from batchedit.worker_process import HEAD, LENGTH, made_out_of
 
 _TOGETHER = 16
 _CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
@@ -46,7 +47,7 @@ _DEADLINE_SECONDS = 300.0
 _READ_BYTES = 65536
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from batchedit.worker_process import main; main()"
 _ERRORS: dict[str, type[Exception]] = {
-    error.__name__: error for error in (BadPicture, InTheWay, RawDamaged, StorageError)
+    error.__name__: error for error in (BadPicture, InTheWay, RawDamaged, NotMade, StorageError)
 }
 
 
@@ -84,7 +85,7 @@ class Workers:
 
     def __init__(self, files: Filing, count: int, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
         self._root = files.root
-        self._arguments = [str(files.root), str(files.state), files.verify, files.session]
+        self._arguments = [str(files.root), str(files.state), files.verify, str(files.ledger or ""), files.session]
         self._count = count
         self._deadline = deadline_seconds
         self._waiting: deque[_Job] = deque()
@@ -125,6 +126,15 @@ class Workers:
     async def place(self, raw: Raw, path: str) -> None:
         """As `Filing.place`."""
         await self._call({"do": "place", "raw": asdict(raw), "path": path})
+
+    async def render(self, raw: Raw, recipe: Recipe, source: Source) -> Made:
+        """As `Filing.render`."""
+        job = {"do": "render", "raw": asdict(raw), "recipe": recipe.text, "source": asdict(source)}
+        return made_out_of(await self._call(job))
+
+    async def place_made(self, made: Made, path: str) -> None:
+        """As `Filing.place_made`."""
+        await self._call({"do": "place made", "made": asdict(made), "path": path})
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -331,5 +341,7 @@ def _crash(job: _Job, line: _Line) -> Exception:
         return StorageError("the process that writes files did not answer, twice; does the disk?")
     if code in _CRASHES and job.what["do"] == "keep":
         return BadPicture("a picture at which the decoder crashes")
+    if code in _CRASHES and job.what["do"] == "render":
+        return NotMade("the library that works on pictures crashes at it; try it without post")
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return StorageError(f"the process that writes files was ended twice ({how}); is there enough memory?")

@@ -37,11 +37,14 @@ def database(path: Path | str) -> Iterator[sqlite3.Connection]:
 
 def drop_views(db: sqlite3.Connection) -> None:
     """Take away what a ledger of schema 4 or older does not have, before its tables are made older."""
-    db.execute("ALTER TABLE runs DROP COLUMN facts")
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
         db.execute(f"DROP VIEW {name}")
-    db.execute("DROP TABLE checks")
-    db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('views', 'facts', 'checks', 'queue_times')")
+    db.execute("ALTER TABLE runs DROP COLUMN facts")
+    for table in ("tasks", "waiting", "outputs"):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN recipe")
+    for table in ("checks", "recipes", "renders"):
+        db.execute(f"DROP TABLE {table}")
+    db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('views', 'facts', 'checks', 'rendering', 'queue_times')")
 
 
 def draw_picture(path: Path, colour: tuple[int, int, int], *, side: int = 320) -> Path:

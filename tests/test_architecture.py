@@ -20,13 +20,14 @@ PACKAGE = ROOT / "batchedit"
 # The level of each module; imports go to the same level or below. A sub-package counts as its own entry unless a
 # module of it is listed.
 LEVELS = {
-    "errors": 0, "money": 0, "model": 0, "redaction": 0, "paths": 0,
+    "errors": 0, "money": 0, "model": 0, "redaction": 0, "paths": 0, "recipe": 0,
     "manifest": 1, "pricing": 1, "plan": 1, "keys": 1, "lifecycle": 1, "pacing": 1, "learning": 1, "latency": 1, "budget": 1, "breaker": 1,
     "agenda": 1, "pictures": 1, "png": 1, "ledger.records": 1, "ledger.sums": 1, "ledger.run_records": 1, "summary": 1, "report.text": 1, "report.as_json": 1, "report.as_csv": 1, "report.advice": 1, "report.invoice": 1, "report.charts": 1, "report.markdown": 1, "report.page": 1,
     "disk": 1, "claims": 1, "scratch": 0, "endpoint": 1, "addresses": 1, "data_uris": 1, "effects": 2, "bodies": 2, "connections": 2, "wire": 2, "sources": 2, "filing": 2, "worker_process": 2, "workers": 2, "outputs": 2, "ledger": 2, "providers": 2,
     "grouping": 1,
+    "postprocess": 1,
     "digests": 2,
-    "polling": 2, "context": 3, "hooks": 3, "delivery": 3, "purchase": 3, "pool": 3, "redelivery": 3, "reconciliation": 3,
+    "polling": 2, "context": 3, "hooks": 3, "rendering": 3, "delivery": 3, "purchase": 3, "pool": 3, "redelivery": 3, "reconciliation": 3,
     "selectors": 1, "selection": 1, "selecting": 4, "listing": 4, "naming": 4, "settled": 4, "ending": 4, "planned": 4, "run_options": 4, "planner": 4, "verifying": 4, "checking": 4, "batch": 4, "report": 4,
     "ledger.waiting": 1, "releasing": 3, "chains": 4, "verdicts": 4,
     "starting": 4,

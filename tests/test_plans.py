@@ -197,7 +197,7 @@ def test_another_path_is_no_purchase(cli: Cli, night: Shop) -> None:
     plan = cli("plan", "night.csv", "--json").json()
     assert plan["counts"]["render"] == 3
     assert plan["requests_to_buy"] == 0
-    assert "3  done, with another path now: delivered there at no cost" in cli("plan", "night.csv").out
+    assert "3  to render, free: done, with another path, post or checks now" in cli("plan", "night.csv").out
     assert cli("plan", "night.csv", "--json", "--select", "state:render").json()["tasks"] == 3
     assert cli("run", "night.csv", "--json").json()["spent"] == "0.00"
     assert night.outputs() == ["lamp-new.png", "mug-new.png", "shoe-new.png"]

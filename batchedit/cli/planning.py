@@ -26,7 +26,7 @@ _VERDICTS = {
     Verdict.RETRY: "failed for a passing reason: to try again",
     Verdict.DUPLICATE: "equal to another task: bought once, delivered to each",
     Verdict.DONE: "done already",
-    Verdict.RENDER: "done, with another path now: delivered there at no cost",
+    Verdict.RENDER: "to render, free: done, with another path, post or checks now",
     Verdict.DELIVER: "paid already: delivered again at no cost",
     Verdict.IN_FLIGHT: "in flight at the provider: followed at no cost",
     Verdict.UNKNOWN: "outcome unknown: the provider is asked, nothing is bought",

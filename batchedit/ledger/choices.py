@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from batchedit.ledger.reads import LedgerReads
 from batchedit.ledger.records import Attempt, Bill, Decision, Note
+from batchedit.ledger.rendered import LedgerRendered
 from batchedit.lifecycle import Event, State
 from batchedit.money import ZERO
 
 
-class LedgerChoices(LedgerReads):
+class LedgerChoices(LedgerRendered):
     """One method for each decision. None of them buys; they only allow a later run to."""
 
     def slots_in(self, state: str) -> list[str]:

@@ -11,6 +11,7 @@ from batchedit.keys import from_spec
 from batchedit.lifecycle import State
 from batchedit.model import CostBasis, Quote, Raw, Request
 from batchedit.money import ZERO, MicroUSD
+from batchedit.recipe import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +197,7 @@ class TaskRow:
     Attributes:
         paths: Where its pictures shall go, one per sample, relative to the output folder.
         place: File and line of its item, as text.
+        recipe: Digest of what its files are made with; empty to deliver the raws as they are.
     """
 
     slot: str
@@ -207,6 +209,7 @@ class TaskRow:
     paths: tuple[str, ...]
     place: str
     tags: tuple[str, ...] = ()
+    recipe: str = ""
 
     @classmethod
     def read(cls, row: sqlite3.Row, *, key: str | None = None) -> TaskRow:
@@ -221,6 +224,7 @@ class TaskRow:
             paths=tuple(json.loads(row["paths"])),
             place=row["place"],
             tags=tuple(json.loads(row["tags"])),
+            recipe=row["recipe"],
         )
 
 
@@ -305,6 +309,8 @@ class OutputRow:
         planned: The path that the manifest asked for, relative to the output folder.
         path: The path it has; differs from `planned` when the provider sent another format.
         path_key: `path` as a file system that folds case and width sees it.
+        recipe: Digest of what it was made with; empty for a raw as it is.
+        findings: What its checks have found, when it is delivered; None leaves what the ledger has of that.
     """
 
     slot: str
@@ -314,6 +320,8 @@ class OutputRow:
     path_key: str
     key: str
     sha256: str
+    recipe: str = ""
+    findings: tuple[Finding, ...] | None = None
 
     @classmethod
     def read(cls, row: sqlite3.Row) -> OutputRow:
@@ -326,6 +334,8 @@ class OutputRow:
             path_key=row["path_key"],
             key=row["request_key"],
             sha256=row["sha256"],
+            # A ledger of an older version has none, and is only read there.
+            recipe=row["recipe"] if "recipe" in row.keys() else "",  # noqa: SIM118  a row is no mapping
         )
 
 

@@ -8,6 +8,8 @@ The ledger's tables and how an older ledger becomes a current one.
                         tasks    1--n waiting            tasks that start from a picture which is not there yet
                         tasks    1--n decisions          what people have said about a task's pictures
                         outputs  1--n checks             what local checks have found about a delivered file
+                        recipes  1--n tasks, outputs     what a delivered file is made from its raw with
+                        renders                          the files that were made so, before they get their names
 
                         paces                            the provider's rate limits, as far as they were found
                         digests                          the pictures on this machine that runs have read
@@ -254,6 +256,28 @@ CREATE TABLE checks (
 ) STRICT, WITHOUT ROWID;
 """
 
+_RENDERING = """
+CREATE TABLE recipes (
+  digest TEXT PRIMARY KEY,
+  recipe TEXT NOT NULL                     -- canonical JSON, see `recipe.Recipe`
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE tasks ADD COLUMN recipe TEXT NOT NULL DEFAULT '';    -- digest; empty to deliver the raws as they are
+ALTER TABLE waiting ADD COLUMN recipe TEXT NOT NULL DEFAULT '';
+ALTER TABLE outputs ADD COLUMN recipe TEXT NOT NULL DEFAULT '';  -- the one that the file was made with
+
+CREATE TABLE renders (
+  sha256 TEXT PRIMARY KEY,                 -- noted before the file gets its name, so that it is known after a crash
+  raw_sha256 TEXT NOT NULL,
+  recipe TEXT NOT NULL,
+  format TEXT NOT NULL CHECK (format IN ('png', 'jpeg', 'webp')),
+  width INTEGER NOT NULL CHECK (width > 0),
+  height INTEGER NOT NULL CHECK (height > 0),
+  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+  made_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
 
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
@@ -299,6 +323,11 @@ def apply_migrations(db: Database) -> None:
     @migrations()
     def queue_times(db: Database) -> None:
         for statement in create_views():
+            db.execute(statement)
+
+    @migrations()
+    def rendering(db: Database) -> None:
+        for statement in (*_statements(_RENDERING), *create_views()):
             db.execute(statement)
 
     migrations.apply(db)

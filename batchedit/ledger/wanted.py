@@ -65,11 +65,11 @@ class LedgerWanted(LedgerChoices):
             for row in waiting:
                 task = row.task
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO waiting (slot, item_id, edit, variant, labels, tags, place, paths,"
+                    "INSERT OR REPLACE INTO waiting (slot, item_id, edit, variant, labels, tags, place, paths, recipe,"
                     " upstream, gate, provider, spec, quote_low_microusd, quote_high_microusd, wanted_by, created_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (task.slot, task.item_id, task.edit, task.variant, _json(dict(task.labels)), _json(task.tags),
-                     task.place, _json(task.paths), row.upstream, row.gate, provider, to_spec(row.request),
+                     task.place, _json(task.paths), task.recipe, row.upstream, row.gate, provider, to_spec(row.request),
                      row.quote.low, row.quote.high, self._run_id, now),
                 )  # fmt: skip
 
@@ -140,12 +140,12 @@ class LedgerWanted(LedgerChoices):
     def _record(self, task: TaskRow, request: Request, quote: Quote, provider: str, now: str) -> None:
         self._record_request(task, request, quote, provider, now)
         self._connection.execute(
-            "INSERT INTO tasks (slot, item_id, edit, variant, request_key, labels, tags, place, paths,"
-            " wanted_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET"
+            "INSERT INTO tasks (slot, item_id, edit, variant, request_key, labels, tags, place, paths, recipe,"
+            " wanted_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET"
             " request_key = excluded.request_key, labels = excluded.labels, tags = excluded.tags,"
-            " place = excluded.place, paths = excluded.paths, wanted_by = excluded.wanted_by",
+            " place = excluded.place, paths = excluded.paths, recipe = excluded.recipe, wanted_by = excluded.wanted_by",
             (task.slot, task.item_id, task.edit, task.variant, request.key, _json(dict(task.labels)),
-             _json(task.tags), task.place, _json(task.paths), self._run_id, now),
+             _json(task.tags), task.place, _json(task.paths), task.recipe, self._run_id, now),
         )  # fmt: skip
 
     def _record_request(self, task: TaskRow, request: Request, quote: Quote, provider: str, now: str) -> None:

@@ -296,7 +296,7 @@ class LedgerWriter(LedgerWanted):
             before = [row for slot in {output.slot for output in outputs} for row in self.outputs_of(slot)]
             self._add_raws(attempt, raws)
             for slot in {output.slot for output in outputs}:
-                self._connection.execute("DELETE FROM outputs WHERE slot = ?", (slot,))
+                self._forget_outputs(slot)
             for output in outputs:
                 self._put_output(output)
             self._end(attempt, "done", Note(), bill)
@@ -326,7 +326,7 @@ class LedgerWriter(LedgerWanted):
     def disown(self, slot: str) -> None:
         """Forget a task's delivered files before they are replaced or moved."""
         with self.transaction():
-            self._connection.execute("DELETE FROM outputs WHERE slot = ?", (slot,))
+            self._forget_outputs(slot)
 
     def record_upload(self, scope: str, sha256: str, asset_id: str) -> None:
         """Note that the provider holds the content `sha256` as `asset_id`."""
@@ -391,18 +391,3 @@ class LedgerWriter(LedgerWanted):
                 for raw in raws
             ],
         )
-
-    def _put_output(self, output: OutputRow) -> None:
-        # A task that is not wanted any more (renamed, removed) hands its name over; its pictures stay among the raws.
-        self._connection.execute(
-            "DELETE FROM outputs WHERE path_key = ? AND (slot <> ? OR number <> ?)",
-            (output.path_key, output.slot, output.number),
-        )
-        self._connection.execute(
-            "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot, number) DO UPDATE SET planned = excluded.planned,"
-            " path = excluded.path, path_key = excluded.path_key, request_key = excluded.request_key,"
-            " sha256 = excluded.sha256, placed_at = excluded.placed_at",
-            (output.slot, output.number, output.planned, output.path, output.path_key, output.key, output.sha256,
-             self._effects.stamp()),
-        )  # fmt: skip

@@ -81,6 +81,7 @@ class _Feed:
                 if source.condition is None or self._holds(row, source.condition):
                     row.layer.fields.update(source.layer.fields)
                     row.layer.labels.update(source.layer.labels)
+                    row.layer.post, row.layer.checks = source.layer.post, source.layer.checks
                     yield row
             findings.next_row()
 

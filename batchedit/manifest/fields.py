@@ -24,7 +24,10 @@ TASK_FIELDS = names(TASK_KEYS)
 ROW_FIELDS = names(ROW_KEYS)
 """What a row may hold."""
 
-CELL_FIELDS = frozenset(ROW_FIELDS) - {"labels", "vars"}
+NESTED_FIELDS = frozenset({"labels", "vars", "post", "checks"})
+"""What is a mapping, and no text."""
+
+CELL_FIELDS = frozenset(ROW_FIELDS) - NESTED_FIELDS
 """What a single cell can give."""
 
 _KEY_SHAPED = re.compile(

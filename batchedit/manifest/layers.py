@@ -7,6 +7,7 @@ from pathlib import Path
 
 from batchedit.errors import Place
 from batchedit.manifest.fields import Given
+from batchedit.manifest.finishing import Finish
 from batchedit.manifest.patterns import Pattern
 from batchedit.model import Limits, ProviderSettings
 from batchedit.money import MicroUSD
@@ -19,6 +20,8 @@ class Layer:
 
     fields: dict[str, Given] = field(default_factory=dict)
     labels: dict[str, Given] = field(default_factory=dict)
+    post: Finish | None = None
+    checks: Finish | None = None
 
 
 @dataclass(frozen=True, slots=True)

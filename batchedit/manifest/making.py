@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from batchedit.errors import Place
 from batchedit.manifest.fields import Given, read_flag, read_params, shortened, suggestion
 from batchedit.manifest.findings import OncePerRow
+from batchedit.manifest.finishing import recipe_of
 from batchedit.manifest.layers import Edit, Head, Layer, Row
 from batchedit.manifest.naming import default_outputs, written_outputs
 from batchedit.manifest.refs import file_problem, is_url, shown_url, stem_of, url_problem
@@ -31,6 +32,7 @@ from batchedit.model import (
     UrlImage,
     escaped,
 )
+from batchedit.recipe import Recipe
 
 MAX_ID = 200
 MAX_TAG = 255
@@ -53,6 +55,7 @@ class Setting:
     overrides: Layer
     root: Path
     findings: OncePerRow
+    recipes: dict[tuple[object, ...], Recipe | None] = field(default_factory=dict)
 
 
 class _Tries:
@@ -86,7 +89,8 @@ class Maker:
         own = edit.variants[variant] if variant else Layer()
         self._tags: list[Given] = []
         self._values = edit.values.get(variant, {})
-        for level in (setting.head.defaults, edit.layer, row.layer, own, setting.overrides):
+        self._levels = (setting.head.defaults, edit.layer, row.layer, own, setting.overrides)
+        for level in self._levels:
             self._fields.update(level.fields)
             self._labels.update(level.labels)
             if "tags" in level.fields:
@@ -176,7 +180,11 @@ class Maker:
         tries, names = _Tries(), self._renderer.names
         names |= {"edit": self.edit, "variant": self.variant, **self._values}
         read = read_params(self._fields, self._setting.findings)
-        names["ext"] = EXTENSIONS[read.params.format]
+        recipe = tries.of(lambda: self._recipe_for(read.params.format))
+        delivered = read.params
+        if recipe is not None and recipe.post is not None and recipe.post.format:
+            delivered = replace(delivered, format=recipe.post.format)
+        names["ext"] = EXTENSIONS[delivered.format]
         prompt = tries.of(self._prompt)
         first = partial(self._picture, "image", image) if self._recipe.start is None else partial(self._upstream, item)
         images = [tries.of(first), *(tries.of(self._references) or [])]
@@ -185,7 +193,7 @@ class Maker:
         labels = tries.of(self._rendered_labels)
         tags = tries.of(self._rendered_tags)
         nameable = not read.refused & {"format", "n"}
-        outputs = tries.of(lambda: self._outputs(read.params)) if nameable else None
+        outputs = tries.of(lambda: self._outputs(delivered)) if nameable else None
         if tries.failed or read.refused or prompt is None or outputs is None or labels is None or tags is None:
             raise Refused
         return Task(
@@ -202,7 +210,23 @@ class Maker:
             labels=labels,
             tags=tags,
             when=self._recipe.start.when if self._recipe.start is not None else GATES[0],
+            recipe=recipe,
         )
+
+    def _recipe_for(self, asked_format: str) -> Recipe | None:
+        """What becomes of the pictures; worked out once for all rows that say nothing of their own."""
+        finishes = [finish for level in self._levels for finish in (level.post, level.checks)]
+        if not any(finishes):
+            return None
+        own = self._row.inline and (self._row.layer.post or self._row.layer.checks)
+        key = (asked_format, *map(id, finishes))
+        recipes = self._setting.recipes
+        if own or key not in recipes:
+            recipe = recipe_of(self._levels, asked_format, self._renderer)
+            if own:
+                return recipe
+            recipes[key] = recipe
+        return recipes[key]
 
     def _upstream(self, item: Item) -> ImageRef:
         start = self._recipe.start

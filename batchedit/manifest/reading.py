@@ -16,6 +16,7 @@ from batchedit.manifest.fields import (
     suggestion,
 )
 from batchedit.manifest.findings import Collector
+from batchedit.manifest.finishing import read_finish
 from batchedit.manifest.layers import Layer
 from batchedit.manifest.yaml_tree import Node
 
@@ -84,6 +85,10 @@ class Reading:
                     text = self.text(label, f"labels.{name}")
                     if text is not None:
                         layer.labels[name] = Given(text, True, label.place)
+            elif key == "post":
+                layer.post = read_finish(node, key, self)
+            elif key == "checks":
+                layer.checks = read_finish(node, key, self)
             elif key in TASK_FIELDS or key in ("id", "edit", "note"):
                 given = self._given(node, key)
                 if given is not None:

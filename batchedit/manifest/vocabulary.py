@@ -24,6 +24,7 @@ from batchedit.model import (
     STORAGE,
     VERIFY,
 )
+from batchedit.recipe import DEFAULT_FLOOR, DEFAULT_QUALITY, SEVERITIES, SOURCE_TYPES
 
 PRESET_NAMES = tuple(PRESETS)
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
@@ -126,6 +127,84 @@ def names(keys: Iterable[Key]) -> tuple[str, ...]:
     return tuple(key.name for key in keys)
 
 
+NONE = "none"
+"""Switches off what a level below, or a profile, has said."""
+
+PROFILES = (
+    "amazon-main", "amazon-secondary", "etsy", "google-merchant", "shopify", "walmart", "zalando-packshot",
+)  # fmt: skip
+"""Names of the files in `marketplaces`."""
+
+_SIZE, _RATIO = "[0-9]{1,5}[xX][0-9]{1,5}", "[0-9]{1,5}:[0-9]{1,5}"
+_COLOUR = "white|black|#(?:[0-9A-Fa-f]{3}){1,2}"
+_SEVERITY = Key("severity", Choice(SEVERITIES), "`warn` (default) or `fail`; neither buys or hides anything", "fail")
+_TOLD = Choice((*SEVERITIES, NONE))
+
+
+def _least(most: int | None, example: int, *more: Key) -> Keys:
+    """A bound from below, alone or with a severity."""
+    least = Key("least", Number(most=most), "the least that is wanted", example)
+    return Keys((least, *more, _SEVERITY), required=("least",), instead=Number(most=most, words=(NONE,)))
+
+
+POST_KEYS = (
+    Key("profile", Choice((*PROFILES, NONE)), "a marketplace whose `post` and `checks` hold where nothing else is said",
+        "amazon-main"),
+    Key("srgb", Flag(), "`true`: convert the colours to sRGB", True),
+    Key("background", Text(f"{_COLOUR}|{NONE}"), "colour that shows where pixels are transparent: `white`, `black`,"
+        " `#rrggbb`", "#ffffff"),
+    Key("crop", Text(f"{_SIZE}|{_RATIO}|{NONE}"), "the middle of the picture: a ratio, or at most a size", "4:5"),
+    Key("fit", Keys((
+            Key("size", Text(_SIZE), "the box", "1600x1600"),
+            Key("enlarge", Flag(), "`true`: smaller pictures are scaled up into it", True),
+        ), required=("size",), instead=Text(f"{_SIZE}|{NONE}")),
+        "the box that the picture is scaled down into", "1600x1600"),
+    Key("snap_white", Number(most=254, words=(NONE,)), "nearly white pixels that hang together with the border become"
+        " 255,255,255 if none of their channels is below this", 245),
+    Key("pad", Keys((
+            Key("size", Text(f"{_SIZE}|{_RATIO}"), "the canvas: pixels, or only a ratio", "1801x2600"),
+            Key("background", Text(_COLOUR), "its colour; default: that of `post`, or white", "#f4f4f4"),
+        ), required=("size",), instead=Text(f"{_SIZE}|{_RATIO}|{NONE}")),
+        "exactly this canvas around the picture, which is scaled down if it is larger", "1801x2600"),
+    Key("metadata", Keys((
+            Key("keep", Flag(), "`true` (default): XMP, EXIF and, where the format stays, C2PA are kept", True),
+            Key("digital_source_type", Choice((*SOURCE_TYPES, NONE)), "IPTC's term for how the picture was made, written"
+                " into its XMP", "compositeWithTrainedAlgorithmicMedia"),
+        )), "what the file says about itself", {"keep": True}),
+    Key("format", Choice((*FORMATS, "jpg", NONE)), "of the delivered file; default: as it was bought", "jpeg"),
+    Key("quality", Number(most=100, words=(NONE,)), f"1 to 100, for JPEG and WebP; default {DEFAULT_QUALITY}", 85),
+    Key("max_bytes", Keys((
+            Key("most", Number(), "the largest file", 500_000),
+            Key("floor", Number(most=100), f"the quality is not lowered below this; default {DEFAULT_FLOOR}", 60),
+        ), required=("most",), instead=Number(words=(NONE,))),
+        "the largest file in bytes; the quality is lowered for it, with JPEG and WebP", 500_000),
+)  # fmt: skip
+"""What `post` may hold."""
+
+CHECK_KEYS = (
+    Key("decodes", _TOLD, "the file can be decoded to its last pixel", "fail"),
+    Key("min_side", _least(None, 1000, Key("side", Choice(("shortest", "longest")), "which one; default `shortest`",
+        "longest")), "pixels that a side has at least", 1000),
+    Key("aspect", Keys((
+            Key("ratio", Text(_RATIO), "width to height", "1:1"),
+            Key("tolerance", Number(whole=False, least=0), "how far it may be off, in percent; default 1", 0.5),
+            _SEVERITY,
+        ), required=("ratio",), instead=Text(f"{_RATIO}|{NONE}")), "width to height", "1:1"),
+    Key("white_border", _least(100, 100), "percent of the border's pixels that are pure white", 100),
+    Key("fill", _least(100, 85), "percent of the frame, in width or in height, that is not background", 85),
+    Key("not_identical", _TOLD, "it does not look the same as the picture that it was made from", "warn"),
+    Key("not_blank", _TOLD, "there is something to be seen", "fail"),
+    Key("phash_distance", Keys((
+            Key("least", Number(most=64), "bits that must differ, so that something was done", 2),
+            Key("most", Number(most=64), "bits that may differ, so that it is still the same thing", 20),
+            _SEVERITY,
+        ), instead=Number(most=64, words=(NONE,))), "how far the look is from that of the picture that it was made from:"
+        " 0 to 64 bits of a perceptual hash; a number alone is the most", 20),
+    Key("max_bytes", Keys((Key("most", Number(), "the largest file", 5_000_000), _SEVERITY), required=("most",),
+        instead=Number(words=(NONE,))), "the largest file in bytes", 5_000_000),
+)  # fmt: skip
+"""What `checks` may hold."""
+
 _LABELS = Key(
     "labels", MapOf(Text()), "names and values for the cost report; merged over the levels", {"client": "acme"}
 )
@@ -150,6 +229,10 @@ TASK_KEYS = (
     Key("tags", ListOf(Text(), or_one=True), "words to select tasks by, as `tag:hero`; a list, or one text separated by"
         " `|`", ["hero"]),
     Key("enabled", Flag(), "`false` skips the row, edit or variant", True),
+    Key("post", Keys(POST_KEYS, instead=Text("|".join((*PROFILES, NONE)))), "how the delivered file is made from what"
+        " was bought, for free; a profile's name alone is that profile. Levels merge key by key", {"fit": "1600x1600"}),
+    Key("checks", Keys(CHECK_KEYS, instead=Text(NONE)), "what delivered files are looked at for. Levels merge key by key",
+        {"min_side": 1000}),
 )  # fmt: skip
 """What a row, an edit, a variant and the defaults may hold."""
 
