@@ -192,7 +192,7 @@ class _Run:
         self.files = Filing(workspace.root, workspace.state, self.limits.verify, workspace.ledger)
         self.files.open()
         self.workers = Workers(self.files, effects.workers)
-        self.held_back = self.undelivered = 0
+        self.held_back = 0
         self.run_id = 0
         self.buying = True
         self.spent_before = ZERO
@@ -284,11 +284,10 @@ class _Run:
             handle_signals=self.options.handle_signals,
         )
         try:
-            self.undelivered = len((await redeliver(context)).failed)
+            await redeliver(context)
         except StorageError as error:
             context.halt(StopReason.STORAGE, str(error))
         await pool.run(resume)
-        self.undelivered += len(context.undelivered)
         if context.to_deliver:
             await self._deliver_late(context)
         learner = context.pacer.learner
@@ -301,7 +300,7 @@ class _Run:
     async def _deliver_late(self, context: Context) -> None:
         """Tasks that came to a request which had been bought for others already."""
         try:
-            self.undelivered += len((await redeliver(context, context.to_deliver)).failed)
+            await redeliver(context, context.to_deliver)
         except StorageError as error:
             context.halt(StopReason.STORAGE, str(error))
 
@@ -343,7 +342,7 @@ class _Run:
             else:
                 states[State.PENDING] = 0  # not a matter of this command
             code = exit_code(
-                context.stop, states, held_back=self.held_back, undelivered=self.undelivered, bugs=context.bugs,
+                context.stop, states, held_back=self.held_back, undelivered=context.undelivered, bugs=context.bugs,
                 waiting=waiting,
             )  # fmt: skip
             if self.buying:
@@ -367,7 +366,7 @@ class _Run:
             unknown=unknown,
             budget=context.budget.limit or ZERO,
             held_back=self.held_back,
-            undelivered=self.undelivered,
+            undelivered=context.undelivered,
             waiting=waiting,
             reason=reason,
             notes=tuple(context.progress.notes),

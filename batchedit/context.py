@@ -25,6 +25,9 @@ from batchedit.polling import Board
 from batchedit.providers.base import Provider
 from batchedit.wire import Wire
 
+_TOLD = 10
+"""Of so many tasks without their files it is said why."""
+
 
 class StopReason(enum.StrEnum):
     """Why a run stopped sending before everything was done."""
@@ -180,7 +183,7 @@ class Context:
         bugs: Requests that met an error which nobody expected.
         has_chains: Tasks may wait for the pictures of others.
         to_deliver: Slots of tasks whose request may have been done before they were recorded.
-        undelivered: Slots of tasks that were paid for in this run and have no file yet, with the reason.
+        undelivered: How many tasks are paid for and have no file where it should be.
         version: Counts the changes that `change` waits for.
     """
 
@@ -208,7 +211,7 @@ class Context:
     bugs: int = 0
     has_chains: bool = False
     to_deliver: list[str] = field(default_factory=list)
-    undelivered: dict[str, str] = field(default_factory=dict)
+    undelivered: int = 0
     version: int = 0
     _unsent: set[anyio.CancelScope] = field(default_factory=set)
     _changed: anyio.Event = field(default_factory=anyio.Event)
@@ -287,6 +290,14 @@ class Context:
         """Say something once per run."""
         if note not in self.progress.notes:
             self.progress.notes.append(note)
+
+    def note_undelivered(self, note: str) -> None:
+        """Count a task that is paid for and has no file where it should be, and say it of the first few."""
+        self.undelivered += 1
+        if self.undelivered <= _TOLD:
+            self.note_once(note)
+        elif self.undelivered == _TOLD + 1:
+            self.note_once("more are paid but not delivered: `batchedit ls --select check:post` lists what post failed at")
 
     def wake(self) -> None:
         """Something has changed that somebody may be waiting for."""

@@ -20,6 +20,7 @@ from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow,
 from batchedit.lifecycle import Event, State, backoff
 from batchedit.model import OutputLocation, Raw, Reply, Request, explicit_size
 from batchedit.money import ZERO, MicroUSD, format_usd
+from batchedit.outputs import Outputs
 from batchedit.paths import collision_key
 from batchedit.pictures import BadPicture
 from batchedit.releasing import release
@@ -62,7 +63,7 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
         return
     plain = [task for task in await tasks.result() if not task.recipe]
     try:
-        outputs = [output for task in plain for output in await place_task(context, task, raws)]
+        outputs = [output for task in plain for output in await place_task(context.outputs, task, raws)]
     except (InTheWay, RawDamaged) as problem:
         code, advice = ("IN_THE_WAY", "move it away and") if isinstance(problem, InTheWay) else ("RAW_DAMAGED", "just")
         note = Note(message=f"{problem}; {advice} run again, which costs nothing", code=code)
@@ -86,8 +87,7 @@ async def _render(context: Context, task: TaskRow, raws: Sequence[Raw], request:
     try:
         await render_task(context.outputs, context.ledger, context.journal.do, task, raws, request)
     except (InTheWay, NotMade, RawDamaged) as problem:
-        context.undelivered[task.slot] = str(problem)
-        context.note_once(undelivered_note(task.slot, problem))
+        context.note_undelivered(undelivered_note(task.slot, problem))
 
 
 def undelivered_note(slot: str, problem: Exception) -> str:
@@ -136,7 +136,7 @@ async def lose(context: Context, row: RequestRow, attempt: Attempt, problem: Out
     await _set_aside(context, attempt, Event.GONE, [], bill_for(context, row, nothing), note)
 
 
-async def place_task(context: Context, task: TaskRow, raws: Sequence[Raw]) -> list[OutputRow]:
+async def place_task(files: Outputs, task: TaskRow, raws: Sequence[Raw]) -> list[OutputRow]:
     """
     Give a task's pictures their names in the tree.
 
@@ -146,7 +146,7 @@ async def place_task(context: Context, task: TaskRow, raws: Sequence[Raw]) -> li
     """
     outputs = []
     for raw, planned in zip(raws, task.paths, strict=False):
-        path = await context.outputs.place(raw, planned)
+        path = await files.place(raw, planned)
         outputs.append(
             OutputRow(
                 slot=task.slot,

@@ -9,7 +9,7 @@ from batchedit.errors import Problem
 from batchedit.filing import Filing
 from batchedit.ledger.reader import Ledger
 from batchedit.manifest import Findings
-from batchedit.model import Request, Task
+from batchedit.model import Task
 from batchedit.paths import collision_key
 
 _FOLDERS_REMEMBERED = 10_000
@@ -37,14 +37,19 @@ class Names:
         self._contested: dict[str, Problem] = {}
         self._links: dict[str, Path | None] = {}
 
-    def are_free(self, task: Task, request: Request) -> bool:
-        """Claim a task's names; False if one is taken, by another task or by a file that is not ours."""
+    def are_free(self, task: Task, key: str) -> bool:
+        """
+        Claim a task's names; False if one is taken, by another task or by a file that is not ours.
+
+        Args:
+            key: Of its request.
+        """
         reader, outputs = self._reader, self._outputs
         own = {output.path for output in reader.outputs_of(task.slot)} if reader is not None else set()
         free = True
         for path in task.outputs:
-            key = collision_key(path)
-            other = self._claims.name(key, task.slot, str(task.place))
+            name = collision_key(path)
+            other = self._claims.name(name, task.slot, str(task.place))
             if other is not None:
                 free = False
                 self._collide(task, path, other)
@@ -59,7 +64,7 @@ class Names:
                 hint = "move it away or change the output template; nothing is ever overwritten"
                 self._findings.problem(_problem(task, "output-exists", path, message, hint))
             elif path not in own and reader is not None and not outputs.missing(path):
-                self._contest(task, request, path, reader.owner_of(key))
+                self._contest(task, key, path, reader.owner_of(name))
         return free
 
     def leave(self, task: Task) -> None:
@@ -94,9 +99,9 @@ class Names:
         hint = "add {{ id }}, {{ variant }} or another column to the output template"
         self._findings.problem(_problem(task, "output-collision", path, message, hint))
 
-    def _contest(self, task: Task, request: Request, path: str, owner: tuple[str, str] | None) -> None:
+    def _contest(self, task: Task, key: str, path: str, owner: tuple[str, str] | None) -> None:
         """A file of another task may only be taken over by the same picture, as when a row was renamed."""
-        if owner is None or owner[0] == task.slot or owner[1] == request.key:
+        if owner is None or owner[0] == task.slot or owner[1] == key:
             return
         where = "not selected, or not in this manifest" if self._is_part else "not in this manifest"
         message = f"the output {path!r} is that of the task {owner[0]}, which is {where}"

@@ -233,7 +233,7 @@ def walk(
                 choice.note(task, reader, None)
                 continue
             request = _request(plan, task, findings, reader, chains)
-            if request is None or not names.are_free(task, request):
+            if request is None or not names.are_free(task, request.key):
                 continue
             old = _bought_otherwise(task, request, reader)
             verdict = _verdict(plan, task, request, reader, outputs, changed=old is not None)

@@ -104,7 +104,7 @@ async def _delivered(context: Context, task: TaskRow, done: Redelivery) -> list[
         new = await _deliver(context, task, done)
     except (InTheWay, NotMade, RawDamaged, BadPicture, ProviderError) as problem:
         done.failed[task.slot] = str(problem)
-        context.note_once(undelivered_note(task.slot, problem))
+        context.note_undelivered(undelivered_note(task.slot, problem))
         return None
     done.placed += len(new)
     return new
@@ -125,7 +125,7 @@ async def _place(context: Context, task: TaskRow) -> list[OutputRow]:
     if task.recipe:
         request = ledger.request(task.key).request
         return await render_task(context.outputs, ledger, at_once, task, raws, request)
-    new = await place_task(context, task, raws)
+    new = await place_task(context.outputs, task, raws)
     ledger.deliver(new)
     return new
 

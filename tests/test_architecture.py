@@ -34,6 +34,7 @@ LEVELS = {
     "differences": 1, "forecast": 1, "counting": 4,
     "saved_plans": 4,
     "caps": 4,
+    "rerendering": 4, "delivering": 4,
     "exporting": 4, "exporting.dictionary": 1,
     "pilot": 4,
     "cli": 5, "__init__": 6, "__main__": 6,

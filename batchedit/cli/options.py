@@ -110,6 +110,35 @@ def pilot_options(command: F) -> F:
     return command
 
 
+def file_options(command: F) -> F:
+    """A manifest that may be missing, where its files are, which of its tasks are meant, and what overrides it."""
+    where = click.argument("manifest", required=False)
+    rehearse = click.option("--rehearse", is_flag=True, help="The tree of a rehearsal.")
+    for option in reversed((where, *_PLACE, *SELECTING, *_OVERRIDES, rehearse, DEBUG)):
+        command = option(command)
+    return command
+
+
+def manifest_or_none(flags: dict[str, Any]) -> Manifest | None:
+    """
+    The manifest of a command that buys nothing, with what the command line gives; None if none is named.
+
+    Which tasks there are does not hang on the prompt, which a run may have had from its command line.
+
+    Raises:
+        UsageError: if something is given that only a manifest could take.
+        ManifestError: as `load_manifest`.
+    """
+    from batchedit.errors import UsageError
+
+    if flags["manifest"] is not None:
+        return _manifest({**flags, "prompt": flags["prompt"] or "any prompt"})
+    given = [name for name in ("prompt", "output", "quality", "size", "format_", "samples", "mask") if flags[name]]
+    if given:
+        raise UsageError(f"--{given[0].strip('_')} belongs to a manifest", hint="name the manifest first")
+    return None
+
+
 def name_list(text: str | None) -> list[str] | None:
     """Names separated by commas; None if none were asked for."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -12,6 +12,7 @@ from typing import Any
 from batchedit.ledger.waiting import has_table
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
+from batchedit.recipe import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class ListedTask:
         is_in_last: The last run is one of them.
         review: What a person has said about the pictures that it has: ``approved``, ``rejected``, ``none``.
         review_reason: Why; may be empty.
+        recipe: Digest of what its files shall be made with; empty to deliver what was bought as it is.
+        checks: (name, verdict) of the checks of its files that were not passed.
     """
 
     slot: str
@@ -63,6 +66,8 @@ class ListedTask:
     is_in_last: bool
     review: str
     review_reason: str
+    recipe: str = ""
+    checks: tuple[tuple[str, str], ...] = ()
 
     @property
     def status(self) -> str:
@@ -149,6 +154,10 @@ _REVIEWS = ", " + ", ".join(
     for column, suffix in (("verdict", ""), ("reason", "_reason"))
 )
 _NO_REVIEWS = ", '[]' AS tags, NULL AS review, NULL AS review_reason"
+_UNMET = (
+    ", (SELECT group_concat(name || ':' || verdict) FROM checks WHERE checks.slot = tasks.slot"
+    " AND verdict <> 'passed') AS unmet"
+)
 
 
 class LedgerListing:
@@ -163,7 +172,8 @@ class LedgerListing:
 
     @cached_property
     def _listing(self) -> str:
-        return _TASKS + (_REVIEWS if self._reviews else _NO_REVIEWS) + _OF_TASKS
+        unmet = _UNMET if has_table(self._connection, "checks") else ", NULL AS unmet"
+        return _TASKS + (_REVIEWS if self._reviews else _NO_REVIEWS) + unmet + _OF_TASKS
 
     def last_run(self) -> int:
         """The number of the last run, 0 if there was none."""
@@ -191,6 +201,25 @@ class LedgerListing:
             return _listed(row, self.last_run())
         row = self._one_waiting(slot)
         return None if row is None else _listed_waiting(row, self.last_run())
+
+    def unmet_checks(self) -> list[tuple[str, str, int, str]]:
+        """(check, ``warned`` or ``failed``, how many tasks, slot of one of them), the worst first."""
+        if not has_table(self._connection, "checks"):
+            return []
+        rows = self._connection.execute(
+            "SELECT name, checks.verdict, count(DISTINCT slot), min(slot) FROM checks JOIN tasks USING (slot)"
+            " WHERE checks.verdict <> 'passed' GROUP BY name, checks.verdict ORDER BY checks.verdict, 3 DESC, name"
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def checks_of(self, slot: str) -> list[Finding]:
+        """What was found about a task's files, in the order of pictures and names."""
+        if not has_table(self._connection, "checks"):
+            return []
+        rows = self._connection.execute(
+            "SELECT name, verdict, measured, wanted FROM checks WHERE slot = ? ORDER BY number, name", (slot,)
+        )
+        return [Finding(**dict(row)) for row in rows]
 
     def recipe(self, task: ListedTask) -> dict[str, Any]:
         """What is bought for a task, as in `keys.to_spec`; with a placeholder for a picture that it waits for."""
@@ -280,7 +309,15 @@ def _listed(row: sqlite3.Row, last: int) -> ListedTask:
         is_in_last=last in runs,
         review=row["review"] or "none",
         review_reason=row["review_reason"] or "",
+        recipe=row["recipe"] if "recipe" in row.keys() else "",  # noqa: SIM118  a row is no mapping
+        checks=_pairs(row["unmet"]),
     )
+
+
+def _pairs(text: str | None) -> tuple[tuple[str, str], ...]:
+    """(name, verdict) of each check, from `name:verdict,name:verdict`."""
+    pairs = (each.partition(":") for each in (text or "").split(",") if each)
+    return tuple(sorted({(name, verdict) for name, _, verdict in pairs}))
 
 
 def _listed_waiting(row: sqlite3.Row, last: int) -> ListedTask:

@@ -267,14 +267,15 @@ ALTER TABLE waiting ADD COLUMN recipe TEXT NOT NULL DEFAULT '';
 ALTER TABLE outputs ADD COLUMN recipe TEXT NOT NULL DEFAULT '';  -- the one that the file was made with
 
 CREATE TABLE renders (
-  sha256 TEXT PRIMARY KEY,                 -- noted before the file gets its name, so that it is known after a crash
+  sha256 TEXT NOT NULL,                    -- noted before the file gets its name, so that it is known after a crash
   raw_sha256 TEXT NOT NULL,
   recipe TEXT NOT NULL,
   format TEXT NOT NULL CHECK (format IN ('png', 'jpeg', 'webp')),
   width INTEGER NOT NULL CHECK (width > 0),
   height INTEGER NOT NULL CHECK (height > 0),
   size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
-  made_at TEXT NOT NULL
+  made_at TEXT NOT NULL,
+  PRIMARY KEY (sha256, raw_sha256)
 ) STRICT, WITHOUT ROWID;
 """
 

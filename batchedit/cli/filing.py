@@ -1,0 +1,119 @@
+"""Commands about files that are bought already: `render`, `deliver`, `profiles`. None of them buys."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchedit.cli.commands import cli
+from batchedit.cli.options import DEBUG, JSON, file_options, manifest_or_none
+from batchedit.cli.voice import say
+from batchedit.errors import ExitCode
+
+if TYPE_CHECKING:
+    from batchedit.rerendering import RenderSummary
+
+
+@cli.command()
+@file_options
+@click.option("--all", "redo", is_flag=True, help="Make all of them anew, changed or not.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be made anew.")
+@JSON
+def render(manifest: str | None, redo: bool, dry_run: bool, as_json: bool, **flags: Any) -> int:
+    """
+    Make the delivered files anew as MANIFEST wants them now: post, checks, output. Free: buys nothing, asks nobody.
+
+    Touches only what has changed. Without MANIFEST, what the last run wanted: files that are missing, or --all.
+    """
+    from batchedit.rerendering import render as apply
+
+    done = apply(
+        manifest_or_none({"manifest": manifest, **flags}),
+        out=flags["out"],
+        ledger=flags["ledger"],
+        rehearse=flags["rehearse"],
+        select=flags["select"],
+        exclude=flags["exclude"],
+        redo=redo,
+        dry_run=dry_run,
+    )
+    say(_json(done) if as_json else _text(done))
+    return done.exit_code
+
+
+def _text(done: RenderSummary) -> str:
+    from batchedit.cli.printing import count
+
+    lines = [f"{count(done.looked, 'task')} of {done.root}"]
+    told = [
+        (done.to_render if done.dry_run else done.rendered, "to render, free" if done.dry_run else "rendered, free"),
+        (done.unchanged, "as they should be"),
+        (done.unbought, "not bought yet"),
+        (done.failed, "could not be made"),
+    ]
+    lines += [f"  {number:>7}  {words}" for number, words in told if number]
+    lines += [f"           {why}" for why in done.failures.values()]
+    lines += unmet_lines(done.unmet)
+    return "\n".join(lines)
+
+
+def unmet_lines(unmet: dict[tuple[str, str], int]) -> list[str]:
+    """What checks have to say, the worst first."""
+    return [f"  {tasks:>7}  {verdict} {name}: --select check:{name}" for (name, verdict), tasks in unmet.items()]
+
+
+def _json(done: RenderSummary) -> str:
+    return json.dumps(
+        {
+            "version": 1,
+            "exit_code": int(done.exit_code),
+            "dry_run": done.dry_run,
+            "tasks": done.looked,
+            "to_render": done.to_render,
+            "rendered": done.rendered,
+            "unchanged": done.unchanged,
+            "not_bought": done.unbought,
+            "failed": done.failed,
+            "failures": [{"task": slot, "reason": why} for slot, why in done.failures.items()],
+            "checks": [
+                {"check": name, "verdict": verdict, "tasks": tasks} for (name, verdict), tasks in done.unmet.items()
+            ],
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+@cli.command()
+@JSON
+@DEBUG
+def profiles(as_json: bool, debug: bool) -> int:
+    """
+    List what marketplaces are said to want, with date and source: a help for `post: PROFILE`, and no guarantee.
+    """
+    from dataclasses import asdict
+
+    from batchedit.manifest.finishing import profiles as known
+
+    if as_json:
+        say(json.dumps({"version": 1, "profiles": [asdict(each) for each in known().values()]}, indent=2))
+        return ExitCode.DONE
+    for each in known().values():
+        say(f"{each.name}: {each.about}")
+        say(f"    {each.date}  {each.source}")
+        say(f"    {each.notes}")
+        say(f"    post    {_told(each.post)}")
+        say(f"    checks  {_told(each.checks)}")
+    say("read on other people's pages and rounded to what can be measured: a help, never a guarantee")
+    return ExitCode.DONE
+
+
+def _told(values: Any) -> str:
+    """Settings as they would stand in a manifest, in one line."""
+    if isinstance(values, bool):
+        return str(values).lower()
+    if not hasattr(values, "items"):
+        return str(values)
+    return "{" + ", ".join(f"{key}: {_told(value)}" for key, value in values.items()) + "}"
