@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from batchedit.batch import run_plan, run_plan_sync
+    from batchedit.delivering import DeliverySummary, deliver
     from batchedit.ending import RunSummary
     from batchedit.errors import BatchEditError, ExitCode
     from batchedit.ledger.reader import Ledger
@@ -25,22 +26,27 @@ if TYPE_CHECKING:
     from batchedit.planner import make_plan
     from batchedit.providers.base import Provider
     from batchedit.report import render_report
+    from batchedit.rerendering import RenderSummary, render
     from batchedit.run_options import RunOptions
 
 _HOME = {
     "BatchEditError": "batchedit.errors",
+    "DeliverySummary": "batchedit.delivering",
     "ExitCode": "batchedit.errors",
     "Item": "batchedit.model",
     "Ledger": "batchedit.ledger.reader",
     "Limits": "batchedit.model",
     "Plan": "batchedit.planned",
     "Provider": "batchedit.providers.base",
+    "RenderSummary": "batchedit.rerendering",
     "Request": "batchedit.model",
     "RunOptions": "batchedit.run_options",
     "RunSummary": "batchedit.ending",
     "Task": "batchedit.model",
+    "deliver": "batchedit.delivering",
     "load_manifest": "batchedit.manifest",
     "make_plan": "batchedit.planner",
+    "render": "batchedit.rerendering",
     "render_report": "batchedit.report",
     "run_plan": "batchedit.batch",
     "run_plan_sync": "batchedit.batch",
@@ -48,18 +54,22 @@ _HOME = {
 
 __all__ = [
     "BatchEditError",
+    "DeliverySummary",
     "ExitCode",
     "Item",
     "Ledger",
     "Limits",
     "Plan",
     "Provider",
+    "RenderSummary",
     "Request",
     "RunOptions",
     "RunSummary",
     "Task",
+    "deliver",
     "load_manifest",
     "make_plan",
+    "render",
     "render_report",
     "run_plan",
     "run_plan_sync",

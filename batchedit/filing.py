@@ -295,6 +295,32 @@ class Filing:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def bring(self, source: Path, sha256: str, path: str) -> Stages[None]:
+        """
+        Copy a file from another tree into this one, under a name that is free or has a content that is kept anyway.
+
+        Raises:
+            InTheWay: if a file that is not ours has the name.
+            RawDamaged: if `source` is gone, or has other bytes than these.
+            StorageError: if the disk does not take it.
+        """
+        target = self.root / path
+        with storage("place", target):
+            there = self._room_for(target, sha256)
+            if there is None:
+                return
+            self._sweep(target.parent)
+            temporary = disk.temporary_in(target.parent, _LITTER)
+            try:
+                if source.is_symlink() or not source.is_file():
+                    raise RawDamaged(f"{source} is gone")
+                yield from disk.copy(source, temporary)
+                if disk.digest(temporary) != sha256:
+                    raise RawDamaged(f"{source} is not the file that was delivered there: somebody has changed it")
+                yield from self._name(temporary, target, there=there)
+            finally:
+                temporary.unlink(missing_ok=True)
+
     def missing(self, path: str) -> bool:
         """True if a delivered file is not there any more."""
         return not (self.root / path).is_file()

@@ -39,6 +39,7 @@ FIELDS: Mapping[str, Callable[[ListedTask], Any]] = {
     "tags": lambda task: list(task.tags),
     "verdict": lambda task: task.review,
     "verdict_reason": lambda task: task.review_reason,
+    "checks": lambda task: [f"{name} {verdict}" for name, verdict in task.checks],
     "paths": lambda task: list(task.paths),
     "delivered": lambda task: task.delivered,
     "place": lambda task: task.place,
@@ -69,16 +70,25 @@ def choose_fields(names: Iterable[str]) -> dict[str, Callable[[ListedTask], Any]
     return chosen
 
 
-def selected_tasks(reader: Ledger, select: Sequence[str], exclude: Sequence[str]) -> Iterator[ListedTask]:
+def selected_tasks(
+    reader: Ledger,
+    select: Sequence[str],
+    exclude: Sequence[str],
+    *,
+    named: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[ListedTask]:
     """
     The tasks of a ledger that are meant, in the order in which they were first recorded; read as they are taken.
+
+    Args:
+        named: A manifest's selectors, by name.
 
     Raises:
         UsageError: for a selector that cannot be read, before the first task; for a label that none has, after the
             last.
         NothingSelected: after the last, if there was none.
     """
-    selection = parse_selection(select, exclude, without=_WITHOUT)
+    selection = parse_selection(select, exclude, named=named, without=_WITHOUT)
     witness = Witness(selection)
     for task in reader.listed():
         meant = selection.meant(task) is True
@@ -135,6 +145,10 @@ def task_json(task: ListedTask, reader: Ledger, root: Path) -> dict[str, Any]:
         "inputs": spec["images"],
         "mask": spec["mask"],
         "attempt_list": [_attempt_json(attempt) for attempt in reader.history(task.slot, task.key)],
+        "check_list": [
+            {"name": each.name, "verdict": each.verdict, "measured": each.measured, "wanted": each.wanted}
+            for each in reader.checks_of(task.slot)
+        ],
         "files": [
             {"path": row.path, "sha256": row.sha256, "exists": (root / row.path).exists()}
             for row in reader.outputs_of(task.slot)

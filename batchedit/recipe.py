@@ -32,6 +32,11 @@ SOURCE_TYPES = (
 )
 """Terms of IPTC's vocabulary of digital source types that an edited picture may have."""
 
+CHECK_NAMES = (
+    "decodes", "min_side", "aspect", "white_border", "fill", "not_identical", "not_blank", "phash_distance",
+    "max_bytes",
+)  # fmt: skip
+
 NO_QUALITY = ("png",)
 """Formats without a quality that could be lowered."""
 

@@ -83,6 +83,11 @@ class TaskView:
         return "" if self._listed is None else self._listed.review_reason
 
     @property
+    def checks(self) -> Collection[tuple[str, str]]:
+        """The checks of its files that were not passed."""
+        return () if self._listed is None else self._listed.checks
+
+    @property
     def cost(self) -> int:
         """What it has cost, in micro-dollars."""
         return 0 if self._listed is None else self._listed.cost

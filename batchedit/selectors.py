@@ -24,6 +24,7 @@ from typing import Protocol
 from batchedit.lifecycle import State
 from batchedit.money import parse_usd
 from batchedit.plan import Verdict
+from batchedit.recipe import CHECK_NAMES, POST
 
 METHODS: Mapping[str, str] = {
     "id": "the item's id",
@@ -36,6 +37,7 @@ METHODS: Mapping[str, str] = {
     "class": "the code of what went wrong",
     "verdict": "what a person has said about its pictures: approved, rejected, or none",
     "reason": "why they were approved or rejected",
+    "check": "a check of its files that was not passed, by name; or warned, failed, for any",
     "run": "last, or the number of a run that worked on it",
     "cost": "what it has cost in dollars: >0.20, <=1, 0",
 }
@@ -43,6 +45,7 @@ METHODS: Mapping[str, str] = {
 
 STATUSES = (*(str(state) for state in State), "waiting")
 REVIEWS = ("approved", "rejected", "none")
+CHECKS = (*CHECK_NAMES, POST, "warned", "failed")
 VERDICTS = tuple(str(verdict).replace(" ", "-") for verdict in Verdict)
 
 _COMPARE: Mapping[str, Callable[[int, int], bool]] = {
@@ -95,6 +98,10 @@ class Candidate(Protocol):
     @property
     def review_reason(self) -> str:
         """Why, empty if nobody has said."""
+
+    @property
+    def checks(self) -> Collection[tuple[str, str]]:
+        """(name, ``warned`` or ``failed``) of the checks of its files that were not passed."""
 
     @property
     def cost(self) -> int:
@@ -319,6 +326,9 @@ def _test(text: str, method: str, values: tuple[Value, ...]) -> Test:
             return _words(text, method, values, VERDICTS, lambda task: task.verdict)
         case "verdict":
             return _words(text, method, values, REVIEWS, lambda task: task.review)
+        case "check":
+            _refuse_unknown(text, method, values, CHECKS)
+            return _texts(method, _matcher(values))
         case _:
             return _texts(method, _matcher(values))
 
@@ -326,6 +336,8 @@ def _test(text: str, method: str, values: tuple[Value, ...]) -> Test:
 def _texts(method: str, match_one: Callable[[str], bool]) -> Test:
     if method == "tag":
         return lambda task: any(match_one(tag) for tag in task.tags)
+    if method == "check":
+        return lambda task: any(match_one(word) for pair in task.checks for word in pair)
     if method in _TEXT_OF:
         text_of = _TEXT_OF[method]
         if method in _OF_SOME:
@@ -338,6 +350,8 @@ def texts_of(candidate: Candidate, method: str) -> Iterable[str]:
     """What a value of this method is compared with; nothing for numbers."""
     if method == "tag":
         return candidate.tags
+    if method == "check":
+        return [word for pair in candidate.checks for word in pair]
     if method in _TEXT_OF:
         return (_TEXT_OF[method](candidate),)
     return () if method in METHODS else (candidate.labels.get(method, ""),)
@@ -357,10 +371,7 @@ def _either(tests: Sequence[Callable[[Candidate], bool]]) -> Test:
 def _words(
     text: str, method: str, values: tuple[Value, ...], known: Sequence[str], word_of: Callable[[Candidate], str | None]
 ) -> Test:
-    for value in values:
-        if not any(re.match(translate(value.pattern), word) for word in known):
-            hint = did_you_mean(value.text, known) or f"Known are: {', '.join(known)}"
-            raise BadSelector(text, value.position, f"there is no {method} {value.text!r}", hint)
+    _refuse_unknown(text, method, values, known)
     match_one = _matcher(values)
 
     def test(task: Candidate) -> bool | None:
@@ -368,6 +379,13 @@ def _words(
         return None if word is None else match_one(word)
 
     return test
+
+
+def _refuse_unknown(text: str, method: str, values: tuple[Value, ...], known: Sequence[str]) -> None:
+    for value in values:
+        if not any(re.match(translate(value.pattern), word) for word in known):
+            hint = did_you_mean(value.text, known) or f"Known are: {', '.join(known)}"
+            raise BadSelector(text, value.position, f"there is no {method} {value.text!r}", hint)
 
 
 def _lines(text: str, value: Value) -> Callable[[Candidate], bool]:

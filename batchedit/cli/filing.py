@@ -13,6 +13,7 @@ from batchedit.cli.voice import say
 from batchedit.errors import ExitCode
 
 if TYPE_CHECKING:
+    from batchedit.delivering import DeliverySummary
     from batchedit.rerendering import RenderSummary
 
 
@@ -80,6 +81,81 @@ def _json(done: RenderSummary) -> str:
             "checks": [
                 {"check": name, "verdict": verdict, "tasks": tasks} for (name, verdict), tasks in done.unmet.items()
             ],
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR")
+@file_options
+@click.option("--unreviewed", is_flag=True, help="Take also what nobody has looked at.")
+@click.option("--flavour", type=click.Choice(["shopify"]), help="Write a table for a shop's import besides.")
+@click.option("--url-prefix", default="", metavar="URL", help="For that: where the files will lie.")
+@JSON
+def deliver(folder: str, manifest: str | None, as_json: bool, unreviewed: bool, flavour: str | None, url_prefix: str,
+            **flags: Any) -> int:  # fmt: skip
+    """
+    Copy the approved files to DIR, with delivery.csv: the rows of MANIFEST as they are, then file, size, digest, verdict.
+
+    \b
+      batchedit deliver handover shop.yaml --select client:acme
+      batchedit deliver handover shop.yaml --flavour shopify --url-prefix https://cdn.example.com/autumn
+    """
+    from batchedit.delivering import deliver as copy
+
+    done = copy(
+        folder,
+        manifest_or_none({"manifest": manifest, **flags}),
+        out=flags["out"],
+        ledger=flags["ledger"],
+        rehearse=flags["rehearse"],
+        select=flags["select"],
+        exclude=flags["exclude"],
+        unreviewed=unreviewed,
+        flavour=flavour,
+        url_prefix=url_prefix,
+    )
+    say(_delivery_json(done) if as_json else _delivery_text(done))
+    return done.exit_code
+
+
+def _delivery_text(done: DeliverySummary) -> str:
+    from batchedit.cli.printing import count
+    from batchedit.forecast import bytes_text
+
+    lines = [
+        f"{count(done.tasks, 'task')} delivered to {done.folder}: {count(done.files, 'file')},"
+        f" {done.copied} copied now ({bytes_text(done.size_bytes)})"
+    ]
+    told = [
+        (done.taken_unreviewed, "delivered although nobody has looked at them"),
+        (done.rejected, "rejected: left out"),
+        (done.missing, "without a picture: left out"),
+        (done.failed, "could not be delivered"),
+    ]
+    lines += [f"  {number:>7}  {words}" for number, words in told if number]
+    lines += [f"           {why}" for why in done.failures]
+    return "\n".join([*lines, *(f"  sheet    {sheet}" for sheet in done.sheets)])
+
+
+def _delivery_json(done: DeliverySummary) -> str:
+    return json.dumps(
+        {
+            "version": 1,
+            "exit_code": int(done.exit_code),
+            "folder": str(done.folder),
+            "tasks": done.tasks,
+            "files": done.files,
+            "copied": done.copied,
+            "bytes_copied": done.size_bytes,
+            "rejected": done.rejected,
+            "unreviewed": done.taken_unreviewed,
+            "missing": done.missing,
+            "failed": done.failed,
+            "failures": done.failures,
+            "sheets": [str(sheet) for sheet in done.sheets],
         },
         indent=2,
         ensure_ascii=False,

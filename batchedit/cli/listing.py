@@ -112,6 +112,7 @@ def _text(facts: dict[str, Any]) -> str:
     ]
     lines += _indented("file", [f"{f['path']}" + ("" if f["exists"] else "  (is gone)") for f in facts["files"]])
     lines += _indented("raw", [f"{r['name']}  {r['width']}x{r['height']}, {r['bytes']} bytes" for r in facts["raws"]])
+    lines += _indented("check", [_check(each) for each in facts["check_list"]])
     for attempt in facts["attempt_list"]:
         why = f": {attempt['class']} {attempt['message']}".rstrip() if attempt["message"] or attempt["class"] else ""
         ended = attempt["ended_at"] or "open"
@@ -124,6 +125,11 @@ def _text(facts: dict[str, Any]) -> str:
             f" provider's run {attempt['provider_run_id'] or 'not known'}"
         )
     return "\n".join(lines)
+
+
+def _check(found: dict[str, str]) -> str:
+    more = "" if found["verdict"] == "passed" else f"; wanted: {found['wanted']}"
+    return f"{found['verdict']:<6}  {found['name']}: {found['measured']}{more}"
 
 
 def _review(facts: dict[str, Any]) -> str:

@@ -167,6 +167,16 @@ budget_usd | dollars, text | the same, exact, with six decimals
 attempts
 done | count | of these, those that ended with pictures
 throttled spent_microusd spent_usd at_risk_microusd at_risk_usd
+# v_checks | Checks | One row for each check of a delivered file. | name,verdict,edit | checked_at
+slot item_id edit variant labels
+number | count | which of the task's pictures
+name | word | the check, as in the manifest; post if the file could not be made, or lost something on the way
+verdict | word | passed, warned or failed
+measured | text | what was found, in words
+wanted | text | what it should be
+file | text | the picture, below the output folder; empty if there is none
+sha256 | hex | of the bytes that were looked at
+checked_at | ISO, UTC | when
 """
 
 

@@ -71,6 +71,11 @@ def _task(row: TaskRow, reader: Exports) -> dict[str, Any]:
         "verdict": row.verdict or None,
         "verdict_reason": row.verdict_reason,
         "decided_at": row.decided_at,
+        "checks": [
+            {"name": each.name, "verdict": each.verdict, "measured": each.measured, "wanted": each.wanted}
+            for each in (reader.checks_of(row.slot) if row.unmet else ())
+            if each.verdict != "passed"
+        ],
         "attempts": row.attempts,
         "currency": "USD",
         "cost_usd": decimal_text(row.spent),

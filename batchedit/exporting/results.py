@@ -14,8 +14,9 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
+from urllib.parse import quote
 
-from batchedit.errors import NothingSelected
+from batchedit.errors import NothingSelected, UsageError
 from batchedit.ledger.exports import Exports, TaskRow
 from batchedit.manifest import Findings, Manifest
 from batchedit.manifest.layers import Row
@@ -24,16 +25,24 @@ from batchedit.report.as_csv import guarded
 
 COLUMNS = (
     "status", "file", "sha256", "width", "height", "bytes", "cost_usd", "attempts", "error", "verdict", "reason",
-    "slot",
+    "checks", "slot",
 )  # fmt: skip
 """What is added. A cell about several pictures has a text for each, separated by ``|``."""
+DELIVERY = ("file", "width", "height", "bytes", "sha256", "verdict")
+"""What the sheet of a delivery adds."""
 PREFIX = "batchedit_"
 NEW = "new"
 """Status of a task that the ledger does not know."""
 
 
 def write_results(
-    reader: Exports, target: IO[str], manifest: Manifest | None, *, lines: bool = False, raw: bool = False
+    reader: Exports,
+    target: IO[str],
+    manifest: Manifest | None,
+    *,
+    lines: bool = False,
+    raw: bool = False,
+    columns: Sequence[str] = COLUMNS,
 ) -> int:
     """
     Write the result manifest; returns how many rows it has.
@@ -43,6 +52,7 @@ def write_results(
         lines: Write JSON Lines instead of CSV; objects of JSON Lines keep their values as they were.
         raw: Leave texts of ours as they are that a spreadsheet would take for formulas. What people gave is never
             changed.
+        columns: What is added.
 
     Raises:
         ManifestError: if the manifest has a problem; what was written by then is of no use.
@@ -53,7 +63,7 @@ def write_results(
         names, rows = _known_columns(reader.label_names()), _known(reader)
     else:
         names, rows = _columns(manifest), _rows(reader, manifest, lines=lines)
-    added = _added(names)
+    added = dict(zip(columns, _added(names, columns), strict=True))
     write = _lines(target, added) if lines else _table(target, names, added)
     count = 0
     for original, task, slot in rows:
@@ -64,31 +74,31 @@ def write_results(
     return count
 
 
-def _added(names: Sequence[str]) -> list[str]:
+def _added(names: Sequence[str], columns: Sequence[str]) -> list[str]:
     taken = {name.casefold() for name in names}
-    return [PREFIX + name if name in taken else name for name in COLUMNS]
+    return [PREFIX + name if name in taken else name for name in columns]
 
 
 def _table(
-    target: IO[str], names: Sequence[str], added: Sequence[str]
+    target: IO[str], names: Sequence[str], added: Mapping[str, str]
 ) -> Callable[[Mapping[str, Any] | Sequence[str], Mapping[str, Any]], None]:
     # Only what is part of the line's end is put in quotes: a lone carriage return within a cell must be.
     writer = csv.writer(target, lineterminator="\r\n")
-    writer.writerow([*names, *added])
+    writer.writerow([*names, *added.values()])
 
     def write(original: Mapping[str, Any] | Sequence[str], result: Mapping[str, Any]) -> None:
         cells = [original.get(name, "") for name in names] if isinstance(original, Mapping) else original
-        writer.writerow([*cells, *("" if result[name] is None else result[name] for name in COLUMNS)])
+        writer.writerow([*cells, *("" if result[name] is None else result[name] for name in added)])
 
     return write
 
 
 def _lines(
-    target: IO[str], added: Sequence[str]
+    target: IO[str], added: Mapping[str, str]
 ) -> Callable[[Mapping[str, Any] | Sequence[str], Mapping[str, Any]], None]:
     def write(original: Mapping[str, Any] | Sequence[str], result: Mapping[str, Any]) -> None:
         assert isinstance(original, Mapping), "only a table is told as cells"
-        told = {**original, **{name: result[column] for name, column in zip(added, COLUMNS, strict=True)}}
+        told = {**original, **{name: result[column] for column, name in added.items()}}
         target.write(json.dumps(told, ensure_ascii=False) + "\n")
 
     return write
@@ -176,6 +186,7 @@ def _result(task: TaskRow | None, slot: str, *, raw: bool) -> dict[str, Any]:
         "error": guarded(wrong, raw=raw) or None,
         "verdict": task.verdict or None,
         "reason": guarded(task.verdict_reason, raw=raw) or None,
+        "checks": _several([f"{name} {verdict}" for name, verdict in task.unmet]),
         "slot": slot,
     }
 
@@ -184,3 +195,41 @@ def _several(values: Sequence[str | int | None]) -> str | int | None:
     if len(values) <= 1:
         return values[0] if values else None
     return "|".join("" if value is None else str(value) for value in values)
+
+
+SOURCES = ("Image Src", "Product image URL")
+"""What the two generations of Shopify's exports call the column with the picture's address."""
+
+
+def write_shopify(reader: Exports, target: IO[str], manifest: Manifest, prefix: str) -> int:
+    """
+    Write the rows of a Shopify export whose pictures are told of, with new addresses in place of the old ones, and
+    nothing else changed; returns how many.
+
+    Args:
+        prefix: What an address begins with; the path of the file follows.
+
+    Raises:
+        UsageError: if the manifest is no such export, or a row has several pictures now.
+        ManifestError: if it has a problem.
+    """
+    names = _columns(manifest) if manifest.is_one_table else []
+    column = next((number for name in SOURCES for number, each in enumerate(names) if each == name), None)
+    if column is None:
+        wanted = " or ".join(repr(name) for name in SOURCES)
+        raise UsageError(f"--flavour shopify needs one table with a column {wanted}", hint="name the manifest of the export")
+    writer, count, last = csv.writer(target, lineterminator="\r\n"), 0, None
+    writer.writerow(names)
+    for original, task, slot in _rows(reader, manifest, lines=False):
+        if task is None:
+            continue
+        assert not isinstance(original, Mapping), "a table is told as cells"
+        if len(task.files) != 1 or last == task.place:
+            more = f"{task.place} has several pictures now, and a row of a Shopify table has one"
+            raise UsageError(more, hint=f"choose one, such as --select edit:{task.edit}")
+        last = task.place
+        cells = [*original]
+        cells[column] = prefix + quote(task.files[0].path)
+        writer.writerow(cells)
+        count += 1
+    return count

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchedit.ledger.listing import pairs_in
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.views import ensure_views
 from batchedit.money import MicroUSD
@@ -32,6 +33,7 @@ class TaskRow:
     Attributes:
         key: Of its request, empty for one that waits for another one's picture.
         state: Of its request; ``waiting`` without one.
+        unmet: (name, verdict) of the checks of its files that were not passed.
     """
 
     slot: str
@@ -41,6 +43,7 @@ class TaskRow:
     labels: Mapping[str, str]
     place: str
     state: str
+    unmet: tuple[tuple[str, str], ...] = ()
     key: str = ""
     shared: bool = False
     revision: int = 1
@@ -124,14 +127,19 @@ class Ran:
 _TASKS = """
 SELECT slot, item_id, edit, variant, labels, place, state, request_key AS key, shared, revision, verdict,
   verdict_reason, decided_at, code, reason, retryable, provider, model, quality, size, format, samples, attempts,
-  basis, files, spent_microusd AS spent, at_risk_microusd AS at_risk, run, created_at, changed_at
+  basis, files, spent_microusd AS spent, at_risk_microusd AS at_risk, run, created_at, changed_at,
+  (SELECT group_concat(name || ':' || checks.verdict) FROM checks
+    WHERE checks.slot = v_tasks.slot AND checks.verdict <> 'passed') AS unmet
 FROM v_tasks
 """
 _CHOSEN = " EXISTS (SELECT 1 FROM chosen WHERE chosen.slot = {view}.slot)"
 _FILES = """
-SELECT outputs.path, outputs.sha256, width, height, size_bytes FROM outputs
+SELECT outputs.path, outputs.sha256, coalesce(made.width, raws.width) AS width,
+  coalesce(made.height, raws.height) AS height, coalesce(made.size_bytes, raws.size_bytes) AS size_bytes FROM outputs
+  LEFT JOIN raws AS kept ON kept.request_key = outputs.request_key AND kept.number = outputs.number
   LEFT JOIN raws ON raws.request_key = outputs.request_key AND raws.number = outputs.number
     AND raws.sha256 = outputs.sha256
+  LEFT JOIN renders AS made ON made.sha256 = outputs.sha256 AND made.raw_sha256 = kept.sha256
 WHERE outputs.slot = ? ORDER BY outputs.number
 """
 _REQUESTS = """
@@ -173,8 +181,9 @@ class Exports(Ledger):
             self._connection.execute("BEGIN")
 
     def choose(self, slots: Iterable[str]) -> None:
-        """Look at these tasks only; a request goes with the task that bears its cost."""
-        self._connection.execute("CREATE TEMP TABLE chosen (slot TEXT PRIMARY KEY) WITHOUT ROWID")
+        """From now on look at these tasks only; a request goes with the task that bears its cost."""
+        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (slot TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._connection.execute("DELETE FROM chosen")
         self._connection.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", ((slot,) for slot in slots))
         self._limited = True
 
@@ -248,6 +257,7 @@ class Exports(Ledger):
             "retryable": bool(row["retryable"]),
             "verdict": row["verdict"] or "",
             "verdict_reason": row["verdict_reason"] or "",
+            "unmet": pairs_in(row["unmet"]),
             "files": tuple(FileRow(**dict(each)) for each in files),
         }
         return TaskRow(**values)

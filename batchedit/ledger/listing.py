@@ -310,11 +310,11 @@ def _listed(row: sqlite3.Row, last: int) -> ListedTask:
         review=row["review"] or "none",
         review_reason=row["review_reason"] or "",
         recipe=row["recipe"] if "recipe" in row.keys() else "",  # noqa: SIM118  a row is no mapping
-        checks=_pairs(row["unmet"]),
+        checks=pairs_in(row["unmet"]),
     )
 
 
-def _pairs(text: str | None) -> tuple[tuple[str, str], ...]:
+def pairs_in(text: str | None) -> tuple[tuple[str, str], ...]:
     """(name, verdict) of each check, from `name:verdict,name:verdict`."""
     pairs = (each.partition(":") for each in (text or "").split(",") if each)
     return tuple(sorted({(name, verdict) for name, _, verdict in pairs}))

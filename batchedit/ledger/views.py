@@ -4,6 +4,7 @@ The ledger's views: what other programs may rely on. The tables are ours and cha
     v_tasks     a task         v_cost_day    a day                  v_failures  a reason why tasks are not done
     v_waiting   one that waits v_cost_label  a value of a label     v_waste     money that brought nothing wanted
     v_requests  a request      v_attempts    an attempt             v_runs      an execution
+    v_checks    what a check has found about a delivered file
 
 `docs/ledger.md` has every column; a test compares the two. The sums are those of `summary`; a test compares these too.
 No view shows a key's print, an idempotency key or an answer of the provider.
@@ -191,6 +192,13 @@ FROM runs AS u LEFT JOIN (
 ) AS sums ON sums.run_id = u.id
 """
 
+_CHECKS = """
+SELECT c.slot, t.item_id, t.edit, t.variant, t.labels, c.number, c.name, c.verdict, c.measured, c.wanted,
+  coalesce((SELECT path FROM outputs WHERE outputs.slot = c.slot AND outputs.number = c.number), '') AS file,
+  c.sha256, c.checked_at
+FROM checks AS c CROSS JOIN tasks AS t ON t.slot = c.slot
+"""
+
 VIEWS: Mapping[str, str] = {
     "v_tasks": _TASKS,
     "v_waiting": _WAITING,
@@ -201,6 +209,7 @@ VIEWS: Mapping[str, str] = {
     "v_waste": _WASTE,
     "v_failures": _FAILURES,
     "v_runs": _RUNS,
+    "v_checks": _CHECKS,
 }
 """Name -> query; a view uses only those above it."""
 
@@ -209,6 +218,8 @@ _LATER_TABLES = {
     "waiting": "slot, item_id, edit, variant, labels, place, paths, upstream, gate, provider, spec,"
     " quote_low_microusd, quote_high_microusd, wanted_by, created_at",
     "decisions": "id INTEGER PRIMARY KEY, slot, request_key, decided_at, verdict, reason, note, who",
+    "checks": "slot, number, name, sha256, verdict, measured, wanted, checked_at",
+    "renders": "sha256, raw_sha256, width, height, size_bytes",
 }
 
 

@@ -1,0 +1,306 @@
+"""
+`deliver`: the files that somebody has approved, copied to a folder that leaves the house, with a sheet about them.
+
+Reads the ledger and changes nothing there. A file that is there already with the right bytes is left alone, so that a
+delivery that was cut off is gone on with; a file of somebody else's is never overwritten.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from batchedit import disk
+from batchedit.effects import Effects
+from batchedit.errors import ConsentMissing, ExitCode, LedgerError, NothingSelected, UsageError
+from batchedit.exporting.files import text_to
+from batchedit.exporting.results import DELIVERY, PREFIX, write_results, write_shopify
+from batchedit.filing import Filing, InTheWay, RawDamaged
+from batchedit.ledger.exports import Exports
+from batchedit.ledger.lock import LedgerLock
+from batchedit.ledger.reader import has_begun
+from batchedit.ledger.records import OutputRow
+from batchedit.lifecycle import State
+from batchedit.listing import selected_tasks
+from batchedit.manifest import Findings, Manifest
+from batchedit.paths import path_problem
+from batchedit.planned import Workspace
+from batchedit.scratch import Scratch
+
+SHEET, SHOPIFY = "delivery.csv", "delivery-shopify.csv"
+FLAVOURS = ("shopify",)
+_TOGETHER = 16
+_TOLD = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class DeliverySummary:
+    """
+    What was delivered.
+
+    Attributes:
+        folder: Where to.
+        tasks: Whose files are there now.
+        copied: Files that were copied; the others were there already.
+        files: All files that are there now.
+        size_bytes: Of those that were copied.
+        rejected, unreviewed, missing: Tasks that are meant and left out: somebody has rejected them, nobody has looked
+            at them, or they have no file.
+        taken_unreviewed: Tasks that were delivered although nobody has looked at them.
+        failed: Files that could not be delivered.
+        failures: Why, of the first of them.
+        sheets: The tables that were written.
+    """
+
+    folder: Path
+    tasks: int = 0
+    copied: int = 0
+    files: int = 0
+    size_bytes: int = 0
+    rejected: int = 0
+    unreviewed: int = 0
+    taken_unreviewed: int = 0
+    missing: int = 0
+    failed: int = 0
+    failures: list[str] = field(default_factory=list)
+    sheets: list[Path] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """As the command line returns it."""
+        return ExitCode.SOME_FAILED if self.failed else ExitCode.DONE
+
+
+def deliver(
+    folder: Path | str,
+    manifest: Manifest | None = None,
+    *,
+    out: Path | str = "out",
+    ledger: Path | str | None = None,
+    rehearse: bool = False,
+    select: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    unreviewed: bool = False,
+    flavour: str | None = None,
+    url_prefix: str = "",
+    effects: Effects | None = None,
+) -> DeliverySummary:
+    """
+    Copy approved files to a folder, and write `delivery.csv` about them.
+
+    Args:
+        folder: Made if there is none. Not within the output folder.
+        manifest: Whose rows the sheet has, their columns unchanged and in order; None for what the ledger knows.
+        out, ledger, rehearse: Where the files are from.
+        select, exclude: Which tasks are meant, as ``--select`` and ``--exclude``.
+        unreviewed: Take also what nobody has looked at.
+        flavour: ``shopify`` writes besides the rows of a Shopify export with new addresses.
+        url_prefix: For that: what the addresses begin with.
+
+    Raises:
+        ConsentMissing: if some have not been looked at, and `unreviewed` is False. Nothing was copied.
+        NothingSelected: if nothing is to be delivered.
+        UsageError: for a folder, a selector or a flavour that cannot be.
+        LedgerError: if there is no ledger, or another delivery from it is going on.
+        ManifestError: if the manifest has a problem.
+        StorageError: if the disk refuses it.
+    """
+    target, workspace = Path(folder).absolute(), Workspace.at(out, ledger=ledger, rehearse=rehearse)
+    _refuse(target, workspace, flavour, url_prefix, manifest)
+    if not has_begun(workspace.ledger):
+        raise LedgerError(f"there is no ledger at {workspace.ledger}", hint="nothing is bought yet: `batchedit run` it")
+    prefix = url_prefix if url_prefix.endswith("/") else f"{url_prefix}/"
+    summary, stamp = DeliverySummary(folder=target), (effects or Effects.real()).stamp()
+    with ExitStack() as stack:
+        lock = LedgerLock(workspace.state / "deliver.lock", since=stamp, what=f"a delivery from {workspace.root}")
+        stack.callback(lock.close)
+        reader, chosen = stack.enter_context(Exports(workspace.ledger)), stack.enter_context(_Chosen())
+        _choose(reader, chosen, manifest, select, exclude, summary, unreviewed=unreviewed)
+        _agree(summary, workspace, unreviewed=unreviewed)
+        reader.choose(chosen.slots())
+        if flavour == "shopify" and manifest is not None:
+            write_shopify(reader, io.StringIO(), manifest, prefix)  # a mistake is told before anything is copied
+        disk.make_folders(target)
+        _copy(reader, chosen, workspace, summary)
+        reader.choose(chosen.slots())
+        summary.tasks = chosen.count()
+        with text_to(target / SHEET) as file:
+            write_results(reader, file, manifest, columns=DELIVERY)
+        summary.sheets.append(target / SHEET)
+        if flavour == "shopify" and manifest is not None:
+            with text_to(target / SHOPIFY) as file:
+                write_shopify(reader, file, manifest, prefix)
+            summary.sheets.append(target / SHOPIFY)
+    return summary
+
+
+def _refuse(
+    target: Path, workspace: Workspace, flavour: str | None, url_prefix: str, manifest: Manifest | None
+) -> None:
+    real, root = target.resolve(), workspace.root.resolve()
+    if real == root or root in real.parents:
+        raise UsageError(f"{target} is within the output folder {workspace.root}", hint="deliver to another folder")
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} exists and is no folder")
+    for name in (SHEET, SHOPIFY) if flavour == "shopify" else (SHEET,):
+        sheet = target / name
+        if sheet.is_symlink() or (sheet.exists() and not _is_ours(sheet)):
+            raise UsageError(f"{sheet} exists and is no sheet of a delivery", hint="move it away; nothing is overwritten")
+    if flavour is None:
+        if url_prefix:
+            raise UsageError("--url-prefix belongs to --flavour shopify")
+        return
+    if flavour not in FLAVOURS:
+        raise UsageError(f"there is no flavour {flavour!r}", hint=f"known are: {', '.join(FLAVOURS)}")
+    if manifest is None:
+        raise UsageError("--flavour shopify rewrites the rows of a manifest", hint="name the manifest of the export")
+    if not url_prefix.startswith(("https://", "http://")) or any(mark in url_prefix for mark in "?#@ \t\r\n"):
+        hint = "such as https://cdn.example.com/autumn, without a query"
+        raise UsageError("--flavour shopify needs --url-prefix with the address where the files will lie", hint=hint)
+
+
+def _is_ours(sheet: Path) -> bool:
+    """True for a table that a delivery has written, by its header."""
+    if sheet.name == SHOPIFY:
+        wanted = ("Image Position", "Image position", "Image Src", "Product image URL")
+    else:
+        wanted = tuple(f"{prefix}sha256" for prefix in ("", PREFIX))
+    try:
+        with sheet.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error):
+        return False
+    return any(name in header for name in wanted)
+
+
+class _Chosen(Scratch):
+    """The tasks that are delivered, on the disk. A context manager."""
+
+    TABLES = """
+    CREATE TABLE asked (slot TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE chosen (id INTEGER PRIMARY KEY, slot TEXT);
+    """
+
+    def ask(self, slot: str) -> None:
+        """A task of the manifest."""
+        self._connection.execute("INSERT OR IGNORE INTO asked VALUES (?)", (slot,))
+
+    def is_asked(self, slot: str) -> bool:
+        """True for a task of the manifest."""
+        return self._connection.execute("SELECT 1 FROM asked WHERE slot = ?", (slot,)).fetchone() is not None
+
+    def add(self, slot: str) -> None:
+        """A task that is delivered."""
+        self._connection.execute("INSERT INTO chosen (slot) VALUES (?)", (slot,))
+
+    def drop(self, slot: str) -> None:
+        """A task that could not be."""
+        self._connection.execute("DELETE FROM chosen WHERE slot = ?", (slot,))
+
+    def slots(self) -> Iterator[str]:
+        """The tasks that are delivered, in order. Others may be dropped meanwhile."""
+        last = 0
+        while row := self._connection.execute(
+            "SELECT id, slot FROM chosen WHERE id > ? ORDER BY id LIMIT 1", (last,)
+        ).fetchone():
+            last = row[0]
+            yield row[1]
+
+    def count(self) -> int:
+        """How many."""
+        return int(self._connection.execute("SELECT count(*) FROM chosen").fetchone()[0])
+
+
+def _choose(
+    reader: Exports,
+    chosen: _Chosen,
+    manifest: Manifest | None,
+    select: Iterable[str],
+    exclude: Iterable[str],
+    summary: DeliverySummary,
+    *,
+    unreviewed: bool,
+) -> None:
+    if manifest is not None:
+        findings = Findings()
+        for asked in manifest.tasks(findings):
+            chosen.ask(asked.slot)
+        findings.raise_if_problems()
+    named = manifest.selectors if manifest is not None else None
+    for task in selected_tasks(reader, tuple(select), tuple(exclude), named=named):
+        if manifest is not None and not chosen.is_asked(task.slot):
+            continue
+        files = reader.outputs_of(task.slot)
+        if task.state is not State.DONE or not files or any(file.key != task.key for file in files):
+            summary.missing += 1
+        elif task.review == "rejected":
+            summary.rejected += 1
+        elif task.review == "approved" or unreviewed:
+            summary.taken_unreviewed += task.review != "approved"
+            chosen.add(task.slot)
+            summary.tasks += 1
+        else:
+            summary.unreviewed += 1
+
+
+def _agree(summary: DeliverySummary, workspace: Workspace, *, unreviewed: bool) -> None:
+    if summary.unreviewed and not unreviewed:
+        number, every = summary.unreviewed, summary.unreviewed + summary.tasks + summary.rejected
+        raise ConsentMissing(
+            f"{number} of {every} tasks with pictures have not been looked at ({summary.tasks} approved,"
+            f" {summary.rejected} rejected); nothing was copied",
+            hint=f"look at them: `batchedit review {workspace.root}` or `batchedit verdicts export`; or leave them out:"
+            " --select verdict:approved; or take them as they are: --unreviewed",
+        )
+    if not summary.tasks:
+        raise NothingSelected(
+            f"there is nothing to deliver: {summary.rejected} tasks are rejected, {summary.missing} have no picture yet",
+            hint="`batchedit ls` shows where each stands",
+        )
+
+
+def _copy(reader: Exports, chosen: _Chosen, workspace: Workspace, summary: DeliverySummary) -> None:
+    files = Filing(summary.folder, workspace.state, ledger=workspace.ledger)
+    rows = (row for slot in chosen.slots() for row in reader.outputs_of(slot))
+    while batch := [*islice(rows, _TOGETHER)]:
+        there = {row.path: _same(summary.folder / row.path, row.sha256) for row in batch}
+        changes = disk.Together([_bring(files, workspace.root, row) for row in batch])
+        for row, outcome in zip(batch, changes.finish(), strict=True):
+            match outcome:
+                case None:
+                    summary.files += 1
+                    if not there[row.path]:
+                        summary.copied += 1
+                        summary.size_bytes += (summary.folder / row.path).stat().st_size
+                case InTheWay() | RawDamaged():
+                    _fail(summary, chosen, row, outcome)
+                case _:
+                    raise outcome
+
+
+def _bring(files: Filing, root: Path, row: OutputRow) -> disk.Stages[None]:
+    problem = path_problem(row.path)
+    if problem is not None:
+        raise UsageError(f"the ledger names a file {row.path!r}, which {problem}")
+    return files.bring(root / row.path, row.sha256, row.path)
+
+
+def _same(path: Path, sha256: str) -> bool:
+    return path.is_file() and not path.is_symlink() and disk.digest(path) == sha256
+
+
+def _fail(summary: DeliverySummary, chosen: _Chosen, row: OutputRow, problem: Exception) -> None:
+    chosen.drop(row.slot)
+    summary.failed += 1
+    if len(summary.failures) < _TOLD:
+        advice = (
+            "move it away and deliver again"
+            if isinstance(problem, InTheWay)
+            else "`batchedit render --all` makes it anew; a file that was changed by hand has to be moved away first"
+        )
+        summary.failures.append(f"{row.slot}: {problem}; {advice}")
