@@ -297,7 +297,9 @@ class Context:
         if self.undelivered <= _TOLD:
             self.note_once(note)
         elif self.undelivered == _TOLD + 1:
-            self.note_once("more are paid but not delivered: `batchedit ls --select check:post` lists what post failed at")
+            self.note_once(
+                "more are paid but not delivered: `batchedit ls --select check:post` lists what post failed at"
+            )
 
     def wake(self) -> None:
         """Something has changed that somebody may be waiting for."""

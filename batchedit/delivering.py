@@ -25,8 +25,8 @@ from batchedit.ledger.exports import Exports
 from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import has_begun
 from batchedit.ledger.records import OutputRow
+from batchedit.ledger.tasks import selected_tasks
 from batchedit.lifecycle import State
-from batchedit.listing import selected_tasks
 from batchedit.manifest import Findings, Manifest
 from batchedit.paths import path_problem
 from batchedit.planned import Workspace
@@ -150,7 +150,9 @@ def _refuse(
     for name in (SHEET, SHOPIFY) if flavour == "shopify" else (SHEET,):
         sheet = target / name
         if sheet.is_symlink() or (sheet.exists() and not _is_ours(sheet)):
-            raise UsageError(f"{sheet} exists and is no sheet of a delivery", hint="move it away; nothing is overwritten")
+            raise UsageError(
+                f"{sheet} exists and is no sheet of a delivery", hint="move it away; nothing is overwritten"
+            )
     if flavour is None:
         if url_prefix:
             raise UsageError("--url-prefix belongs to --flavour shopify")
@@ -166,6 +168,7 @@ def _refuse(
 
 def _is_ours(sheet: Path) -> bool:
     """True for a table that a delivery has written, by its header."""
+    wanted: tuple[str, ...]
     if sheet.name == SHOPIFY:
         wanted = ("Image Position", "Image position", "Image Src", "Product image URL")
     else:
@@ -259,7 +262,7 @@ def _agree(summary: DeliverySummary, workspace: Workspace, *, unreviewed: bool) 
         )
     if not summary.tasks:
         raise NothingSelected(
-            f"there is nothing to deliver: {summary.rejected} tasks are rejected, {summary.missing} have no picture yet",
+            f"there is nothing to deliver: {summary.rejected} tasks are rejected, {summary.missing} have no picture",
             hint="`batchedit ls` shows where each stands",
         )
 

@@ -7,51 +7,16 @@ A list is read as it is printed, so that a million tasks need no memory.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from batchedit.errors import NothingSelected, UsageError
 from batchedit.ledger.listing import ListedTask, PastAttempt
 from batchedit.ledger.reader import Ledger
+from batchedit.ledger.tasks import FIELDS
 from batchedit.money import decimal_text
-from batchedit.selection import Witness, nothing_selected, parse_selection
 from batchedit.selectors import did_you_mean
-
-_WITHOUT: Mapping[str, str] = {
-    "state": "a plan's verdict needs the manifest; here status: asks where a task stands",
-}
-
-FIELDS: Mapping[str, Callable[[ListedTask], Any]] = {
-    "id": lambda task: task.id,
-    "slot": lambda task: task.slot,
-    "edit": lambda task: task.edit,
-    "variant": lambda task: task.variant,
-    "status": lambda task: task.status,
-    "class": lambda task: task.code,
-    "reason": lambda task: task.reason,
-    "cost_usd": lambda task: decimal_text(task.cost),
-    "at_risk_usd": lambda task: decimal_text(task.at_risk),
-    "shared": lambda task: task.shared,
-    "attempts": lambda task: task.attempts,
-    "runs": lambda task: sorted(task.runs),
-    "labels": lambda task: dict(task.labels),
-    "tags": lambda task: list(task.tags),
-    "verdict": lambda task: task.review,
-    "verdict_reason": lambda task: task.review_reason,
-    "checks": lambda task: [f"{name} {verdict}" for name, verdict in task.checks],
-    "paths": lambda task: list(task.paths),
-    "delivered": lambda task: task.delivered,
-    "place": lambda task: task.place,
-    "quality": lambda task: task.quality,
-    "size": lambda task: task.size,
-    "format": lambda task: task.format,
-    "model": lambda task: task.model,
-    "revision": lambda task: task.revision,
-    "key": lambda task: task.key,
-    "created_at": lambda task: task.created_at,
-}
-"""What a list can say of a task, by the name of the field in JSON."""
 
 
 def choose_fields(names: Iterable[str]) -> dict[str, Callable[[ListedTask], Any]]:
@@ -68,38 +33,6 @@ def choose_fields(names: Iterable[str]) -> dict[str, Callable[[ListedTask], Any]
             raise UsageError(f"--json: there is no field {name!r}", hint=hint)
         chosen[name] = FIELDS[name]
     return chosen
-
-
-def selected_tasks(
-    reader: Ledger,
-    select: Sequence[str],
-    exclude: Sequence[str],
-    *,
-    named: Mapping[str, Sequence[str]] | None = None,
-) -> Iterator[ListedTask]:
-    """
-    The tasks of a ledger that are meant, in the order in which they were first recorded; read as they are taken.
-
-    Args:
-        named: A manifest's selectors, by name.
-
-    Raises:
-        UsageError: for a selector that cannot be read, before the first task; for a label that none has, after the
-            last.
-        NothingSelected: after the last, if there was none.
-    """
-    selection = parse_selection(select, exclude, named=named, without=_WITHOUT)
-    witness = Witness(selection)
-    for task in reader.listed():
-        meant = selection.meant(task) is True
-        witness.see(task, meant=meant)
-        if meant:
-            yield task
-    if not witness.looked:
-        raise NothingSelected(f"{reader.path} holds no task")
-    witness.refuse_unknown_labels()
-    if not witness.selected:
-        raise nothing_selected(witness, f"{witness.looked} tasks of {reader.path}")
 
 
 def find_task(reader: Ledger, name: str) -> ListedTask:

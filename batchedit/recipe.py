@@ -1,5 +1,6 @@
 """
-What becomes of a picture between the kept raw and the delivered file: free, local, repeatable, no part of what is bought.
+What becomes of a picture between the kept raw and the delivered file: free, local, repeatable, and no part of what is
+bought.
 
 A recipe is kept in the ledger as its canonical text; its digest says whether a file was made as the manifest wants it
 now.

@@ -93,9 +93,8 @@ def _outdated(context: Context, done: Redelivery) -> Iterator[TaskRow]:
     """What only has to be made anew, a page at a time: it may be everything."""
     position = 0
     while page := context.ledger.outdated(position, _PAGE):
-        for position, task in page:
-            if task.slot not in done.failed:
-                yield task
+        position = page[-1][0]
+        yield from (task for _, task in page if task.slot not in done.failed)
 
 
 async def _delivered(context: Context, task: TaskRow, done: Redelivery) -> list[OutputRow] | None:

@@ -23,9 +23,9 @@ from batchedit.filing import Filing, InTheWay, NotMade, RawDamaged
 from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.ledger.records import OutputRow, TaskRow
+from batchedit.ledger.tasks import selected_tasks
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import State
-from batchedit.listing import selected_tasks
 from batchedit.manifest import Findings, Manifest
 from batchedit.model import Task
 from batchedit.naming import Names
@@ -124,16 +124,15 @@ def render(
     summary = RenderSummary(root=workspace.root, dry_run=dry_run)
     files = Filing(workspace.root, workspace.state, ledger=workspace.ledger)
     with _Wishes() as wishes, ExitStack() as stack:
-        if not dry_run:
-            # Before anything is read: what is found must still hold when it is acted upon.
-            writer = _open(workspace, world, effects, stack)
+        # Before anything is read: what is found must still hold when it is acted upon.
+        writer = None if dry_run else _open(workspace, world, effects, stack)
         with Ledger(workspace.ledger) as reader:
             walk = _Walk(reader, files, wishes, summary, redo=redo)
             if manifest is None:
                 walk.ledger(select, exclude)
             else:
                 walk.manifest(manifest, Choice(selection=parse_selection(select, exclude, named=manifest.selectors)))
-        if not dry_run:
+        if writer is not None:
             anyio.run(_make, wishes, writer, files, effects, summary)
     with Ledger(workspace.ledger) as reader:
         summary.unmet = {(name, verdict): tasks for name, verdict, tasks, _ in reader.unmet_checks()}
@@ -191,9 +190,7 @@ class _Wishes(Scratch):
 class _Walk:
     """Finds out what is to be made anew."""
 
-    def __init__(
-        self, reader: Ledger, files: Filing, wishes: _Wishes, summary: RenderSummary, *, redo: bool
-    ) -> None:
+    def __init__(self, reader: Ledger, files: Filing, wishes: _Wishes, summary: RenderSummary, *, redo: bool) -> None:
         self._reader, self._files, self._wishes, self._summary = reader, files, wishes, summary
         self._redo = redo
 
@@ -261,9 +258,7 @@ class _Walk:
         self._wishes.add(slot, recipe, digest, paths, late=late)
 
 
-async def _make(
-    wishes: _Wishes, ledger: LedgerWriter, files: Filing, effects: Effects, summary: RenderSummary
-) -> None:
+async def _make(wishes: _Wishes, ledger: LedgerWriter, files: Filing, effects: Effects, summary: RenderSummary) -> None:
     files.open()
     ledger.remember_recipes(wishes.recipes())
     async with Workers(files, effects.workers) as workers:

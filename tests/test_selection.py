@@ -38,6 +38,7 @@ class Fake:
     code: str = "MODERATION"
     review: str = "rejected"
     review_reason: str = "halo"
+    checks: tuple[tuple[str, str], ...] = (("fill", "warned"), ("white_border", "failed"))
     cost: int = 200_000
     verdict: str | None = "in-flight"
     runs: tuple[int, ...] = (2, 3)
@@ -79,6 +80,11 @@ TASK = Fake()
         ("reason:halo", True),
         ("reason:h*|crop", True),
         ("reason:crop", False),
+        ("check:fill", True),
+        ("check:white_*", True),
+        ("check:not_blank", False),
+        ("check:failed", True),
+        ("check:warned,check:fill", True),
         ("status:waiting", False),
         ("state:in-flight", True),
         ("state:new|changed|done", False),

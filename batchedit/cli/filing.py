@@ -97,7 +97,7 @@ def _json(done: RenderSummary) -> str:
 def deliver(folder: str, manifest: str | None, as_json: bool, unreviewed: bool, flavour: str | None, url_prefix: str,
             **flags: Any) -> int:  # fmt: skip
     """
-    Copy the approved files to DIR, with delivery.csv: the rows of MANIFEST as they are, then file, size, digest, verdict.
+    Copy the approved files to DIR, with delivery.csv: the rows of MANIFEST as they are, then what was delivered.
 
     \b
       batchedit deliver handover shop.yaml --select client:acme

@@ -35,7 +35,8 @@ def ls(ledger: str, select: tuple[str, ...], exclude: tuple[str, ...], fields: s
     import json
 
     from batchedit.ledger.reader import Ledger, ledger_at
-    from batchedit.listing import FIELDS, choose_fields, selected_tasks
+    from batchedit.ledger.tasks import FIELDS, selected_tasks
+    from batchedit.listing import choose_fields
 
     if fields is not None and not fields.strip():
         say("\n".join(FIELDS))

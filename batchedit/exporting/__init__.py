@@ -24,7 +24,7 @@ from batchedit.exporting.prometheus import write_prometheus
 from batchedit.exporting.results import write_results
 from batchedit.ledger.exports import Exports
 from batchedit.ledger.reader import ledger_at
-from batchedit.listing import selected_tasks
+from batchedit.ledger.tasks import selected_tasks
 from batchedit.manifest import Manifest
 from batchedit.report.as_csv import MARK
 

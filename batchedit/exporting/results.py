@@ -217,10 +217,12 @@ def write_shopify(reader: Exports, target: IO[str], manifest: Manifest, prefix: 
     column = next((number for name in SOURCES for number, each in enumerate(names) if each == name), None)
     if column is None:
         wanted = " or ".join(repr(name) for name in SOURCES)
-        raise UsageError(f"--flavour shopify needs one table with a column {wanted}", hint="name the manifest of the export")
+        raise UsageError(
+            f"--flavour shopify needs one table with a column {wanted}", hint="name the manifest of the export"
+        )
     writer, count, last = csv.writer(target, lineterminator="\r\n"), 0, None
     writer.writerow(names)
-    for original, task, slot in _rows(reader, manifest, lines=False):
+    for original, task, _ in _rows(reader, manifest, lines=False):
         if task is None:
             continue
         assert not isinstance(original, Mapping), "a table is told as cells"

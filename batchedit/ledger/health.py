@@ -37,8 +37,8 @@ _RULES = (
     (
         "a delivered file is not a picture of its request",
         "SELECT outputs.request_key AS key FROM outputs LEFT JOIN raws ON raws.request_key = outputs.request_key"
-        " AND raws.number = outputs.number WHERE raws.sha256 IS NOT outputs.sha256 AND NOT EXISTS (SELECT 1 FROM renders"
-        " WHERE renders.sha256 = outputs.sha256 AND renders.raw_sha256 = raws.sha256)",
+        " AND raws.number = outputs.number WHERE raws.sha256 IS NOT outputs.sha256 AND NOT EXISTS"
+        " (SELECT 1 FROM renders WHERE renders.sha256 = outputs.sha256 AND renders.raw_sha256 = raws.sha256)",
     ),
     (
         "a request is done and its attempt is not settled",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,9 @@ from typing import Self
 from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
 from batchedit.ledger.listing import LedgerListing
-from batchedit.ledger.records import Decision, Digest, OutputRow, Reviewed, Standing, TaskState, read_raw
+from batchedit.ledger.records import Decision, Digest, OutputRow, Reviewed, Standing, read_raw
 from batchedit.ledger.run_records import RunFacts, RunRow
+from batchedit.ledger.tasks import Tasks
 from batchedit.ledger.waiting import has_table, waiting_by_reason
 from batchedit.lifecycle import State
 from batchedit.model import Raw, escaped
@@ -296,29 +297,17 @@ class Ledger(LedgerListing):
 
     # -- for reports -----------------------------------------------------------------------------------------
 
-    def tasks(self) -> Iterator[TaskState]:
-        """All tasks with their states, in the order in which they were first recorded."""
-        rows = self._connection.execute(
-            "SELECT tasks.*, requests.state, requests.reason, requests.code, requests.buyer_slot,"
-            " (SELECT count(*) FROM outputs WHERE outputs.slot = tasks.slot) AS delivered,"
-            " (SELECT coalesce(sum(cost_microusd), 0) FROM attempts WHERE attempts.request_key = requests.key) AS cost"
-            " FROM tasks JOIN requests ON requests.key = tasks.request_key ORDER BY tasks.rowid"
-        )
-        for row in rows:
-            yield TaskState(
-                slot=row["slot"],
-                labels=json.loads(row["labels"]),
-                # A ledger of an older version has none, and is only read here.
-                tags=tuple(json.loads(row["tags"])) if "tags" in row.keys() else (),  # noqa: SIM118  not a mapping
-                edit=row["edit"],
-                state=State(row["state"]),
-                reason=row["reason"],
-                code=row["code"],
-                buyer=row["slot"] == row["buyer_slot"],
-                place=row["place"],
-                delivered=row["delivered"],
-                cost=MicroUSD(row["cost"]),
-            )
+    def tasks(self, select: Iterable[str] = (), exclude: Iterable[str] = ()) -> Tasks:
+        """
+        The tasks with their states, in the order in which they were first recorded; ``.to_frame()`` for pandas.
+
+        Args:
+            select, exclude: Which ones, as ``--select`` and ``--exclude``; everything if nothing is said.
+
+        Raises:
+            UsageError: for a selector that cannot be read.
+        """
+        return Tasks(self, select, exclude)
 
     def runs(self) -> list[RunRow]:
         """All executions, oldest first."""

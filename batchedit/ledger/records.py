@@ -369,20 +369,3 @@ class Standing:
     def bought(self) -> bool:
         """True if money was, or may have been, spent on it."""
         return self.state not in (State.PENDING, State.FAILED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskState:
-    """A task and where its request stands. `buyer` is True for the task that bears the request's cost."""
-
-    slot: str
-    labels: Mapping[str, str]
-    tags: tuple[str, ...]
-    edit: str
-    state: State
-    reason: str
-    code: str
-    buyer: bool
-    place: str
-    delivered: int
-    cost: MicroUSD

@@ -80,9 +80,20 @@ def read_finish(node: Node, name: str, reading: Reading) -> Finish | None:
     for key, (_, child) in reading.mapping(node, name, [each.name for each in keys]).items():
         known = next(each for each in keys if each.name == key)
         value = _read(child, known.value, f"{name}.{key}", known.example, reading)
+        if name == "checks" and isinstance(value, dict) and key == "phash_distance":
+            value = _bounds(child, value, f"{name}.{key}", reading)
         if value is not None:
             finish.values[key] = value
     return finish
+
+
+def _bounds(node: Node, value: dict[str, Any], name: str, reading: Reading) -> dict[str, Any] | None:
+    """Bounds that bound something."""
+    if not {"least", "most"} & value.keys():
+        return _refused(node, name, "needs least, or most, or both", "", "Such as: {least: 2, most: 20}", reading)
+    if value.get("least", 0) > value.get("most", 64):
+        return _refused(node, name, "least is above most", "", "Such as: {least: 2, most: 20}", reading)
+    return value
 
 
 def _read(node: Node, value: Value, name: str, example: object, reading: Reading) -> Any:
@@ -102,11 +113,11 @@ def _read(node: Node, value: Value, name: str, example: object, reading: Reading
             if text in value.words:
                 return text
             message = f"{shortened(text)!r} is not one of {', '.join(value.words)}"
-            return _wrong(node, name, message, text, suggestion(text, value.words), reading)
+            return _refused(node, name, message, text, suggestion(text, value.words), reading)
         case Flag():
             if text.lower() in (*_TRUE, *_FALSE):
                 return text.lower() in _TRUE
-            return _wrong(node, name, f"{shortened(text)!r} is neither true nor false", text, "", reading)
+            return _refused(node, name, f"{shortened(text)!r} is neither true nor false", text, "", reading)
         case Number():
             return _read_number(node, value, name, text, reading)
         case Text():
@@ -140,19 +151,25 @@ def _read_number(node: Node, value: Number, name: str, text: str, reading: Readi
     kind = "a whole number" if value.whole else "a number"
     bounds = f" from {value.least} to {value.most}" if value.most else "" if not value.least else " above 0"
     words = "".join(f", or {word}" for word in value.words)
-    return _wrong(node, name, f"{shortened(text)!r} is not {kind}{bounds}{words}", text, "", reading)
+    return _refused(node, name, f"{shortened(text)!r} is not {kind}{bounds}{words}", text, "", reading)
 
 
 def _read_text(node: Node, value: Text, name: str, text: str, example: object, reading: Reading) -> str | None:
     hint = f"Such as: {example if not isinstance(example, Mapping) else example['size']}"
     if not re.fullmatch(value.pattern, text):
-        return _wrong(node, name, f"{shortened(text)!r} cannot be understood", text, hint, reading)
+        return _refused(node, name, f"{shortened(text)!r} cannot be understood", text, hint, reading)
     if name.rpartition(".")[2] in _SHAPES and text != NONE:
         try:
             Shape.parse(text)
         except ValueError as error:
-            return _wrong(node, name, str(error), text, hint, reading)
+            return _refused(node, name, str(error), text, hint, reading)
     return text
+
+
+def _refused(node: Node, name: str, message: str, text: str, hint: str, reading: Reading) -> Any:
+    """Note a problem; None, for the value that there is not."""
+    _wrong(node, name, message, text, hint, reading)
+    return None
 
 
 def _wrong(node: Node, name: str, message: str, text: str, hint: str, reading: Reading) -> None:
@@ -205,11 +222,7 @@ def recipe_of(levels: Sequence[Layer], asked_format: str, renderer: Renderer) ->
         message = f"the quality is {made.quality}, and below {made.floor}, the floor of max_bytes"
         place = next(iter(places.values()))
         renderer.wrong(place, "post-quality", "post.quality", str(made.quality), message, "Lower the floor")
-    looked = tuple(
-        _check(name, value)
-        for name, value in sorted({**below_checks, **checks}.items())
-        if value != NONE and not (isinstance(value, dict) and not value)
-    )
+    looked = tuple(_check(name, value) for name, value in sorted({**below_checks, **checks}.items()) if value != NONE)
     recipe = Recipe(post=None if made == Post() else made, checks=looked)
     return recipe if recipe.post is not None or recipe.checks else None
 
@@ -223,9 +236,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _post(values: Mapping[str, Any]) -> Post:
     given = {key: value for key, value in values.items() if value != NONE}
-    fields: dict[str, Any] = {
-        key: given[key] for key in ("srgb", "crop", "snap_white", "quality") if key in given
-    }
+    fields: dict[str, Any] = {key: given[key] for key in ("srgb", "crop", "snap_white", "quality") if key in given}
     if "background" in given:
         fields["background"] = _colour(given["background"])
     if "format" in given:
@@ -312,10 +323,17 @@ def _profile(name: str) -> Profile:
         tree = read_yaml(path, path.name)
     pairs = reading.mapping(tree, name, ("about", "date", "source", "notes", "post", "checks"))
     texts = {key: reading.text(pairs[key][1], key) or "" for key in ("about", "date", "source", "notes")}
-    told = {key: read_finish(pairs[key][1], key, reading) for key in ("post", "checks")}
+    told = {key: read_finish(pairs[key][1], key, reading) or Finish(tree.place) for key in ("post", "checks")}
     findings.raise_if_problems()
-    values = {key: {} if finish is None else finish.values for key, finish in told.items()}
-    return Profile(name=name, **texts, **values)
+    return Profile(
+        name=name,
+        about=texts["about"],
+        date=texts["date"],
+        source=texts["source"],
+        notes=texts["notes"],
+        post=told["post"].values,
+        checks=told["checks"].values,
+    )
 
 
 __all__ = ["Finish", "Profile", "Refused", "profiles", "read_finish", "recipe_of"]

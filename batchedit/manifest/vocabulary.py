@@ -168,8 +168,8 @@ POST_KEYS = (
         "exactly this canvas around the picture, which is scaled down if it is larger", "1801x2600"),
     Key("metadata", Keys((
             Key("keep", Flag(), "`true` (default): XMP, EXIF and, where the format stays, C2PA are kept", True),
-            Key("digital_source_type", Choice((*SOURCE_TYPES, NONE)), "IPTC's term for how the picture was made, written"
-                " into its XMP", "compositeWithTrainedAlgorithmicMedia"),
+            Key("digital_source_type", Choice((*SOURCE_TYPES, NONE)), "IPTC's term for how the picture was made,"
+                " written into its XMP", "compositeWithTrainedAlgorithmicMedia"),
         )), "what the file says about itself", {"keep": True}),
     Key("format", Choice((*FORMATS, "jpg", NONE)), "of the delivered file; default: as it was bought", "jpeg"),
     Key("quality", Number(most=100, words=(NONE,)), f"1 to 100, for JPEG and WebP; default {DEFAULT_QUALITY}", 85),
@@ -198,8 +198,8 @@ CHECK_KEYS = (
             Key("least", Number(most=64), "bits that must differ, so that something was done", 2),
             Key("most", Number(most=64), "bits that may differ, so that it is still the same thing", 20),
             _SEVERITY,
-        ), instead=Number(most=64, words=(NONE,))), "how far the look is from that of the picture that it was made from:"
-        " 0 to 64 bits of a perceptual hash; a number alone is the most", 20),
+        ), instead=Number(most=64, words=(NONE,))), "how far the look is from that of the picture that it was made"
+        " from: 0 to 64 bits of a perceptual hash; a number alone is the most", 20),
     Key("max_bytes", Keys((Key("most", Number(), "the largest file", 5_000_000), _SEVERITY), required=("most",),
         instead=Number(words=(NONE,))), "the largest file in bytes", 5_000_000),
 )  # fmt: skip
@@ -231,8 +231,8 @@ TASK_KEYS = (
     Key("enabled", Flag(), "`false` skips the row, edit or variant", True),
     Key("post", Keys(POST_KEYS, instead=Text("|".join((*PROFILES, NONE)))), "how the delivered file is made from what"
         " was bought, for free; a profile's name alone is that profile. Levels merge key by key", {"fit": "1600x1600"}),
-    Key("checks", Keys(CHECK_KEYS, instead=Text(NONE)), "what delivered files are looked at for. Levels merge key by key",
-        {"min_side": 1000}),
+    Key("checks", Keys(CHECK_KEYS, instead=Text(NONE)), "what delivered files are looked at for. Levels merge key by"
+        " key",        {"min_side": 1000}),
 )  # fmt: skip
 """What a row, an edit, a variant and the defaults may hold."""
 

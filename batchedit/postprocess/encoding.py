@@ -32,10 +32,10 @@ def encode(image: Image, told: Told, post: Post) -> tuple[bytes, list[Finding]]:
     """
     target = post.format or told.format
     if target == "jpeg" and image.mode == "RGBA":
-        from PIL import Image as images
+        import PIL.Image
 
         # A JPEG has no transparency: what nobody has said lies on white.
-        image = images.alpha_composite(images.new("RGBA", image.size, "#ffffff"), image).convert("RGB")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "#ffffff"), image).convert("RGB")
     carried = _carried(told, post, target)
     kept = provenance_of(told.data, told.format) if post.keep_metadata and target == told.format else []
 
@@ -62,8 +62,8 @@ def encode(image: Image, told: Told, post: Post) -> tuple[bytes, list[Finding]]:
     if best is None:
         least = len(make(post.floor))
         raise Unreachable(
-            f"at quality {post.floor}, the floor of max_bytes, the file still has {least:,} bytes and {post.max_bytes:,}"
-            " are allowed: make it smaller with fit, lower the floor, or allow more"
+            f"at quality {post.floor}, the floor of max_bytes, the file still has {least:,} bytes and"
+            f" {post.max_bytes:,} are allowed: make it smaller with fit, lower the floor, or allow more"
         )
     return best, told.findings
 

@@ -1,4 +1,4 @@
-"""What delivered files are looked at for. Each check measures, and says what it found in words; none decides anything."""
+"""What delivered files are looked at for. Each check measures and says in words what it found; none decides anything."""
 
 from __future__ import annotations
 
@@ -176,13 +176,11 @@ _CHECKS: Mapping[str, Callable[[_View, Check], _Outcome]] = {
 
 def phash(image: Image) -> int:
     """64 bits about how a picture looks: the signs of the low frequencies of its brightness, but for the mean."""
-    from PIL import Image as images
+    import PIL.Image
 
-    grey = image.convert("L").resize((_HASHED, _HASHED), images.Resampling.LANCZOS).tobytes()
+    grey = image.convert("L").resize((_HASHED, _HASHED), PIL.Image.Resampling.LANCZOS).tobytes()
     waves = _waves()
-    lines = [
-        [sum(wave[x] * grey[y * _HASHED + x] for x in range(_HASHED)) for wave in waves] for y in range(_HASHED)
-    ]
+    lines = [[sum(wave[x] * grey[y * _HASHED + x] for x in range(_HASHED)) for wave in waves] for y in range(_HASHED)]
     found = [sum(wave[y] * lines[y][u] for y in range(_HASHED)) for wave in waves for u in range(_BITS)]
     middle = sorted(found[1:])[len(found) // 2 - 1]
     return sum(1 << n for n, value in enumerate(found) if value > middle)

@@ -98,7 +98,7 @@ def shaped(told: Told, post: Post) -> Image:
 
 
 def _eight_bits(image: Image) -> Image:
-    from PIL import Image as images
+    import PIL.Image
 
     if image.mode in ("RGB", "RGBA"):
         has_key = image.mode == "RGB" and "transparency" in image.info
@@ -114,7 +114,7 @@ def _eight_bits(image: Image) -> Image:
     if image.mode in ("La", "PA"):
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     converted = image.convert("RGBA" if clear else "RGB")
-    assert isinstance(converted, images.Image)
+    assert isinstance(converted, PIL.Image.Image)
     return converted
 
 
@@ -146,12 +146,12 @@ def _to_srgb(told: Told) -> None:
 
 def on_ground(image: Image, colour: str) -> Image:
     """Without transparency: on a plain ground."""
-    from PIL import Image as images
+    import PIL.Image
 
     if image.mode != "RGBA":
         return image
-    ground = images.new("RGBA", image.size, colour)
-    return images.alpha_composite(ground, image).convert("RGB")
+    ground = PIL.Image.new("RGBA", image.size, colour)
+    return PIL.Image.alpha_composite(ground, image).convert("RGB")
 
 
 def _cropped(image: Image, shape: Shape) -> Image:
@@ -191,32 +191,32 @@ def _fitted(image: Image, shape: Shape, *, enlarge: bool) -> Image:
 
 
 def _scaled(image: Image, size: tuple[int, int]) -> Image:
-    from PIL import Image as images
+    import PIL.Image
 
     if image.size == size:
         return image
     if image.mode == "RGBA":
         # Colours of transparent pixels must not bleed into the edge.
-        return image.convert("RGBa").resize(size, images.Resampling.LANCZOS).convert("RGBA")
-    return image.resize(size, images.Resampling.LANCZOS)
+        return image.convert("RGBa").resize(size, PIL.Image.Resampling.LANCZOS).convert("RGBA")
+    return image.resize(size, PIL.Image.Resampling.LANCZOS)
 
 
 def _snapped(image: Image, threshold: int) -> Image:
-    from PIL import Image as images
+    import PIL.Image
 
     mask = reach_from_border(image, threshold)
     if mask is None:
         return image
     image = image.copy()
     alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    image.paste(images.new(image.mode, image.size, _WHITE), mask=mask)
+    image.paste(PIL.Image.new(image.mode, image.size, _WHITE), mask=mask)
     if alpha is not None:
         image.putalpha(alpha)
     return image
 
 
 def _padded(image: Image, shape: Shape, colour: str) -> Image:
-    from PIL import Image as images
+    import PIL.Image
 
     if shape.is_ratio:
         canvas = _around(*image.size, shape)
@@ -228,6 +228,6 @@ def _padded(image: Image, shape: Shape, colour: str) -> Image:
         canvas = (shape.width, shape.height)
         image = _fitted(image, shape, enlarge=False)
     flat = on_ground(image, colour)
-    padded = images.new("RGB", canvas, colour)
+    padded = PIL.Image.new("RGB", canvas, colour)
     padded.paste(flat, ((canvas[0] - flat.width) // 2, (canvas[1] - flat.height) // 2))
     return padded

@@ -33,11 +33,13 @@ def reach_from_border(image: Image, threshold: int) -> Image | None:
         image: RGB or RGBA.
         threshold: As in `near_white`.
     """
-    from PIL import Image as images
+    import PIL.Image
 
     width, height = image.size
     data = near_white(image, threshold).tobytes()
-    rows = [[(run.start(), run.end()) for run in _RUN.finditer(data, y * width, (y + 1) * width)] for y in range(height)]
+    rows = [
+        [(run.start(), run.end()) for run in _RUN.finditer(data, y * width, (y + 1) * width)] for y in range(height)
+    ]
     first = [0]
     for row in rows:
         first.append(first[-1] + len(row))
@@ -69,4 +71,4 @@ def reach_from_border(image: Image, threshold: int) -> Image | None:
             if root(first[y] + index) == edge:
                 reached[start:end] = b"\xff" * (end - start)
                 found = True
-    return images.frombytes("L", (width, height), bytes(reached)) if found else None
+    return PIL.Image.frombytes("L", (width, height), bytes(reached)) if found else None

@@ -43,7 +43,10 @@ def with_source_type(xmp: bytes, term: str) -> bytes:
     document = _parsed(xmp or _EMPTY.encode())
     try:
         root = document.documentElement
-        found = [root] if (root.namespaceURI, root.localName) == (RDF, "RDF") else root.getElementsByTagNameNS(RDF, "RDF")
+        assert root is not None, "it was read to its end"
+        found = (
+            [root] if (root.namespaceURI, root.localName) == (RDF, "RDF") else root.getElementsByTagNameNS(RDF, "RDF")
+        )
         if not found:
             raise BadXmp("holds no RDF")
         descriptions = found[0].getElementsByTagNameNS(RDF, "Description")
@@ -51,7 +54,8 @@ def with_source_type(xmp: bytes, term: str) -> bytes:
             if each.hasAttributeNS(EXT, _NAME):
                 each.removeAttributeNS(EXT, _NAME)
         for old in found[0].getElementsByTagNameNS(EXT, _NAME):
-            old.parentNode.removeChild(old)
+            if old.parentNode is not None:
+                old.parentNode.removeChild(old)
         about = document.createElementNS(RDF, _named(found[0], "Description"))
         about.setAttributeNS(RDF, _named(found[0], "about"), _subject(descriptions))
         about.setAttributeNS(_XMLNS, f"xmlns:{_PREFIX}", EXT)
@@ -118,7 +122,7 @@ def _examine(data: bytes) -> None:
         nonlocal depth
         depth -= 1
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object) -> int:
         raise BadXmp("declares a document type")
 
     parser = expat.ParserCreate()

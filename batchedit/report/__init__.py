@@ -20,7 +20,7 @@ from batchedit.ledger.books import Books
 from batchedit.ledger.reader import ledger_at
 from batchedit.ledger.run_records import RunRow
 from batchedit.ledger.sums import CostGroup, TaskGroup
-from batchedit.listing import selected_tasks
+from batchedit.ledger.tasks import selected_tasks
 from batchedit.money import MicroUSD
 from batchedit.report.advice import waiting_lines
 from batchedit.report.as_csv import figures_csv
