@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from itertools import product
 
 from batchedit.grouping import TAG, cost_keys, label_names, labels_of, tags_of, task_keys, together
-from batchedit.ledger.sums import CostGroup, Dear, Durations, TaskGroup, Trouble
+from batchedit.ledger.sums import CostGroup, Dear, Durations, TaskGroup, Trouble, Unmet
 from batchedit.lifecycle import State
 from batchedit.money import ZERO, MicroUSD
 
@@ -203,6 +203,7 @@ class Figures:
         drifts: Kinds of pictures whose reported prices the price list does not hold, the dearest first.
         dearest: Items that have cost most.
         troubles: Why tasks are not done, most frequent first.
+        unmet: What checks of delivered files have to say, what failed first, then the most frequent.
         spellings: Label values that differ only in case and spaces, by label: probably one and the same.
     """
 
@@ -229,6 +230,7 @@ class Figures:
         return round(self.total.successes / self.busy_minutes, 2) if self.total.successes else None
 
     troubles: list[Trouble] = field(default_factory=list)
+    unmet: list[Unmet] = field(default_factory=list)
     spellings: dict[str, list[list[str]]] = field(default_factory=dict)
 
 
@@ -237,6 +239,7 @@ def summarize(
     tasks: Iterable[TaskGroup],
     *,
     troubles: Iterable[Trouble] = (),
+    unmet: Iterable[Unmet] = (),
     durations: Iterable[Durations] = (),
     dearest: Iterable[Dear] = (),
     by: Iterable[str] | None = None,
@@ -275,6 +278,7 @@ def summarize(
     figures.latency = _latencies(span for span in spans if not span.queued)
     figures.queue = _latencies(span for span in spans if span.queued)
     figures.troubles = sorted(troubles, key=lambda trouble: -trouble.tasks)
+    figures.unmet = _together(unmet)
     figures.spellings = _spellings(labels, task_rows)
     figures.dearest = sorted(dearest, key=lambda dear: (-dear.spent, dear.item))
     return figures
@@ -308,6 +312,15 @@ def _add_costs(
 
 _BROUGHT = frozenset({"done", "suspect", "lost"})
 """Outcomes of attempts that brought pictures, whose price can be compared with the list's."""
+
+
+def _together(unmet: Iterable[Unmet]) -> list[Unmet]:
+    """Those of several ledgers, added up."""
+    found: dict[tuple[str, str], Unmet] = {}
+    for each in unmet:
+        known = found.get((each.name, each.verdict))
+        found[each.name, each.verdict] = each if known is None else replace(known, tasks=known.tasks + each.tasks)
+    return sorted(found.values(), key=lambda each: (each.verdict, -each.tasks, each.name))
 
 
 def crossed(

@@ -80,9 +80,13 @@ def _task(db: sqlite3.Connection, draw: random.Random, number: int) -> None:
             "INSERT INTO raws VALUES (?, 1, (SELECT max(id) FROM attempts), ?, 'png', 64, 48, 1234)", (key, "a" * 64)
         )
         db.execute(
-            "INSERT INTO outputs VALUES (?, 1, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"
+            " VALUES (?, 1, ?, ?, ?, ?, ?, ?)",
             (slot, f"{slot}.png", f"{slot}.png", f"{slot}.png", key, "a" * 64, stamp(number)),
         )
+        for name, told in (("fill", "warned"), ("not_blank", "passed"), ("white_border", "failed"))[: number % 4]:
+            db.execute("INSERT INTO checks VALUES (?, 1, ?, ?, ?, ?, 'at least 85 %', ?)",
+                       (slot, name, "a" * 64, told, title, stamp(number)))  # fmt: skip
         verdict = ("approved", "rejected", None)[number // len(State) % 3]
         if verdict:
             db.execute("INSERT INTO decisions (slot, request_key, decided_at, verdict, reason) VALUES (?, ?, ?, ?, ?)",

@@ -26,6 +26,7 @@ EXAMPLES = {
     "examples/manifests/autumn.csv": 4,
     "examples/manifests/shop.yaml": 12,
     "examples/manifests/masks-and-variants.yaml": 8,
+    "examples/manifests/packshots.yaml": 4,
     "examples/manifests/white-then-scene.yaml": 4,
     "jobs/nightly-catalog.yaml": 4,
 }

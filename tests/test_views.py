@@ -145,6 +145,7 @@ def test_a_reader_has_them_over_an_older_ledger(tmp_path: Path) -> None:
     path = write_everything(tmp_path / "ledger.db")
     with database(path) as db:
         db.execute("DELETE FROM decisions")
+        db.execute("DELETE FROM checks")
         expected = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in views.VIEWS}
     with database(path) as db:
         drop_views(db)

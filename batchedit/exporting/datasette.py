@@ -7,7 +7,8 @@ from typing import Any
 from batchedit.exporting.dictionary import VIEWS
 
 TABLES = (
-    "attempts", "decisions", "digests", "events", "meta", "outputs", "paces", "raws", "requests", "runs", "tasks",
+    "attempts", "checks", "decisions", "digests", "events", "meta", "outputs", "paces", "raws", "recipes", "renders",
+    "requests", "runs", "tasks",
     "uploads", "waiting", "_sqlite_migrations",
 )  # fmt: skip
 """What is hidden: it is no contract, and the views say the same."""

@@ -14,7 +14,7 @@ from batchedit.keys import from_spec
 from batchedit.ledger.passing import EVERYTHING, Limits, Passed, go_through, within_period
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.records import read_raw
-from batchedit.ledger.sums import CostGroup, Dear, Durations, Pictured, TaskGroup, Trouble
+from batchedit.ledger.sums import CostGroup, Dear, Durations, Pictured, TaskGroup, Trouble, Unmet
 from batchedit.ledger.views import RISK, SPENT, VERDICT
 from batchedit.ledger.waiting import has_table, waiting_by_reason
 from batchedit.lifecycle import State
@@ -35,6 +35,12 @@ SELECT r.state, r.code, r.reason, r.retryable, count(*) AS tasks, min(r.changed_
 FROM requests AS r CROSS JOIN tasks AS t ON t.request_key = r.key
 {only} AND r.state <> 'done' AND r.reason <> ''
 GROUP BY r.state, r.code, r.reason, r.retryable ORDER BY tasks DESC, r.state, r.code, r.reason LIMIT ?
+"""
+
+_UNMET = """
+SELECT c.name, c.verdict, count(DISTINCT c.slot) AS tasks, min(c.slot) AS example
+FROM checks AS c CROSS JOIN tasks AS t ON t.slot = c.slot CROSS JOIN requests AS r ON r.key = t.request_key
+{only} AND c.verdict <> 'passed' GROUP BY c.name, c.verdict
 """
 
 # A slot or two of each, found in one reading however many reasons there are.
@@ -146,6 +152,12 @@ class Books(Ledger):
             known = {**dict(row), "state": State(row["state"]), "retryable": bool(row["retryable"])}
             alike = (row["state"], row["code"], row["reason"], row["retryable"])
             yield Trouble(**known, slots=tuple(some[alike]))
+
+    def unmet(self) -> list[Unmet]:
+        """What checks of delivered files have to say."""
+        if not has_table(self._connection, "checks"):
+            return []
+        return [Unmet(**dict(row)) for row in self._rows(_UNMET)]
 
     def dearest(self, most: int = 10) -> list[Dear]:
         """The items that have cost most."""

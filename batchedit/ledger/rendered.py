@@ -88,7 +88,7 @@ class LedgerRendered(LedgerReads):
 
         Args:
             renders: Each with the digest of the raw that it was made of.
-            paths: That they will get: files of the task with these names are not listed any more, as their bytes change.
+            paths: That they will get: the task's files of these names are not listed any more, as their bytes change.
 
         Returns:
             All files that the task had.

@@ -99,6 +99,22 @@ class TaskGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unmet:
+    """
+    Tasks with files of which a check has something to say.
+
+    Attributes:
+        verdict: ``warned`` or ``failed``.
+        example: Slot of one of them.
+    """
+
+    name: str
+    verdict: str
+    tasks: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
     """
     Tasks that did not end well for one reason.

@@ -87,7 +87,7 @@ def read_finish(node: Node, name: str, reading: Reading) -> Finish | None:
     return finish
 
 
-def _bounds(node: Node, value: dict[str, Any], name: str, reading: Reading) -> dict[str, Any] | None:
+def _bounds(node: Node, value: dict[str, Any], name: str, reading: Reading) -> Any:
     """Bounds that bound something."""
     if not {"least", "most"} & value.keys():
         return _refused(node, name, "needs least, or most, or both", "", "Such as: {least: 2, most: 20}", reading)
@@ -154,7 +154,7 @@ def _read_number(node: Node, value: Number, name: str, text: str, reading: Readi
     return _refused(node, name, f"{shortened(text)!r} is not {kind}{bounds}{words}", text, "", reading)
 
 
-def _read_text(node: Node, value: Text, name: str, text: str, example: object, reading: Reading) -> str | None:
+def _read_text(node: Node, value: Text, name: str, text: str, example: object, reading: Reading) -> Any:
     hint = f"Such as: {example if not isinstance(example, Mapping) else example['size']}"
     if not re.fullmatch(value.pattern, text):
         return _refused(node, name, f"{shortened(text)!r} cannot be understood", text, hint, reading)

@@ -1,4 +1,4 @@
-"""What delivered files are looked at for. Each check measures and says in words what it found; none decides anything."""
+"""What delivered files are looked at for. Each check measures and says what it found; none decides anything."""
 
 from __future__ import annotations
 

@@ -136,6 +136,7 @@ class _Read:
             self.costs,
             self.tasks,
             troubles=(trouble for books in self.books for trouble in books.troubles()),
+            unmet=(each for books in self.books for each in books.unmet()),
             durations=(row for books in self.books for row in books.durations()),
             dearest=(dear for books in self.books for dear in books.dearest(DEAREST)) if told else (),
             by=asked.by,

@@ -54,6 +54,10 @@ def figures_json(
             for dear in figures.dearest
         ],
         "not_done": [_trouble(trouble, where) for trouble in figures.troubles],
+        "checks": [
+            {"name": each.name, "verdict": each.verdict, "tasks": each.tasks, "example": each.example}
+            for each in figures.unmet
+        ],
         "throughput": {"busy_minutes": figures.busy_minutes, "purchases_per_minute": figures.per_minute},
         "latency": _seconds(figures.latency),
         "queue": _seconds(figures.queue),

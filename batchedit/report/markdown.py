@@ -42,6 +42,8 @@ def report_markdown(figures: Figures, page: Page, where: Path | str = "out") -> 
         if trouble.cost:
             lines[-1] += f" ({format_usd(trouble.cost)} spent)"
         lines[-1] += f". {_plain(next_step(trouble, where))}"
+    for each in figures.unmet:
+        lines += ["", f"- **{each.tasks} {each.verdict}** the check {_plain(each.name)}"]
     if page.steps:
         lines += ["", *(f"    {step}" for step in page.steps)]
     return "\n".join(lines)

@@ -86,6 +86,7 @@ class Page:
     pace: str
     latency: list[list[str]]
     troubles: list[dict[str, object]]
+    unmet: list[list[str]]
     run_columns: list[str]
     runs: list[list[str]]
     skipped: list[SkippedRows]
@@ -153,6 +154,7 @@ def make_page(
         pace=_pace(figures),
         latency=_latency(figures),
         troubles=[_trouble(trouble, where, zone) for trouble in figures.troubles],
+        unmet=[[each.name, each.verdict, f"{each.tasks:,}", each.example] for each in figures.unmet],
         run_columns=["run", "began", "ended", "provider", "prices of", "budget $", "exit code", "why it stopped"],
         runs=[_run(run, zone) for run in runs],
         skipped=list(last.facts.skipped) if last is not None else [],

@@ -60,6 +60,10 @@ def report_text(
             ]
         if len(figures.troubles) > 12:
             lines.append(f"  and {len(figures.troubles) - 12} more reasons: `--json` has all of them")
+    if figures.unmet:
+        lines += ["", "checks of delivered files"]
+        for each in figures.unmet:
+            lines.append(f"  {each.tasks:>6}  {each.verdict} {each.name}: --select check:{each.name}")
     # What stands with a reason is not said again, but for what is unknown: there is more to be said about that.
     told = {trouble.state for trouble in figures.troubles} - {State.UNKNOWN}
     rest = {state: count for state, count in figures.tasks.items() if state not in told}
