@@ -235,7 +235,7 @@ def _choose(
             chosen.ask(asked.slot)
         findings.raise_if_problems()
     named = manifest.selectors if manifest is not None else None
-    for task in selected_tasks(reader, tuple(select), tuple(exclude), named=named):
+    for task in selected_tasks(reader, select, exclude, named=named):
         if manifest is not None and not chosen.is_asked(task.slot):
             continue
         files = reader.outputs_of(task.slot)

@@ -24,7 +24,7 @@ from batchedit.outputs import Outputs
 from batchedit.paths import collision_key
 from batchedit.pictures import BadPicture
 from batchedit.releasing import release
-from batchedit.rendering import render_task
+from batchedit.rendering import deliver_task
 from batchedit.wire import drive
 
 _FETCH_TRIES = 4
@@ -85,7 +85,7 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
 
 async def _render(context: Context, task: TaskRow, raws: Sequence[Raw], request: Request) -> None:
     try:
-        await render_task(context.outputs, context.ledger, context.journal.do, task, raws, request)
+        await deliver_task(context.outputs, context.ledger, context.journal.do, task, raws, request)
     except (InTheWay, NotMade, RawDamaged) as problem:
         context.note_undelivered(undelivered_note(task.slot, problem))
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 import anyio
 
 from batchedit.context import Context
-from batchedit.delivery import fetch_raws, place_task, undelivered_note
+from batchedit.delivery import fetch_raws, undelivered_note
 from batchedit.errors import OutputGone, ProviderError, Unseen
 from batchedit.filing import InTheWay, NotMade, RawDamaged
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.records import OutputRow, TaskRow
 from batchedit.pictures import BadPicture
-from batchedit.rendering import at_once, render_task, side_by_side
+from batchedit.rendering import at_once, deliver_task, side_by_side
 from batchedit.wire import drive
 
 _PAGE = 200
@@ -52,40 +52,25 @@ async def redeliver(context: Context, only: Collection[str] | None = None) -> Re
         StorageError: if the disk does not take it.
     """
     ledger, outputs, done = context.ledger, context.outputs, Redelivery()
-    moves: list[tuple[TaskRow, list[OutputRow]]] = []
+    moves: list[TaskRow] = []
+    contested: list[TaskRow] = []
     for task in ledger.done_tasks() if only is None else ledger.done_among(only):
         rows = ledger.outputs_of(task.slot)
         # A request that was kept although pictures were missing has fewer than it was to have.
         expected = list(task.paths)[: len(ledger.raws_of(task.key))]
         right = [row.planned for row in rows] == expected and all(row.key == task.key for row in rows)
         if not right or any(outputs.files.missing(row.path) for row in rows):
-            moves.append((task, rows))
-    # Rows before files: two tasks may swap their names.
-    for task, rows in moves:
-        if rows:
-            ledger.disown(task.slot)
-    placed: set[str] = set()
+            # Two tasks may swap their names: whoever takes another one's goes after the others, one by one.
+            (contested if ledger.is_taken(task) else moves).append(task)
 
-    async def move(pair: tuple[TaskRow, list[OutputRow]]) -> None:
-        task, rows = pair
-        new = await _delivered(context, task, done)
-        if new is not None:
-            placed.update(row.path for row in new)
-            return
-        # The old files stay the task's own, so that nothing removes them.
-        ledger.deliver(row for row in rows if row.path not in placed and not ledger.owns(row.path))
-
-    async def renew(task: TaskRow) -> None:
+    async def move(task: TaskRow) -> None:
         await _delivered(context, task, done)
 
     width = 2 * context.effects.workers
     await side_by_side(moves, move, width)
-    for _, rows in moves:
-        for row in rows:
-            if row.path not in placed and not ledger.owns(row.path):
-                outputs.files.remove(row.path, row.sha256)
+    await side_by_side(contested, move, 1)
     if only is None:
-        await side_by_side(_outdated(context, done), renew, width)
+        await side_by_side(_outdated(context, done), move, width)
     return done
 
 
@@ -97,16 +82,15 @@ def _outdated(context: Context, done: Redelivery) -> Iterator[TaskRow]:
         yield from (task for _, task in page if task.slot not in done.failed)
 
 
-async def _delivered(context: Context, task: TaskRow, done: Redelivery) -> list[OutputRow] | None:
-    """A task's files, listed; None if they could not be had, which is noted."""
+async def _delivered(context: Context, task: TaskRow, done: Redelivery) -> None:
+    """Put a task's files in place; that they could not be had is noted."""
     try:
         new = await _deliver(context, task, done)
     except (InTheWay, NotMade, RawDamaged, BadPicture, ProviderError) as problem:
         done.failed[task.slot] = str(problem)
         context.note_undelivered(undelivered_note(task.slot, problem))
-        return None
-    done.placed += len(new)
-    return new
+    else:
+        done.placed += len(new)
 
 
 async def _deliver(context: Context, task: TaskRow, done: Redelivery) -> list[OutputRow]:
@@ -120,13 +104,8 @@ async def _deliver(context: Context, task: TaskRow, done: Redelivery) -> list[Ou
 
 async def _place(context: Context, task: TaskRow) -> list[OutputRow]:
     ledger = context.ledger
-    raws = ledger.raws_of(task.key)
-    if task.recipe:
-        request = ledger.request(task.key).request
-        return await render_task(context.outputs, ledger, at_once, task, raws, request)
-    new = await place_task(context.outputs, task, raws)
-    ledger.deliver(new)
-    return new
+    request = ledger.request(task.key).request if task.recipe else None
+    return await deliver_task(context.outputs, ledger, at_once, task, ledger.raws_of(task.key), request)
 
 
 async def refetch(context: Context, key: str, why: str) -> None:

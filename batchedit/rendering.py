@@ -1,5 +1,5 @@
 """
-Files that are made of raws by a recipe: made, noted, placed, listed, in this order. Buys nothing.
+A task's files in place of those that it has: made by its recipe, noted, placed, listed, in this order. Buys nothing.
 
     render (a temporary file, complete)  ->  the ledger knows its digest, and disowns what it will replace
         ->  its name in the tree  ->  the ledger lists it with what its checks have found
@@ -36,15 +36,15 @@ async def at_once(method: Callable[..., T], *args: Any) -> T:
     return method(*args)
 
 
-async def render_task(
-    outputs: Outputs, ledger: LedgerRendered, do: Do, task: TaskRow, raws: Sequence[Raw], request: Request
+async def deliver_task(
+    outputs: Outputs, ledger: LedgerRendered, do: Do, task: TaskRow, raws: Sequence[Raw], request: Request | None
 ) -> list[OutputRow]:
     """
-    Make a task's files of its raws, in place of those that it has.
+    Put a task's files in place of those that it has: its raws, or what its recipe makes of them.
 
     Args:
         do: How the ledger is written.
-        request: What was bought for it.
+        request: What was bought for it; not needed without a recipe.
 
     Returns:
         The files, which the ledger lists.
@@ -55,18 +55,11 @@ async def render_task(
         RawDamaged: if a kept picture is not what it was.
         StorageError: if the disk does not take it.
     """
-    recipe, source = await do(ledger.recipe, task.recipe), source_of(request)
     chosen = [*zip(raws, task.paths, strict=False)]
-    made = []
-    for raw, _ in chosen:
-        try:
-            made.append(await outputs.render(raw, recipe, source))
-        except (NotMade, RawDamaged) as problem:
-            _drop(made)
-            if isinstance(problem, NotMade):
-                finding = Finding(name=POST, verdict="failed", measured=str(problem), wanted=_WANTED)
-                await do(ledger.note_findings, task.slot, raw.number, raw.sha256, (finding,))
-            raise
+    made = [_as_it_is(raw) for raw, _ in chosen]
+    if task.recipe:
+        assert request is not None, "a recipe may compare with what was edited"
+        made = await _made(outputs, ledger, do, task, [raw for raw, _ in chosen], source_of(request))
     named = [with_extension(planned, file.format) for (_, planned), file in zip(chosen, made, strict=True)]
     renders = [(file, raw.sha256) for (raw, _), file in zip(chosen, made, strict=True) if file.temporary]
     before = await do(ledger.begin_files, task, renders, named)
@@ -94,6 +87,36 @@ async def render_task(
         raise
     await outputs.remove_all(await do(ledger.redeliver, task.slot, rows))
     return rows
+
+
+async def _made(
+    outputs: Outputs, ledger: LedgerRendered, do: Do, task: TaskRow, raws: Sequence[Raw], source: Source
+) -> list[Made]:
+    """What the recipe makes of each raw; all of it, or nothing."""
+    recipe = await do(ledger.recipe, task.recipe)
+    made: list[Made] = []
+    for raw in raws:
+        try:
+            made.append(await outputs.render(raw, recipe, source))
+        except (NotMade, RawDamaged) as problem:
+            _drop(made)
+            if isinstance(problem, NotMade):
+                finding = Finding(name=POST, verdict="failed", measured=str(problem), wanted=_WANTED)
+                await do(ledger.note_findings, task.slot, raw.number, raw.sha256, (finding,))
+            raise
+    return made
+
+
+def _as_it_is(raw: Raw) -> Made:
+    return Made(
+        sha256=raw.sha256,
+        format=raw.format,
+        width=raw.width,
+        height=raw.height,
+        size_bytes=raw.size_bytes,
+        temporary="",
+        findings=(),
+    )
 
 
 def _drop(made: Iterable[Made]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 
 from batchedit.claims import Claims
-from batchedit.delivery import place_task, undelivered_note
+from batchedit.delivery import undelivered_note
 from batchedit.effects import Effects
 from batchedit.errors import ExitCode, LedgerError
 from batchedit.filing import Filing, InTheWay, NotMade, RawDamaged
@@ -35,7 +35,7 @@ from batchedit.plan import Verdict
 from batchedit.planned import Workspace
 from batchedit.planner import outline
 from batchedit.recipe import Recipe
-from batchedit.rendering import at_once, render_task, side_by_side
+from batchedit.rendering import at_once, deliver_task, side_by_side
 from batchedit.scratch import Scratch
 from batchedit.selecting import Choice
 from batchedit.selection import parse_selection
@@ -225,7 +225,7 @@ class _Walk:
 
     def ledger(self, select: Iterable[str], exclude: Iterable[str]) -> None:
         """As the last run wanted it."""
-        for task in selected_tasks(self._reader, tuple(select), tuple(exclude)):
+        for task in selected_tasks(self._reader, select, exclude):
             if task.state is not State.DONE:
                 self._summary.looked += 1
                 self._summary.unbought += 1
@@ -284,9 +284,5 @@ async def _make(wishes: _Wishes, ledger: LedgerWriter, files: Filing, effects: E
 
 
 async def _renew(task: TaskRow, ledger: LedgerWriter, outputs: Outputs) -> None:
-    raws = ledger.raws_of(task.key)
-    if task.recipe:
-        request = ledger.request(task.key).request
-        await render_task(outputs, ledger, at_once, task, raws, request)
-        return
-    await outputs.remove_all(ledger.redeliver(task.slot, await place_task(outputs, task, raws)))
+    request = ledger.request(task.key).request if task.recipe else None
+    await deliver_task(outputs, ledger, at_once, task, ledger.raws_of(task.key), request)

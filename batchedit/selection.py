@@ -90,7 +90,7 @@ def parse_selection(
     The selection that these strings describe.
 
     Args:
-        select, exclude: As typed, one string for each flag.
+        select, exclude: As typed, one string for each flag; a single string is one flag.
         ids: Only items with these ids.
         named: The manifest's selectors, by name; None where there is no manifest.
         without: Methods that cannot be answered here, with the reason.
@@ -98,7 +98,10 @@ def parse_selection(
     Raises:
         UsageError: for a string that cannot be read; the message says where.
     """
-    given = {"--select": tuple(select), "--exclude": tuple(exclude)}
+    given = {
+        flag: (texts,) if isinstance(texts, str) else tuple(texts)
+        for flag, texts in (("--select", select), ("--exclude", exclude))
+    }
     terms: dict[str, tuple[Term, ...]] = {}
     for flag, texts in given.items():
         try:

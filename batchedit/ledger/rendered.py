@@ -18,6 +18,7 @@ from batchedit.ledger.connection import open_for_reading
 from batchedit.ledger.reads import LedgerReads
 from batchedit.ledger.records import OutputRow, TaskRow
 from batchedit.ledger.waiting import has_table
+from batchedit.paths import collision_key
 from batchedit.recipe import Finding, Recipe
 
 
@@ -88,10 +89,10 @@ class LedgerRendered(LedgerReads):
 
         Args:
             renders: Each with the digest of the raw that it was made of.
-            paths: That they will get: the task's files of these names are not listed any more, as their bytes change.
+            paths: That they will get: files of these names are not listed any more, since their bytes change.
 
         Returns:
-            All files that the task had.
+            All files that the task had, and those of others that are not listed any more.
         """
         now = self._effects.stamp()
         with self.transaction():
@@ -104,10 +105,17 @@ class LedgerRendered(LedgerReads):
                 ],
             )
             before = self.outputs_of(task.slot)
-            self._connection.executemany(
-                "DELETE FROM outputs WHERE slot = ? AND path = ?", [(task.slot, path) for path in paths]
-            )
+            for path in paths:
+                taken = self._one_or_none("SELECT * FROM outputs WHERE path_key = ?", collision_key(path))
+                if taken is not None:
+                    before += [OutputRow.read(taken)] if taken["slot"] != task.slot else []
+                    self._connection.execute("DELETE FROM outputs WHERE path_key = ?", (taken["path_key"],))
             return before
+
+    def is_taken(self, task: TaskRow) -> bool:
+        """True if another task has a file under a name that this one wants."""
+        sql = "SELECT 1 FROM outputs WHERE path_key = ? AND slot <> ?"
+        return any(self._one_or_none(sql, collision_key(path), task.slot) is not None for path in task.paths)
 
     def deliver_again(self, outputs: Iterable[OutputRow]) -> None:
         """List files again that were not listed for a while and are still what they were."""

@@ -82,7 +82,7 @@ class Tasks:
         named: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._reader = reader
-        self._selection = parse_selection(_several(select), _several(exclude), named=named, without=_WITHOUT)
+        self._selection = parse_selection(select, exclude, named=named, without=_WITHOUT)
 
     def __iter__(self) -> Iterator[ListedTask]:
         """
@@ -127,15 +127,10 @@ class Tasks:
         return pandas.DataFrame(rows)
 
 
-def _several(texts: Iterable[str]) -> tuple[str, ...]:
-    """A single text is one selection, and not its letters."""
-    return (texts,) if isinstance(texts, str) else tuple(texts)
-
-
 def selected_tasks(
     reader: Listing,
-    select: Sequence[str],
-    exclude: Sequence[str],
+    select: Iterable[str],
+    exclude: Iterable[str],
     *,
     named: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[ListedTask]:

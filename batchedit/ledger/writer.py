@@ -323,11 +323,6 @@ class LedgerWriter(LedgerWanted):
             self._connection.execute("DELETE FROM raws WHERE request_key = ?", (attempt.key,))
             self._add_raws(attempt, raws)
 
-    def disown(self, slot: str) -> None:
-        """Forget a task's delivered files before they are replaced or moved."""
-        with self.transaction():
-            self._forget_outputs(slot)
-
     def record_upload(self, scope: str, sha256: str, asset_id: str) -> None:
         """Note that the provider holds the content `sha256` as `asset_id`."""
         with self.transaction():

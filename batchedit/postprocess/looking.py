@@ -21,7 +21,7 @@ SAME = 1.0
 """Mean difference of two pictures, of 255, up to which they look the same."""
 BLANK = 2.0
 """Spread of brightness, of 255, below which there is nothing to be seen."""
-_SMALL, _HASHED, _BITS = 256, 32, 8
+_SMALL, _HASHED, _BITS, _NOISE = 256, 32, 8, 0.01
 
 Source = bytes | str
 """The picture that an edit started from, or why it cannot be compared with."""
@@ -182,7 +182,8 @@ def phash(image: Image) -> int:
     waves = _waves()
     lines = [[sum(wave[x] * grey[y * _HASHED + x] for x in range(_HASHED)) for wave in waves] for y in range(_HASHED)]
     found = [sum(wave[y] * lines[y][u] for y in range(_HASHED)) for wave in waves for u in range(_BITS)]
-    middle = sorted(found[1:])[len(found) // 2 - 1]
+    # What is nearly the middle, as in symmetric pictures, must not be decided by an encoder's noise.
+    middle = sorted(found[1:])[len(found) // 2 - 1] + _NOISE * max(map(abs, found[1:]))
     return sum(1 << n for n, value in enumerate(found) if value > middle)
 
 
