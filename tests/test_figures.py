@@ -292,7 +292,6 @@ def test_what_was_not_bought_again_is_told_by_kind(book: Book) -> None:
     book.writer.start_run(START)
     for slot in ("b", "c"):
         book.want(slot, slot)
-    book.writer.disown("c")
     name = "c2.png"
     output = OutputRow(slot="c", number=1, planned=name, path=name, path_key=name, key=keys["c"], sha256="f" * 64)
     book.writer.deliver([output])
