@@ -17,14 +17,14 @@ import pytest
 from batchedit import render_report
 from batchedit.ledger import passing
 from batchedit.ledger.books import Books
-from batchedit.ledger.records import Note, OutputRow, TaskRow
+from batchedit.ledger.records import Bill, Note, OutputRow, TaskRow
 from batchedit.lifecycle import Event
 from batchedit.money import MicroUSD, parse_usd
 from batchedit.report.text import OVERLAPPING
 from batchedit.summary import summarize
 from tests.conftest import Result, Served, Shop, database, draw_picture
 from tests.everything import stamp, write_everything
-from tests.test_ledger import QUOTE, START, request, task
+from tests.test_ledger import QUOTE, RAW, START, request, task
 from tests.test_report import Book, a_cost
 
 Cli = Callable[..., Result]
@@ -304,6 +304,31 @@ def test_what_was_not_bought_again_is_told_by_kind(book: Book) -> None:
         words = ("put at its place again", "wanted again and paid for already")
         for word in words if form == "text" else ("restored 0.00012", "reused 0.00012", "deduplicated 0.00012"):
             assert word in said
+
+
+def test_what_a_later_run_only_finishes_is_no_saving(book: Book) -> None:
+    """It was bought once, in the one run, and came home in the other."""
+    key = book.want("a", "white")
+    row = book.writer.request(key)
+    attempt = book.writer.begin_attempt(
+        row,
+        scope="s",
+        key_print="k",
+        findable=True,
+        generation=row.generation,
+        body_sha256="0" * 64,
+        reserved=QUOTE.high,
+    )
+    book.writer.accept(attempt, provider_run_id="r", answer="{}")
+    book.writer.end_run(6, "stopped")
+    book.now += timedelta(hours=1)
+    book.writer.start_run(START)
+    book.want("a", "white")
+    book.now += timedelta(minutes=1)
+    book.writer.reply(attempt)
+    output = OutputRow(slot="a", number=1, planned="a", path="a", path_key="a", key=key, sha256="f" * 64)
+    book.writer.finish(attempt, [RAW], [output], Bill(cost=MicroUSD(120), basis="reported"))
+    assert told_of(book)["total"]["avoided_by"] == {}
 
 
 # -- who waits --------------------------------------------------------------------------------------------------------

@@ -32,9 +32,11 @@ _EACH = """
 SELECT {minute} AS minute, a.run_id AS run, t.labels AS labels{own},
   a.outcome AS outcome, a.cost_basis AS basis, r.state AS state, {use} AS use, {said} AS said,
   coalesce(a.number = 1, 0) + 2 * (r.revision > 1) + 4 * {counted}
-  + 8 * CASE WHEN a.outcome = 'done' AND t.wanted_by > a.run_id AND t.request_key = r.key THEN CASE WHEN EXISTS (
-      SELECT 1 FROM outputs WHERE outputs.slot = t.slot
-        AND outputs.placed_at >= (SELECT min(u.started_at) FROM runs AS u WHERE u.id > a.run_id)
+  + 8 * CASE WHEN a.outcome = 'done' AND t.wanted_by > a.run_id AND t.request_key = r.key
+      AND a.ended_at < (SELECT u.started_at FROM runs AS u WHERE u.id = t.wanted_by)
+    THEN CASE WHEN EXISTS (
+      SELECT 1 FROM outputs CROSS JOIN runs AS u WHERE outputs.slot = t.slot AND outputs.placed_at > a.ended_at
+        AND u.id > a.run_id AND u.started_at > a.ended_at AND u.started_at <= outputs.placed_at
     ) THEN 2 ELSE 1 END ELSE 0 END AS flags,
   CASE WHEN r.state = 'done' AND {counted} THEN (SELECT count(*) FROM outputs WHERE outputs.slot = t.slot) ELSE 0 END
   + 1000 * CASE
