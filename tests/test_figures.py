@@ -390,7 +390,8 @@ def test_items_of_a_night_with_faults_are_those_of_the_provider_s_books(cli: Cli
         served.emulator.script(fault, times=times)
     for number in range(8):
         draw_picture(shop.root / "many" / f"p{number:02}.png", (30 * number, 90, 200), side=48)
-    fast = "{timeout: 2, list_lag: 0, poll: 0.05, rpm: 6000}"
+    # One after the other, so that the same creations are doubled whose answers are lost: these are looked for.
+    fast = "{timeout: 2, list_lag: 0, poll: 0.05, rpm: 6000, concurrency: 1}"
     served.manifest(shop, rows="sources: [{glob: many/*.png}]\n", limits=fast)
     cli("run", "night.yaml", "--out", "out", "--no-input")
     cli("run", "night.yaml", "--out", "out", "--no-input")
