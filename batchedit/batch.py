@@ -220,7 +220,8 @@ class _Run:
             for entries in _chunks(walk(plan, known, findings), _BATCH):
                 self.held_back += sum(entry.verdict is Verdict.CHANGED for entry in entries)
                 to_buy += sum(entry.quote.high for entry in entries if entry.verdict in BUYING)
-                self.ledger.remember_recipes({entry.task.recipe for entry in entries if entry.task.recipe is not None})
+                if recipes := {entry.task.recipe for entry in entries if entry.task.recipe is not None}:
+                    self.ledger.remember_recipes(recipes)
                 self.ledger.record_tasks(_wanted(entries), provider=plan.settings.name)
                 self.ledger.record_waiting(_waiting(entries), provider=plan.settings.name)
         self.ledger.remember_digests(plan.digests.fresh())

@@ -129,6 +129,8 @@ def deliver(
         _copy(reader, chosen, workspace, summary)
         reader.choose(chosen.slots())
         summary.tasks = chosen.count()
+        if not summary.tasks:
+            return summary  # everything failed, and there is nothing to tell of in a sheet
         with text_to(target / SHEET) as file:
             write_results(reader, file, manifest, columns=DELIVERY)
         summary.sheets.append(target / SHEET)

@@ -73,8 +73,10 @@ def read_finish(node: Node, name: str, reading: Reading) -> Finish | None:
             finish.clears = text == NONE
             finish.values = {} if text == NONE else {"profile": text}
         elif text is not None:
-            hint = suggestion(text, words) or f"Write a mapping, or: {', '.join(words)}"
-            _wrong(node, name, f"there is no {name} {shortened(text)!r}", text, hint, reading)
+            hint = suggestion(text, words) or f"Write {name} as a mapping, or one of: {', '.join(words)}"
+            _wrong(
+                node, name, f"{shortened(text)!r} is no {'profile' if name == 'post' else 'check'}", text, hint, reading
+            )
         return finish
     keys = _KEYS[name]
     for key, (_, child) in reading.mapping(node, name, [each.name for each in keys]).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,14 +38,15 @@ def reach_from_border(image: Image, threshold: int) -> Image | None:
 
     width, height = image.size
     data = near_white(image, threshold).tobytes()
-    rows = [
-        [(run.start(), run.end()) for run in _RUN.finditer(data, y * width, (y + 1) * width)] for y in range(height)
-    ]
-    first = [0]
-    for row in rows:
-        first.append(first[-1] + len(row))
-    parents = list(range(first[-1] + 1))  # the last one stands for the border
-    border = first[-1]
+    starts, ends = array("I"), array("I")  # noise has millions of runs
+    first = array("I", [0])
+    for y in range(height):
+        for run in _RUN.finditer(data, y * width, (y + 1) * width):
+            starts.append(run.start())
+            ends.append(run.end())
+        first.append(len(starts))
+    border = len(starts)
+    parents = array("I", range(border + 1))  # the last one stands for the border
 
     def root(number: int) -> int:
         while parents[number] != number:
@@ -52,23 +54,23 @@ def reach_from_border(image: Image, threshold: int) -> Image | None:
             number = parents[number]
         return number
 
-    for y, row in enumerate(rows):
-        above, number = (rows[y - 1] if y else []), 0
-        for index, (start, end) in enumerate(row):
-            me = first[y] + index
+    for y in range(height):
+        other = first[y - 1] if y else 0
+        last = first[y] if y else 0
+        for me in range(first[y], first[y + 1]):
+            start, end = starts[me], ends[me]
             if y in (0, height - 1) or start == y * width or end == (y + 1) * width:
                 parents[root(me)] = root(border)
-            while number < len(above) and above[number][1] + width <= start:
-                number += 1
-            other = number
-            while other < len(above) and above[other][0] + width < end:
-                parents[root(me)] = root(first[y - 1] + other)
+            while other < last and ends[other] + width <= start:
                 other += 1
+            above = other
+            while above < last and starts[above] + width < end:
+                parents[root(me)] = root(above)
+                above += 1
     reached = bytearray(len(data))
     found, edge = False, root(border)
-    for y, row in enumerate(rows):
-        for index, (start, end) in enumerate(row):
-            if root(first[y] + index) == edge:
-                reached[start:end] = b"\xff" * (end - start)
-                found = True
+    for me in range(border):
+        if root(me) == edge:
+            reached[starts[me] : ends[me]] = b"\xff" * (ends[me] - starts[me])
+            found = True
     return PIL.Image.frombytes("L", (width, height), bytes(reached)) if found else None

@@ -501,7 +501,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:28: \"id\": the variant v has no key 'id'. Known are: prompt, image, mask,"
-                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled"
+                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled, post, checks"
             ),
         ],
     ),
@@ -518,11 +518,11 @@ YAML: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "later field": (
-        V + "edits: {e: {post: {}}}\n" + ITEM,
+        V + "edits: {e: {priority: {}}}\n" + ITEM,
         [
             (
-                "m.yaml:2:13: \"post\": the edit e has no key 'post'. Known are: prompt, image, mask,"
-                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled, variants, matrix, exclude, from, when"
+                "m.yaml:2:13: \"priority\": the edit e has no key 'priority'. Known are: prompt, image, mask,"
+                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled, post, checks, variants, matrix, exclude, from, when"
             ),
         ],
     ),
@@ -824,7 +824,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:3:42: \"from\": the item has no key 'from'. Known are: id, prompt, image, mask, references,"
-                " quality, size, format, n, sync_mode, output, labels, tags, enabled, edit, note, vars"
+                " quality, size, format, n, sync_mode, output, labels, tags, enabled, post, checks, edit, note, vars"
             ),
         ],
     ),
@@ -851,7 +851,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:12: \"id\": defaults has no key 'id'. Known are: prompt, image, mask,"
-                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled"
+                " references, quality, size, format, n, sync_mode, output, labels, tags, enabled, post, checks"
             ),
         ],
     ),
@@ -878,7 +878,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             "m.yaml:2:11: a source has one of: csv, jsonl, parquet, glob, urls, imagefolder",
             (
-                "m.yaml:2:12: \"xlsx\": the source has no key 'xlsx'. Known are: csv, jsonl, parquet, glob, urls, imagefolder, preset, map, columns, encoding, pattern, where, requires, limit, id, prompt, image, mask, references, quality, size, format, n, sync_mode, output, labels, tags, enabled, edit, vars"
+                "m.yaml:2:12: \"xlsx\": the source has no key 'xlsx'. Known are: csv, jsonl, parquet, glob, urls, imagefolder, preset, map, columns, encoding, pattern, where, requires, limit, id, prompt, image, mask, references, quality, size, format, n, sync_mode, output, labels, tags, enabled, post, checks, edit, vars"
             ),
         ],
     ),
@@ -1356,7 +1356,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:3:42: \"colour\": the item has no key 'colour'. Known are: id, prompt, image,"
-                " mask, references, quality, size, format, n, sync_mode, output, labels, tags, enabled, edit, note, vars"
+                " mask, references, quality, size, format, n, sync_mode, output, labels, tags, enabled, post, checks, edit, note, vars"
             ),
         ],
     ),
@@ -1561,6 +1561,136 @@ YAML: dict[str, tuple[str, list[str]]] = {
                 'm.yaml:3:56: "output": the 2 pictures of a task would have one name. Add {{ sample }}'
                 " to the output template"
             ),
+        ],
+    ),
+    "post text": (
+        "version: 1\ndefaults: {post: amazon}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:2:18: "post": \'amazon\' is no profile. Did you mean "amazon-main"?',
+        ],
+    ),
+    "post list": (
+        "version: 1\ndefaults: {post: [a]}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            "m.yaml:2:18: post must be a mapping of keys and values, not a list",
+        ],
+    ),
+    "post keys": (
+        "version: 1\ndefaults: {post: {profil: etsy, fits: 1x1}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:2:19: "profil": post has no key \'profil\'. Did you mean "profile"?',
+            'm.yaml:2:33: "fits": post has no key \'fits\'. Did you mean "fit"?',
+        ],
+    ),
+    "post values": (
+        "version: 1\ndefaults:\n  post:\n    profile: ebay\n    srgb: maybe\n    background: blue\n    crop: 4/5\n    fit: 1600\n    snap_white: 255\n    format: gif\n    quality: 101\n    max_bytes: big\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            "m.yaml:4:14: \"post.profile\": 'ebay' is not one of amazon-main, amazon-secondary, etsy, google-merchant, shopify, walmart, zalando-packshot, none",
+            "m.yaml:5:11: \"post.srgb\": 'maybe' is neither true nor false",
+            "m.yaml:6:17: \"post.background\": 'blue' cannot be understood. Such as: #ffffff",
+            "m.yaml:7:11: \"post.crop\": '4/5' cannot be understood. Such as: 4:5",
+            "m.yaml:8:10: \"post.fit\": '1600' cannot be understood. Such as: 1600x1600",
+            "m.yaml:9:17: \"post.snap_white\": '255' is not a whole number from 1 to 254, or none",
+            "m.yaml:10:13: \"post.format\": 'gif' is not one of png, jpeg, webp, jpg, none",
+            "m.yaml:11:14: \"post.quality\": '101' is not a whole number from 1 to 100, or none",
+            "m.yaml:12:16: \"post.max_bytes\": 'big' is not a whole number above 0, or none",
+        ],
+    ),
+    "post shapes": (
+        "version: 1\ndefaults:\n  post:\n    crop: 0:5\n    fit: 20000x5\n    pad: 1:11\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            "m.yaml:4:11: \"post.crop\": '0:5' has a side of 0. Such as: 4:5",
+            "m.yaml:5:10: \"post.fit\": '20000x5': a side has at most 10,000 pixels, a picture 40,000,000. Such as: 1600x1600",
+            "m.yaml:6:10: \"post.pad\": '1:11': one side may be at most 10 times the other. Such as: 1801x2600",
+        ],
+    ),
+    "post nested": (
+        "version: 1\ndefaults:\n  post:\n    fit: {enlarge: true}\n    pad: {size: 4x4, colour: red}\n    max_bytes: {floor: 200}\n    metadata: {keep: perhaps, digital_source_type: aiMade}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:4:10: "post.fit": needs the key size. Such as: size: 1600x1600',
+            "m.yaml:5:22: \"colour\": post.pad has no key 'colour'. Known are: size, background",
+            'm.yaml:6:16: "post.max_bytes": needs the key most. Such as: most: 500000',
+            "m.yaml:6:24: \"post.max_bytes.floor\": '200' is not a whole number from 1 to 100",
+            "m.yaml:7:22: \"post.metadata.keep\": 'perhaps' is neither true nor false",
+            "m.yaml:7:52: \"post.metadata.digital_source_type\": 'aiMade' is not one of trainedAlgorithmicMedia, compositeWithTrainedAlgorithmicMedia, algorithmicallyEnhanced, compositeSynthetic, compositeCapture, algorithmicMedia, digitalCapture, digitalCreation, humanEdits, none",
+        ],
+    ),
+    "post metadata text": (
+        "version: 1\ndefaults: {post: {metadata: keep}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            "m.yaml:2:29: post.metadata must be a mapping of keys and values, not text",
+        ],
+    ),
+    "post quality png": (
+        "version: 1\ndefaults: {post: {quality: 80}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:2:18: "post.quality": quality needs a format with a quality, and the delivered file is png. Write format: jpeg, or webp, into post',
+        ],
+    ),
+    "post max_bytes png": (
+        "version: 1\ndefaults: {post: {max_bytes: 8000, format: png}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:2:18: "post.max_bytes": max_bytes needs a format with a quality, and the delivered file is png. Write format: jpeg, or webp, into post',
+        ],
+    ),
+    "post floor": (
+        "version: 1\ndefaults: {post: {format: jpeg, quality: 40, max_bytes: 8000}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:2:18: "post.quality": the quality is 40, and below 50, the floor of max_bytes. Lower the floor',
+        ],
+    ),
+    "post templates": (
+        "version: 1\ndefaults: {post: {crop: '{{ ratio }}'}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            "m.yaml:2:25: \"post.crop\": '{{ ratio }}' cannot be understood. Such as: 4:5",
+        ],
+    ),
+    "checks text": (
+        "version: 1\ndefaults: {checks: all}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            "m.yaml:2:20: \"checks\": 'all' is no check. Write checks as a mapping, or one of: none",
+        ],
+    ),
+    "checks keys": (
+        "version: 1\ndefaults: {checks: {min_sid: 100}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:2:21: "min_sid": checks has no key \'min_sid\'. Did you mean "min_side"?',
+        ],
+    ),
+    "checks values": (
+        "version: 1\ndefaults:\n  checks:\n    decodes: yes\n    min_side: {least: 10, side: left}\n    aspect: 4x5\n    white_border: 101\n    fill: {severity: fail}\n    phash_distance: {}\n    max_bytes: {most: 0}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            "m.yaml:4:14: \"checks.decodes\": 'yes' is not one of warn, fail, none",
+            "m.yaml:5:33: \"checks.min_side.side\": 'left' is not one of shortest, longest",
+            "m.yaml:6:13: \"checks.aspect\": '4x5' cannot be understood. Such as: 1:1",
+            "m.yaml:7:19: \"checks.white_border\": '101' is not a whole number from 1 to 100, or none",
+            'm.yaml:8:11: "checks.fill": needs the key least. Such as: least: 85',
+            'm.yaml:9:21: "checks.phash_distance": needs least, or most, or both. Such as: {least: 2, most: 20}',
+            "m.yaml:10:23: \"checks.max_bytes.most\": '0' is not a whole number above 0",
+        ],
+    ),
+    "checks bounds": (
+        "version: 1\ndefaults: {checks: {phash_distance: {least: 20, most: 10}}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:2:37: "checks.phash_distance": least is above most. Such as: {least: 2, most: 20}',
+        ],
+    ),
+    "post in variant": (
+        "version: 1\nedits: {w: {prompt: pp, variants: {x: {post: {fit: x}}}}}\nitems: [{id: a, image: in/a.png}]\n",
+        [
+            "m.yaml:2:52: \"post.fit\": 'x' cannot be understood. Such as: 1600x1600",
+        ],
+    ),
+    "post extension": (
+        "version: 1\nitems:\n  - {id: a, image: in/a.png, prompt: pp, output: a.png, post: {format: jpeg}}\n",
+        [
+            'm.yaml:3:50: "output": the output ends in .png, the format is jpeg. Write {{ ext }}, or set format',
+        ],
+    ),
+    "key in post": (
+        "version: 1\ndefaults: {post: {crop: rf_live_0123456789abcdef}}\nitems:\n  - {id: a, image: in/a.png, prompt: pp}\n",
+        [
+            'm.yaml:2:25: "post.crop": this looks like an API key; keys do not belong in a manifest. Take it out, replace it at the provider, and set it in the environment',
         ],
     ),
 }

@@ -1,0 +1,121 @@
+"""`post` and `checks` over the levels: what holds in the end, and what has nothing to do with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import batchedit.manifest
+from batchedit.manifest.finishing import profiles
+from batchedit.manifest.vocabulary import CHECK_KEYS, POST_KEYS, PROFILES
+from batchedit.model import Task
+from batchedit.recipe import CHECK_NAMES, Check, Post, Recipe
+from tests.manifest.conftest import Folder
+
+HEAD = "version: 1\ndefaults: {{prompt: pp, {defaults}}}\nedits: {{w: {{{edit}}}}}\nitems: [{{id: a, image: in/a.png, {row}}}]\n"
+
+
+def one(folder: Folder, defaults: str = "", edit: str = "", row: str = "") -> Task:
+    folder.write("m.yaml", HEAD.format(defaults=defaults, edit=edit, row=row))
+    (task,) = folder.tasks("m.yaml")
+    return task
+
+
+def recipe(folder: Folder, defaults: str = "", edit: str = "", row: str = "") -> Recipe:
+    found = one(folder, defaults, edit, row).recipe
+    assert found is not None
+    return found
+
+
+def test_levels_merge_key_by_key(folder: Folder) -> None:
+    """Defaults, edit, row: the last one that gives a key counts, whatever the others say about other keys."""
+    found = recipe(
+        folder,
+        "post: {format: jpeg, quality: 80, fit: 100x100}",
+        "post: {quality: 60, crop: 1:1}",
+        "post: {fit: 50X60}",
+    )
+    assert found.post == Post(format="jpeg", quality=60, fit="50x60", crop="1:1")
+
+
+@pytest.mark.parametrize("wording", ["post: amazon-main", "post: {profile: amazon-main}"])
+def test_a_profile_lies_below_everything_that_is_said(folder: Folder, wording: str) -> None:
+    """Its keys can be replaced and taken out one by one, on any level; its checks come with it."""
+    whole = profiles()["amazon-main"].recipe()
+    assert recipe(folder, wording) == whole
+    assert whole.post is not None
+    found = recipe(folder, wording, "post: {quality: 70, fit: none}, checks: {fill: none, min_side: 5}")
+    assert found.post == Post(
+        background="#ffffff", snap_white=whole.post.snap_white, format="jpeg", quality=70, srgb=True
+    )
+    names = {check.name: check for check in found.checks}
+    assert "fill" not in names
+    assert names["min_side"] == Check(name="min_side", severity="warn", least=5)
+    assert recipe(folder, "post: {quality: 40}", wording).post == Post(**{**_fields(whole.post), "quality": 40})
+
+
+def _fields(post: Post) -> dict[str, object]:
+    return {name: getattr(post, name) for name in Post.__slots__}
+
+
+def test_none_takes_it_all_out(folder: Folder) -> None:
+    """`post: none` also the profile's checks; `checks: none` only those."""
+    assert one(folder, "post: amazon-main", "post: none").recipe is None
+    found = recipe(folder, "post: amazon-main, checks: {not_identical: warn}", "checks: none")
+    assert found.checks == ()
+    assert found.post is not None
+    assert recipe(folder, "post: amazon-main", "post: {profile: none}, checks: {fill: 3}") == Recipe(
+        checks=(Check(name="fill", severity="warn", least=3),)
+    )
+    assert recipe(folder, "post: amazon-main", "", "post: {profile: etsy}") == profiles()["etsy"].recipe()
+
+
+def test_metadata_merges_too(folder: Folder) -> None:
+    """One of its keys leaves the other alone."""
+    found = recipe(folder, "post: google-merchant", "post: {metadata: {keep: false}}")
+    assert found.post == Post(keep_metadata=False, digital_source_type="trainedAlgorithmicMedia")
+
+
+def test_outputs_follow_the_format_of_post(folder: Folder) -> None:
+    """In the default name, by `ext`, and where the format is the one that is bought."""
+    assert one(folder, "post: {format: jpg}").outputs == ("a.jpg",)
+    assert one(folder, "post: {format: webp}, output: 'x/{{ id }}.{{ ext }}'").outputs == ("x/a.webp",)
+    assert one(folder, "format: webp, post: {fit: 5x5}").outputs == ("a.webp",)
+    assert one(folder, "format: webp, post: {quality: 5}").params.format == "webp"
+
+
+def test_colours_and_sizes_have_one_spelling(folder: Folder) -> None:
+    """So that what makes the same has the same digest."""
+    one_way = recipe(folder, "post: {background: white, pad: {size: 10X20, background: '#ABC'}, crop: 4:5}")
+    other = recipe(folder, "post: {pad: {background: '#aabbcc', size: 10x20}, crop: 4:5, background: '#FFFFFF'}")
+    assert one_way.digest == other.digest
+    assert Recipe.parse(one_way.text) == one_way
+
+
+def test_tables_keep_their_columns(folder: Folder) -> None:
+    """A column of that name is a variable, as it always was; the source may say `post` for all rows of a table."""
+    folder.write("t.csv", "id,image,prompt,post,checks\na,in/a.png,{{ post }} pp,amazon,fill\n")
+    (task,) = folder.tasks("t.csv")
+    assert task.recipe is None
+    assert (task.item.values["post"], task.item.values["checks"]) == ("amazon", "fill")
+    folder.write("m.yaml", "version: 1\nsources: [{csv: t.csv, post: {format: jpeg}, checks: {fill: 3}}]\n")
+    (task,) = folder.tasks("m.yaml")
+    assert task.recipe == Recipe(post=Post(format="jpeg"), checks=(Check(name="fill", severity="warn", least=3),))
+    assert task.outputs == ("a.jpg",)
+
+
+def test_nothing_to_do_is_no_recipe(folder: Folder) -> None:
+    """What only says the default makes no file anew."""
+    assert one(folder, "post: {metadata: {keep: true}}").recipe is None
+    assert one(folder, "post: {}, checks: {}").recipe is None
+    assert one(folder, "post: {fit: }").recipe is None
+
+
+def test_the_lists_are_complete() -> None:
+    """Every file of a profile is named, every check can be made, and every step can be asked for."""
+    folder = Path(batchedit.manifest.__file__).parent / "marketplaces"
+    assert sorted(path.stem for path in folder.glob("*.yaml")) == sorted(PROFILES) == sorted(profiles())
+    assert {key.name for key in CHECK_KEYS} == set(CHECK_NAMES)
+    told = {"profile", "metadata", *Post.__slots__}
+    assert {key.name for key in POST_KEYS} <= told
