@@ -40,8 +40,9 @@ def drop_views(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs DROP COLUMN facts")
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
         db.execute(f"DROP VIEW {name}")
-    db.execute("DROP TABLE checks")
-    db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('views', 'facts', 'checks')")
+    for name in ("checks", "wishes", "overrides", "comparisons"):
+        db.execute(f"DROP TABLE {name}")
+    db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('views', 'facts', 'checks', 'reviews')")
 
 
 def draw_picture(path: Path, colour: tuple[int, int, int], *, side: int = 320) -> Path:

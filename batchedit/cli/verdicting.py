@@ -8,7 +8,7 @@ import click
 
 from batchedit.cli.commands import cli
 from batchedit.cli.options import DEBUG
-from batchedit.cli.upkeep import LEDGER, choices
+from batchedit.cli.upkeep import LEDGER
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, UsageError
 
@@ -58,14 +58,15 @@ def verdicts_import(file: str, ledger: str, debug: bool) -> int:
 
     All of it is taken, or nothing. What is approved lets the next run buy the edits that wait for it.
     """
+    from batchedit.ledger.decisions import DecisionBook, Ruling
     from batchedit.ledger.reader import Ledger, ledger_at
     from batchedit.verdicts import read_verdicts
 
     with Ledger(ledger_at(ledger)) as reader:
         decisions = read_verdicts(Path(file), file, reader)
     if decisions:
-        with choices(ledger) as writer:
-            writer.decide(decisions)
+        with DecisionBook(ledger_at(ledger)) as book:
+            book.decide(Ruling(decision=decision) for decision in decisions)
     approved = sum(decision.verdict == "approved" for decision in decisions)
     say(f"{approved} approved, {len(decisions) - approved} rejected" if decisions else "nothing new in it")
     return ExitCode.DONE

@@ -166,6 +166,16 @@ budget_usd | dollars, text | the same, exact, with six decimals
 attempts
 done | count | of these, those that ended with pictures
 throttled spent_microusd spent_usd at_risk_microusd at_risk_usd
+# v_decisions | Decisions | One row for each time that somebody said something about pictures. | verdict,reason,who | id
+id | number | in the order in which they were said
+slot item_id edit variant labels
+request_key revision
+decided_at | ISO, UTC | when
+verdict | word | approved, rejected, or undecided: what was said before is taken back
+reason | text | why, one of a few words
+note | text | whatever else was said
+who | text | the reviewer's name
+holds | 0 or 1 | 1 for the latest one about the pictures that the task has now
 """
 
 
