@@ -82,9 +82,11 @@ class Reedit:
         """
         known = reader.listed_task(task.slot) if reader is not None else None
         if reader is None or known is None:
-            return self._skip(NEVER_BOUGHT)
+            self.skipped[NEVER_BOUGHT] += 1
+            return None
         if known.state is None:
-            return self._skip(WAITS)
+            self.skipped[WAITS] += 1
+            return None
         present = worded(task, reader)
         override = reader.override(task.slot) if present.is_reedited else None
         if override is not None and (known.state is not State.DONE or known.review != "rejected"):
@@ -93,24 +95,25 @@ class Reedit:
             if wanted is not None and normal_prompt(wanted) == override.prompt:
                 return present
         if known.state in _IN_FLIGHT:
-            return self._skip(AT_PROVIDER)
+            self.skipped[AT_PROVIDER] += 1
+            return None
         if known.state is State.PENDING and override is None:
-            return self._skip(NEVER_BOUGHT)
+            self.skipped[NEVER_BOUGHT] += 1
+            return None
         key = known.key if known.state is not State.PENDING or override is None else override.replaces
         before = present.prompt if key == known.key else str(reader.spec(key)["prompt"])
         wanted = self._text(task, known, reader, before, key)
         if wanted is None:
-            return self._skip(NO_PROMPT if reader.wish_of(task.slot, key) is not None else NO_NOTE)
+            self.skipped[NO_PROMPT if reader.wish_of(task.slot, key) is not None else NO_NOTE] += 1
+            return None
         text = normal_prompt(wanted)
         if known.state is State.DONE and known.review != "rejected" and text == normal_prompt(present.prompt):
-            return self._skip(SAME)
+            self.skipped[SAME] += 1
+            return None
         _check(text, task)
         revision = reader.last_revision(task.slot, known.key) + 1
         new = Override(revision=revision, prompt=text, base=normal_prompt(task.prompt), replaces=key)
         return Wording(text, revision, override=new, is_reedited=True)
-
-    def _skip(self, why: str) -> None:
-        self.skipped[why] += 1
 
     def _text(self, task: Task, known: ListedTask, reader: Ledger, before: object, key: str) -> str | None:
         """The new prompt, from what was said about the pictures of one request."""

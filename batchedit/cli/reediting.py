@@ -17,9 +17,9 @@ from batchedit.errors import ExitCode, UsageError
 @reedit_options
 @JSON
 @click.option("--prompt", metavar="TEXT",
-              help="The new prompt; {{ prompt }} is the old one, {{ reason }} and {{ note }} the reviewer's.")  # fmt: skip
+              help="The new one; {{ prompt }} is the old one, {{ reason }} and {{ note }} the reviewer's.")  # fmt: skip
 @click.option("--from-notes", is_flag=True, help="Those for which a review has noted how, with its prompts.")
-@click.option("--drop", is_flag=True, help="Take re-edits back: the manifest's own prompts count again. Buys nothing.")
+@click.option("--drop", is_flag=True, help="Take re-edits back: the manifest's prompts count again. Buys nothing.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan.")
 @click.option("--budget", metavar="DOLLARS", help="Never let spent and at risk pass this amount.")
 @click.option("--rate", type=Pace(), metavar="N|auto|none", help="As for `run`.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from batchedit.errors import Place
 from batchedit.manifest.fields import Given
 from batchedit.manifest.patterns import Pattern
-from batchedit.model import Limits, ProviderSettings
+from batchedit.model import Limits, ProviderSettings, ReviewSettings
 from batchedit.money import MicroUSD
 from batchedit.pricing import PriceList
 
@@ -189,5 +189,6 @@ class Head:
     items: bool = False
     selectors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     prices: PriceList | None = None
+    review: ReviewSettings = field(default_factory=ReviewSettings)
     files: list[Path] = field(default_factory=list)
     defaults_file: str = ""
