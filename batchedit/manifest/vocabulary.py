@@ -202,8 +202,8 @@ BUDGET_KEYS = (
 )  # fmt: skip
 
 REVIEW_KEYS = (
-    Key("reasons", MapOf(Text(), NAME_PATTERN), f"word -> what it stands for: why pictures are rejected, on the keys 1 to"
-        f" {MAX_REASONS}; instead of {', '.join(f'`{word}`' for word in REASONS)}", {"halo": "halo or cut edge"}),
+    Key("reasons", MapOf(Text(), NAME_PATTERN), f"word -> what it stands for: why pictures are rejected, on the keys 1"
+        f" to {MAX_REASONS}; instead of {', '.join(f'`{word}`' for word in REASONS)}", {"halo": "halo or cut edge"}),
     Key("checklist", ListOf(Text(), or_one=True), "what to look for, shown beside the pictures",
         ["Is the label readable?"]),
     Key("blind", Flag(), "`true`: variants are compared side by side without their names", True),
