@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from batchedit.ledger.reader import Ledger
-from batchedit.money import ZERO, MicroUSD
+from batchedit.money import ZERO, MicroUSD, decimal_text, format_usd
 from batchedit.pilot import Interval, wilson
 
 METHOD = "95 %: Wilson score interval of the share of comparisons with a winner that it won; ties are left out"
@@ -73,17 +74,32 @@ def tally(readers: Iterable[Ledger]) -> list[Tally]:
 
 def tally_lines(found: Iterable[Tally]) -> list[str]:
     """The result for people; no line without comparisons."""
-    from batchedit.money import format_usd
-
     lines = []
     for each in found:
         name = f"{each.edit}/{each.variant}" if each.variant else each.edit
         share = each.share
-        sure = (
-            ""
-            if share is None
-            else f"; wins {100 * share.likely:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
-        )
+        sure = ""
+        if share is not None:
+            sure = f"; wins {100 * share.likely:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
         price = "" if each.each is None else f"; {format_usd(each.each)} each"
         lines.append(f"  {name:<28} {each.wins} won, {each.ties} ties of {each.shown}{sure}{price}")
     return [*lines, f"  {METHOD}"] if lines else []
+
+
+def tally_json(each: Tally) -> dict[str, Any]:
+    """One variant for programs."""
+    share = each.share
+    return {
+        "edit": each.edit,
+        "variant": each.variant,
+        "compared": each.shown,
+        "won": each.wins,
+        "ties": each.ties,
+        "share": None
+        if share is None
+        else {"low": round(share.low, 4), "likely": round(share.likely, 4), "high": round(share.high, 4)},
+        "method": METHOD,
+        "cost": decimal_text(each.cost),
+        "pictures": each.pictures,
+        "per_picture": None if each.each is None else decimal_text(each.each),
+    }

@@ -4,8 +4,8 @@ What people say about delivered pictures, in and out as a table: one row for eac
     export   slot, id, edit, variant, request, file, verdict, reason, note
     import   slot (or id, with edit and variant where an item has several tasks), verdict, reason, note
 
-A row without a verdict says nothing. A verdict is about the pictures that the task has now: a row that carries the
-`request` of an older picture is refused. All rows of a table are taken, or none.
+A row without a verdict says nothing; `undecided` takes back what was said. A verdict is about the pictures that the
+task has now: a row that carries the `request` of an older picture is refused. All rows of a table are taken, or none.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.rows import csv_records
 
-VERDICTS = ("approved", "rejected")
+VERDICTS = ("approved", "rejected", "undecided")
 COLUMNS = ("slot", "id", "edit", "variant", "request", "file", "verdict", "reason", "note")
+_SAID = {"approved": "approved", "rejected": "rejected"}
+"""What was taken back is as if it had never been said."""
 _KEY_LETTERS = 12
 MAX_TEXT = 2_000
 
@@ -43,7 +45,7 @@ def export_verdicts(reader: Ledger, target: IO[str]) -> int:
                 task.variant,
                 task.key[:_KEY_LETTERS],
                 task.path,
-                *((said.verdict, said.reason, said.note) if said else ("", "", "")),
+                *((_SAID.get(said.verdict, ""), said.reason, said.note) if said else ("", "", "")),
             )
         )
         count += 1

@@ -105,12 +105,7 @@ class DecisionBook:
             StorageError: if the disk does not take it.
         """
         with self._transaction() as now:
-            if not self._has(wish.slot, wish.key):
-                return None
-            return self._connection.execute(
-                "INSERT INTO wishes (slot, request_key, wished_at, prompt, note, who) VALUES (?, ?, ?, ?, ?, ?)",
-                (wish.slot, wish.key, now, wish.prompt, wish.note, wish.who),
-            ).lastrowid
+            return self._wish(wish, now)
 
     def compare(self, comparison: Comparison) -> int | None:
         """
@@ -123,14 +118,42 @@ class DecisionBook:
             StorageError: if the disk does not take it.
         """
         with self._transaction() as now:
-            if not all(self._has(slot, key) for slot, key in comparison.shown):
-                return None
-            return self._connection.execute(
-                "INSERT INTO comparisons (item_id, edit, shown, winner, outcome, compared_at, who)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (comparison.item_id, comparison.edit, _shown(comparison.shown), comparison.winner, comparison.outcome,
-                 now, comparison.who),
-            ).lastrowid  # fmt: skip
+            return self._compare(comparison, now)
+
+    def take(
+        self, decisions: Iterable[Decision], wishes: Iterable[Wish] = (), comparisons: Iterable[Comparison] = ()
+    ) -> None:
+        """
+        Add all of it in one step, but for what is about pictures that tasks do not have any more.
+
+        Raises:
+            StorageError: if the disk does not take it; then nothing is there.
+        """
+        with self._transaction() as now:
+            for decision in decisions:
+                self._decide(Ruling(decision=decision), now)
+            for wish in wishes:
+                self._wish(wish, now)
+            for comparison in comparisons:
+                self._compare(comparison, now)
+
+    def _wish(self, wish: Wish, now: str) -> int | None:
+        if not self._has(wish.slot, wish.key):
+            return None
+        return self._connection.execute(
+            "INSERT INTO wishes (slot, request_key, wished_at, prompt, note, who) VALUES (?, ?, ?, ?, ?, ?)",
+            (wish.slot, wish.key, now, wish.prompt, wish.note, wish.who),
+        ).lastrowid
+
+    def _compare(self, comparison: Comparison, now: str) -> int | None:
+        if not all(self._has(slot, key) for slot, key in comparison.shown):
+            return None
+        return self._connection.execute(
+            "INSERT INTO comparisons (item_id, edit, shown, winner, outcome, compared_at, who)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (comparison.item_id, comparison.edit, _shown(comparison.shown), comparison.winner, comparison.outcome,
+             now, comparison.who),
+        ).lastrowid  # fmt: skip
 
     def _decide(self, ruling: Ruling, now: str) -> int | None:
         said = ruling.decision

@@ -20,6 +20,8 @@ def figures_json(
     world: str,
     waiting: Mapping[str, int],
     invoice: InvoiceCheck | None = None,
+    *,
+    comparisons: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The report for programs."""
     data: dict[str, Any] = {
@@ -61,6 +63,7 @@ def figures_json(
             for quality, found in figures.latency.items()
         },
         "similar_labels": figures.spellings,
+        "comparisons": list(comparisons),
         "runs": [_run(run) for run in runs],
     }
     if invoice is not None:

@@ -26,6 +26,9 @@ def report_markdown(figures: Figures, page: Page) -> str:
         if len(ranked) > _ROWS:
             rows.append([f"and {len(ranked) - _ROWS} more", *("" for _ in _COLUMNS)])
         lines += ["", *_table([_plain(name), *_COLUMNS], [*rows, ["**total**", *_cells(figures.total)]])]
+    if page.compared:
+        rows = [[_plain(cell) for cell in row] for row in page.compared]
+        lines += ["", *_table(["edit", "variant", "won", "ties", "share", "each"], rows), "", _plain(page.compared_by)]
     for trouble in figures.troubles[:_ROWS]:
         code = f" ({_plain(trouble.code)})" if trouble.code else ""
         lines += ["", f"- **{trouble.tasks} {trouble.state}**{code}: {_plain(trouble.reason)}"]

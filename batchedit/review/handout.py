@@ -12,9 +12,10 @@ from batchedit import disk
 from batchedit.effects import Effects
 from batchedit.errors import StorageError, UsageError
 from batchedit.ledger.reader import Ledger
+from batchedit.report.thumbs import SIDE
 from batchedit.review.app import as_block, full_picture, page_html, part
 from batchedit.review.sheet import Sheet
-from batchedit.review.thumbnailer import SCREEN, SIDE, Thumbnailer
+from batchedit.review.thumbnailer import SCREEN, Thumbnailer
 
 _POLICY = "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'"
 _NONCE_LETTERS = 16
@@ -67,7 +68,7 @@ def write_handout(sheet: Sheet, folder: Path, *, report: str, who: str = "", ful
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--static: {folder} is not empty", hint="name a folder that is not there yet")
     data = sheet.read(who)
-    data |= {"report": report, "full": full}
+    data |= {"report": report, "full": full, "seed": sheet.seed}
     names = [(card["id"], _whiches(card)) for card in data.get("cards", ())]
     names += [(pair["id"], _sides(pair)) for pair in data.get("pairs", ())]
     with disk.storage("write", folder):

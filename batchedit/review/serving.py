@@ -23,8 +23,6 @@ from batchedit.review.thumbnailer import Thumbnailer
 IDLE_MINUTES = 60.0
 """Without anybody doing anything in the page it ends after so long."""
 
-_LOOK_SECONDS = 1.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
@@ -112,8 +110,11 @@ class ReviewServer:
         self._server.should_exit = True
 
     async def _end_when_idle(self) -> None:
-        while anyio.current_time() - self.guard.touched < self._options.idle_minutes * 60:
-            await anyio.sleep(min(_LOOK_SECONDS, self._options.idle_minutes * 60))
+        most = self._options.idle_minutes * 60
+        left = most
+        while left > 0:
+            await anyio.sleep(left)
+            left = self.guard.touched + most - anyio.current_time()
         self._server.should_exit = True
 
     def _listen(self) -> list[socket.socket]:

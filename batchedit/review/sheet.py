@@ -150,29 +150,34 @@ class Sheet:
 
     # -- blind ---------------------------------------------------------------------------------------------------
 
-    def _pairs(self, tasks: Iterable[Shown], reader: Ledger, who: str) -> list[dict[str, Any]]:
+    def pairs_of(self, tasks: Iterable[Shown]) -> dict[str, Sides]:
+        """What can be compared of these tasks, by id: the variants of an item and edit, shuffled by the seed."""
         groups: dict[tuple[str, str], list[Shown]] = {}
         for task in tasks:
             groups.setdefault((task.item_id, task.edit), []).append(task)
-        said = {(each.item_id, each.edit): each for each in reader.comparisons() if each.who == who}
-        self.pairs, data, effects = {}, [], Effects(seed=self.seed)
+        pairs, effects = {}, Effects(seed=self.seed)
         for (item, edit), group in groups.items():
             if len(group) < 2:
                 continue
             name = f"{item}\0{edit}"
             group.sort(key=lambda task: task.slot)
             effects.draw("blind", name).shuffle(group)
-            sides = Sides(item, edit, tuple((task.slot, task.key) for task in group))
-            self.pairs[self.id_of(name)] = sides
-            before, known = said.get((item, edit)), dict(sides.shown)
+            pairs[self.id_of(name)] = Sides(item, edit, tuple((task.slot, task.key) for task in group))
+        return pairs
+
+    def _pairs(self, tasks: Sequence[Shown], reader: Ledger, who: str) -> list[dict[str, Any]]:
+        self.pairs = self.pairs_of(tasks)
+        said = {(each.item_id, each.edit): each for each in reader.comparisons() if each.who == who}
+        sources = {task.slot: _source(task.spec) is not None for task in tasks}
+        data = []
+        for name, sides in self.pairs.items():
+            before, order = said.get((sides.item_id, sides.edit)), [slot for slot, _ in sides.shown]
             outcome: int | None = None
-            if before is not None and dict(before.shown) == known:
-                order = [slot for slot, _ in sides.shown]
+            if before is not None and dict(before.shown) == dict(sides.shown):
                 outcome = 0 if before.outcome == "tie" else order.index(before.winner) + 1
-            source = _source(group[0].spec) is not None
             data.append(
-                {"id": self.id_of(name), "item": item, "edit": edit, "sides": len(group), "before": source,
-                 "outcome": outcome}
+                {"id": name, "item": sides.item_id, "edit": sides.edit, "sides": len(order),
+                 "before": sources[order[0]], "outcome": outcome}
             )  # fmt: skip
         if not self.pairs:
             raise NothingSelected(

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -192,8 +193,6 @@ class _Maker:
         assert process.stdout is not None
         process.kill()
         for stream in (process.stdin, process.stdout):
-            try:
+            with suppress(OSError):  # what was still to be sent
                 stream.close()
-            except OSError:  # what was still to be sent
-                pass
         process.wait()

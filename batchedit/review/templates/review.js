@@ -14,6 +14,7 @@
     ["C", "variants and revisions of this item"], ["Shift+A", "approve all undecided in this filter"],
     ["F, /", "filter, search"], ["?", "these keys"],
   ];
+  const BLIND_KEYS = [["1 to 9", "this side is best, and on"], ["0 or T", "a tie, and on"], ["← → or K J", "one back, one on"], ["U, Ctrl+Z", "undo"], ["?", "these keys"]];
   const $ = (query, root = document) => root.querySelector(query);
   const make = (tag, properties = {}, ...children) => {
     const element = document.createElement(tag);
@@ -192,7 +193,8 @@
     if (data.blind) told.replaceChildren(make("b", {}, number(sums.undecided)), " to compare, ", make("b", {}, number(sums.approved)), " done");
     else {
       told.replaceChildren(make("b", {}, number(sums.undecided)), " undecided · ", make("b", { className: "approved" }, `✓ ${number(sums.approved)}`), " approved · ", make("b", { className: "rejected" }, `✗ ${number(sums.rejected)}`), " rejected");
-      if (sums.approved && spent) told.append(` · ${dollars(spent / sums.approved)} for each approved`);
+      if (sums.approved && spent) told.append(make("span", { className: "each" }, ` · ${dollars(spent / sums.approved)} for each approved`));
+      if (inLoupe) tellPlace();
     }
     for (const name of Object.keys(sums)) $(`#progress .${name}`).style.flexGrow = String(sums[name]);
     $("#progress").setAttribute("aria-label", `${sums.approved} approved, ${sums.rejected} rejected, ${sums.undecided} undecided`);
@@ -408,8 +410,14 @@
     for (const [source, image] of wanted) preloaded.set(source, image);
   }
 
+  function tellPlace() {
+    const open = view.reduce((sum, card) => sum + (card.verdict === "undecided"), 0);
+    $("#place").textContent = `${number(at + 1)} of ${number(view.length)}, ${number(open)} undecided`;
+  }
+
   function describe(card) {
-    $("#place").textContent = `${number(at + 1)} of ${number(view.length)}`;
+    tellPlace();
+    $("#open").hidden = card.verdict === "undecided";
     $("#item").textContent = card.item;
     $("#what").textContent = [nameOf(card), labelsOf(card), card.cost ? dollars(card.cost) : "", card.size[0] ? `${card.size[0]} × ${card.size[1]}` : "", card.revision > 1 ? `revision ${card.revision}` : "", card.count > 1 ? `${card.count} pictures` : ""].filter(Boolean).join(" · ");
     $("#verdict").className = `v-${card.verdict}`;
@@ -618,6 +626,7 @@
     back.addEventListener("click", () => { const open = data.pairs.findIndex((pair) => pair.outcome === null); pairAt = Math.max(0, open); showPair(); });
     if (left) { place.replaceChildren(make("h2", {}, `${number(left)} are still to be compared`), make("p", { className: "note" }, "The names are told when all are compared."), back); return; }
     if (isStatic) { place.replaceChildren(make("h2", {}, "All are compared"), make("p", { className: "note" }, "Save the decisions and send the file back; whoever imports it sees the result."), back); return; }
+    place.replaceChildren(make("h2", {}, "All are compared"), make("p", { className: "note" }, "One moment."), back);
     while (queue.length) await new Promise((resolve) => setTimeout(resolve, 50));
     const told = await ask("results");
     if (!told) return;
@@ -630,9 +639,9 @@
 
   function saved() {
     return {
-      format: "batchedit review", version: 1, report: data.report, who: data.who,
-      decisions: cards.filter((card) => card.touched).map((card) => ({ id: card.id, verdict: card.verdict, reason: card.reason, note: card.note, reedit_prompt: card.wish ? card.wish[0] : "", reedit_note: card.wish ? card.wish[1] : "", at: card.at || "" })),
-      comparisons: (data.pairs || []).filter((pair) => pair.touched && pair.outcome !== null).map((pair) => ({ id: pair.id, winner: pair.outcome })),
+      format: "batchedit review", version: 1, report: data.report, who: data.who, seed: data.seed,
+      decisions: cards.filter((card) => card.touched).map((card) => ({ id: card.id, seen: card.seen, verdict: card.verdict, reason: card.reason, note: card.note, reedit_prompt: card.wish ? card.wish[0] : "", reedit_note: card.wish ? card.wish[1] : "", at: card.at || "" })),
+      comparisons: (data.pairs || []).filter((pair) => pair.touched && pair.outcome !== null).map((pair) => ({ id: pair.id, sides: pair.sides, winner: pair.outcome })),
     };
   }
   function download(name, type, text) {
@@ -641,9 +650,9 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
   function asCsv() {
-    const names = ["report", "slot", "request", "verdict", "reason", "note", "who", "reedit_prompt", "reedit_note"];
+    const names = ["report", "slot", "seen", "verdict", "reason", "note", "who", "reedit_prompt", "reedit_note"];
     const cell = (text) => `"${String(text).replaceAll('"', '""')}"`;
-    const rows = cards.filter((card) => card.touched).map((card) => [data.report, card.slot, card.key, card.verdict, card.reason, card.note, data.who, card.wish ? card.wish[0] : "", card.wish ? card.wish[1] : ""]);
+    const rows = cards.filter((card) => card.touched).map((card) => [data.report, card.slot, card.seen, card.verdict, card.reason, card.note, data.who, card.wish ? card.wish[0] : "", card.wish ? card.wish[1] : ""]);
     return [names, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
   }
 
@@ -745,7 +754,7 @@
     }));
     $("#checklist").hidden = !data.checklist.length;
     $("#checklist ul").replaceChildren(...data.checklist.map((line) => make("li", {}, line)));
-    $("#keys tbody").replaceChildren(...KEYS.map(([key, means]) => make("tr", {}, make("td", {}, make("kbd", {}, key)), make("td", {}, means))));
+    $("#keys tbody").replaceChildren(...(data.blind ? BLIND_KEYS : KEYS).map(([key, means]) => make("tr", {}, make("td", {}, make("kbd", {}, key)), make("td", {}, means))));
     wireStage();
   }
 
