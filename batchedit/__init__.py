@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from batchedit.ending import RunSummary
     from batchedit.errors import BatchEditError, ExitCode
     from batchedit.ledger.reader import Ledger
+    from batchedit.ledger.records import Decision
     from batchedit.manifest import load_manifest
     from batchedit.model import Item, Limits, Request, Task
     from batchedit.planned import Plan
     from batchedit.planner import make_plan
     from batchedit.providers.base import Provider
+    from batchedit.reediting import drop_reedits, make_reedit
     from batchedit.report import render_report
     from batchedit.run_options import RunOptions
+    from batchedit.verdicts import record_verdicts
 
 _HOME = {
     "BatchEditError": "batchedit.errors",
+    "Decision": "batchedit.ledger.records",
     "ExitCode": "batchedit.errors",
     "Item": "batchedit.model",
     "Ledger": "batchedit.ledger.reader",
@@ -39,8 +43,11 @@ _HOME = {
     "RunOptions": "batchedit.run_options",
     "RunSummary": "batchedit.ending",
     "Task": "batchedit.model",
+    "drop_reedits": "batchedit.reediting",
     "load_manifest": "batchedit.manifest",
     "make_plan": "batchedit.planner",
+    "make_reedit": "batchedit.reediting",
+    "record_verdicts": "batchedit.verdicts",
     "render_report": "batchedit.report",
     "run_plan": "batchedit.batch",
     "run_plan_sync": "batchedit.batch",
@@ -48,6 +55,7 @@ _HOME = {
 
 __all__ = [
     "BatchEditError",
+    "Decision",
     "ExitCode",
     "Item",
     "Ledger",
@@ -58,8 +66,11 @@ __all__ = [
     "RunOptions",
     "RunSummary",
     "Task",
+    "drop_reedits",
     "load_manifest",
     "make_plan",
+    "make_reedit",
+    "record_verdicts",
     "render_report",
     "run_plan",
     "run_plan_sync",

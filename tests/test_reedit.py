@@ -259,7 +259,7 @@ def test_tasks_that_were_never_bought_are_left_alone(shop: Shop, serve: Callable
 
 def test_the_library_does_the_same(night: Served, cli: Cli) -> None:
     """`make_reedit` makes a plan that `run_plan_sync` carries out."""
-    from batchedit import run_plan_sync
+    from batchedit import record_verdicts, run_plan_sync
 
     manifest = load_manifest("night.yaml")
     plan = make_reedit(manifest, prompt="sepia")
@@ -269,4 +269,12 @@ def test_the_library_does_the_same(night: Served, cli: Cli) -> None:
         make_reedit(manifest, prompt="sepia")
     with pytest.raises(UsageError):
         make_reedit(manifest)
+    assert record_verdicts("out", {"mug/edit": "rejected", "bowl/edit": "undecided"}, reason="halo", who="bob") == 2
+    assert slots(cli, "verdict:rejected") == ["mug/edit"]
+    for verdicts in ({"nobody/edit": "approved"}, {"mug/edit": "perfect"}):
+        with pytest.raises(UsageError):
+            record_verdicts("out", verdicts)
+    old = Decision(slot="mug/edit", key="0" * 64, verdict="approved")
+    with pytest.raises(UsageError, match="another picture now"):
+        record_verdicts("out", {"mug/edit": old})
     assert drop_reedits("out") == 2

@@ -62,7 +62,8 @@ def make_ledger(out: Path, count: int, row: Callable[[int], Row], *, side: int =
     state.mkdir(parents=True)
     ledger = state / "ledger.db"
     LedgerWriter(ledger, Effects(seed="0"), world="rehearsal").close()
-    inputs, outputs = [], []
+    inputs: list[tuple[Path, str, int]] = []
+    outputs: list[tuple[Path, str, int]] = []
     for number in range(DISTINCT):
         for after, known in ((False, inputs), (True, outputs)):
             data = picture(number, side=side, after=after)

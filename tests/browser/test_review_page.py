@@ -111,7 +111,12 @@ class Studio:
         context.route("**/*", judge)
         found.page.on("console", lambda message: found.complaints.append(f"console: {message.text}"))
         found.page.on("pageerror", lambda error: found.complaints.append(f"error: {error}"))
-        found.page.on("dialog", lambda dialog: (found.complaints.append("a dialog"), dialog.dismiss()))
+
+        def dismiss(dialog: Any) -> None:
+            found.complaints.append("a dialog")
+            dialog.dismiss()
+
+        found.page.on("dialog", dismiss)
         found.page.goto(url)
         found.page.wait_for_selector("html[data-ready]")
         return found
