@@ -59,6 +59,14 @@ class Page:
         for key in keys:
             self.page.keyboard.press(key)
 
+    def until(self, condition: str) -> None:
+        """Wait for something; the page's policy does not let Playwright's own way in, which evaluates a text there."""
+        for _ in range(500):
+            if self.run(condition):
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"never: {condition}")
+
     def saved(self) -> None:
         """Wait until everything is in the ledger."""
         self.page.wait_for_selector("html[data-unsaved='0']")
@@ -284,7 +292,7 @@ def test_filters_have_counts_and_approve_all_asks(studio: Studio, tmp_path: Path
     page.page.locator("#grid").focus()
     page.press("/")
     page.page.keyboard.type("sku-00042")
-    page.page.wait_for_function("document.querySelectorAll('.card').length === 1")
+    page.until("document.querySelectorAll('.card').length === 1")
     page.press("Escape")
     assert page.current() == "SKU-00042"
     tick("Verdict", "○ undecided")
@@ -299,9 +307,7 @@ def test_one_picture_side_by_side_and_with_a_slider(studio: Studio, tmp_path: Pa
     """The slider cuts the picture after, to the percent; B shows the one before while it is held."""
     page = studio.review(make_ledger(tmp_path / "out", 4, shop_row))
     page.press("Enter")
-    page.page.wait_for_function(
-        "[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth === 640)"
-    )
+    page.until("[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth === 640)")
     assert page.run("document.querySelector('#before').getBoundingClientRect().right") <= page.run(
         "document.querySelector('#after').getBoundingClientRect().left"
     )
@@ -348,11 +354,11 @@ def test_both_sides_are_enlarged_in_step(studio: Studio, tmp_path: Path) -> None
     """At 100 % a pixel is a pixel, and the point that the pointer was at is in the middle of both."""
     page = studio.review(make_ledger(tmp_path / "out", 2, shop_row, side=1600))
     page.press("Enter")
-    page.page.wait_for_function("[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth)")
+    page.until("[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth)")
     box = page.page.locator("#after").bounding_box()
     page.page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5)
     page.press("z")
-    page.page.wait_for_function("[...document.querySelectorAll('#stage img')].every(i => i.naturalWidth === 1600)")
+    page.until("[...document.querySelectorAll('#stage img')].every(i => i.naturalWidth === 1600)")
     page.page.wait_for_timeout(50)
     sizes, offsets = page.run(
         "[[...document.querySelectorAll('#stage img')].map(i => Math.round(i.getBoundingClientRect().width)),"
@@ -428,7 +434,7 @@ def test_moving_about(studio: Studio, tmp_path: Path) -> None:
     page.press("?")
     assert "approve" in page.page.locator("#keys").inner_text()
     page.press("Escape")
-    page.press("Tab")
+    page.press("Shift+Tab")
     outlined = page.run("getComputedStyle(document.activeElement).outlineStyle")
     assert outlined == "solid"
 
@@ -478,7 +484,7 @@ def test_hostile_texts_are_shown_as_texts(studio: Studio, tmp_path: Path) -> Non
     page.press("Home", "Enter")
     page.page.locator("#prompt summary").click()
     page.page.locator("#history summary").click()
-    page.page.wait_for_function("document.querySelector('#history li') !== null")
+    page.until("document.querySelector('#history li') !== null")
     for _ in range(12):
         page.press("j")
     page.press("c")
@@ -560,7 +566,7 @@ def test_a_folder_for_a_client(studio: Studio, tmp_path: Path, form: str, monkey
     assert page.counts().startswith("6 undecided · ✓ 1 approved · ✗ 1 rejected")
     assert page.page.locator("#who").input_value() == "Client & Co"
     page.press("Home", "Enter")
-    page.page.wait_for_function("[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth)")
+    page.until("[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth)")
     page.press("Escape")
     with page.page.expect_download() as download:
         page.page.locator(f"#save-{form}").click()
@@ -582,7 +588,7 @@ async (times) => {
   for (let n = 0; n < times; n += 1) {
     const loupe = document.querySelector('#loupe'), image = document.querySelector('#after img'), before = loupe.dataset.id;
     const began = performance.now();
-    document.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }));
+    document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }));
     await wait(() => loupe.dataset.id !== before && image.complete && image.naturalWidth);
     await image.decode();
     taken.push(performance.now() - began);
@@ -612,7 +618,7 @@ def test_a_large_review(
     page.press("End")
     assert page.page.locator("#pager span").inner_text() == f"{count - 499:,} to {count:,}"
     page.press("Home", "Enter")
-    page.page.wait_for_function("document.querySelector('#after img').naturalWidth > 0")
+    page.until("document.querySelector('#after img').naturalWidth > 0")
     taken = page.run(_CLOCK, 30)
     page.saved()
     median = statistics.median(taken)
@@ -640,7 +646,7 @@ def test_nothing_sticks_out(studio: Studio, tmp_path: Path, width: int, scheme: 
         assert wide == [], view
         page.page.screenshot(path=str(tmp_path / f"{view}-{width}-{scheme}.png"))
         page.press("Home", "Enter")
-        page.page.wait_for_function("document.querySelector('#after img').naturalWidth > 0")
+        page.until("document.querySelector('#after img').naturalWidth > 0")
     contrast = page.run(
         "(() => { const light = c => c.match(/[0-9.]+/g).slice(0, 3).map(Number).map(v => (v /= 255) <= 0.04045 ? v / 12.92"
         " : ((v + 0.055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);"

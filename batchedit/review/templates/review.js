@@ -686,7 +686,7 @@
     if ($("#keys").open) return;
     if (inText(event.target)) { if (key === "Escape") { event.target.blur(); $("#grid").focus({ preventScroll: true }); } return; }
     if (event.target.matches("button, summary, input") && (key === " " || key === "Enter")) return;
-    if (event.target.matches("input[type=range]") && key.startsWith("Arrow")) return;
+    if (event.target.matches("input[type=range]") && /^(Arrow|Home|End|Page)/.test(key)) return;
     const act = (data.blind ? blindKeys : keysOf)(key, event);
     if (act) { event.preventDefault(); act(); }
   }
