@@ -229,17 +229,14 @@ def walk(
         chains = Chains(plan.workspace.state / "raw", reader)
         for task in plan.manifest.tasks(findings):
             early = choice.early(task, reader)
-            wording = Wording(task.prompt) if reader is None else worded(task, reader)
-            if early is not False and plan.reedit is not None:
-                proposed = plan.reedit.consider(task, reader)
-                if proposed is None:
-                    names.leave(task)
-                    choice.note(task, reader, Verdict.DONE)  # it is meant, and stays as it is
-                    continue
-                wording = proposed
             if early is False:
                 names.leave(task)
                 choice.note(task, reader, None)
+                continue
+            wording = _wording(plan, task, reader)
+            if wording is None:
+                names.leave(task)
+                choice.note(task, reader, Verdict.DONE)  # it is meant, and stays as it is
                 continue
             request = _request(plan, task, wording, findings, reader, chains)
             if request is None or not names.are_free(task, request):
@@ -275,6 +272,13 @@ def walk(
         names.close()
         if on_end is not None:
             on_end(claims)
+
+
+def _wording(plan: Plan, task: Task, reader: Ledger | None) -> Wording | None:
+    """The prompt and revision of a task; None for one that a re-edit leaves as it is."""
+    if plan.reedit is not None:
+        return plan.reedit.consider(task, reader)
+    return Wording(task.prompt) if reader is None else worded(task, reader)
 
 
 def _request(

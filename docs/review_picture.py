@@ -151,7 +151,7 @@ def photograph(browser: Any, ledger: Path, left_in: Path) -> None:
             page.screenshot(path=f"{left_in}/blind-{width}.png")
         for number in range(30):
             page.keyboard.press("012"[number % 3])
-        settle(page)
+        page.wait_for_selector("#blind table")
         page.screenshot(path=f"{left_in}/blind-result.png")
         page.close()
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 from batchedit import Ledger
 from batchedit.effects import Effects
+from batchedit.errors import LedgerError
 from batchedit.ledger.decisions import DecisionBook, Ruling
 from batchedit.ledger.records import Decision
 from batchedit.ledger.writer import LedgerWriter
@@ -808,5 +809,7 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(night: Shop) -> None
 
     with database(LEDGER) as db:
         drop_views(db)
+    with pytest.raises(LedgerError, match="older version"), reviewed(ServeOptions(read_only=True)):
+        pass
     with reviewed() as browser:
         assert browser.decide(browser.cards()["mug/edit"], "approved")["seen"]

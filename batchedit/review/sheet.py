@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batchedit.effects import Effects
-from batchedit.errors import NothingSelected, UsageError
+from batchedit.errors import LedgerError, NothingSelected, UsageError
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.reviewing import Shown
 from batchedit.listing import selected_tasks
@@ -70,10 +70,16 @@ class Sheet:
         Everything that the page needs to begin, as JSON.
 
         Raises:
+            LedgerError: if the ledger is of an older version.
             NothingSelected: if there is nothing to look at.
             UsageError: if there is too much, or for a selector that cannot be read.
         """
         with Ledger(self.ledger) as reader:
+            if not reader.has_reviews:
+                hint = (
+                    "`batchedit review` without --read-only or --static brings it up to date, and so does the next run"
+                )
+                raise LedgerError(f"the ledger {self.ledger} is of an older version", hint=hint)
             self.last = reader.last_decision()  # before the tasks: whatever is said meanwhile is told later
             found = self._tasks(reader)
             data: dict[str, Any] = {

@@ -1,7 +1,7 @@
 "use strict";
 // The review's page, live and as a folder. Texts from outside go into the page as text only, never as HTML.
 (() => {
-  const PAGE = 500, AHEAD = 4, MOST_VALUES = 14, POLL_SECONDS = 3, RETRY_SECONDS = 2, PACE_MINUTES = 5, AT_ONCE = 500;
+  const PAGE = 500, AHEAD = 4, MOST_VALUES = 14, POLL_SECONDS = 3, RETRY_SECONDS = 2, PACE_MINUTES = 5, AT_ONCE = 500, KEPT_ALIVE = 10000;
   const SIGNS = { approved: "✓", rejected: "✗", undecided: "○" };
   const MODES = { side: "Side by side", slider: "Slider", single: "One, hold B" };
   const KEYS = [
@@ -56,9 +56,10 @@
       const job = queue[0];
       let answer = null;
       try {
+        const body = JSON.stringify(job.body());
         const response = await fetch(job.path, {
           method: "POST", headers: { "content-type": "application/json", "x-batchedit": "review" },
-          body: JSON.stringify(job.body()), keepalive: job.size < 50,
+          body, keepalive: body.length < KEPT_ALIVE, // a browser sends so much even while the page is closed
         });
         const told = await response.json().catch(() => ({ error: `the review answered ${response.status}` }));
         if (response.status >= 500) throw new Error(told.error);
