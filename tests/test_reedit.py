@@ -278,3 +278,28 @@ def test_the_library_does_the_same(night: Served, cli: Cli) -> None:
     with pytest.raises(UsageError, match="another picture now"):
         record_verdicts("out", {"mug/edit": old})
     assert drop_reedits("out") == 2
+
+
+CHAIN = (
+    "version: 1\ndefaults: {quality: low}\nedits:\n  white: {prompt: pure white background}\n"
+    "  scene: {from: white, when: approved, prompt: on an oak table}\nsources: [{glob: in/mug.png}]\n"
+)
+
+
+def test_what_starts_from_a_re_edited_picture_shows_as_changed(shop: Shop, cli: Cli) -> None:
+    """It was made from the old picture: nothing is bought again for it without consent."""
+    shop.write("chain.yaml", CHAIN)
+    cli("run", "chain.yaml", "-q")
+    say({"mug/white": "approved"})
+    assert cli("run", "chain.yaml", "-q").code == 0
+    assert shown(cli, "mug/scene")["status"] == "done"
+    say({"mug/white": "rejected"})
+    assert cli("reedit", "chain.yaml", "--prompt", "brighter", "-q").code == 0
+    assert shown(cli, "mug/white")["revision"] == 2
+    plan = cli("plan", "chain.yaml")
+    assert "1  changed since they were bought" in plan.out
+    assert "nothing to buy" in plan.out
+    assert cli("reedit", "chain.yaml", "--select", "edit:scene", "--prompt", "sepia", "--dry-run").code == 0
+    cli("reedit", "chain.yaml", "--drop")
+    assert cli("run", "chain.yaml", "-q").code == 0
+    assert "2  done already" in cli("plan", "chain.yaml").out

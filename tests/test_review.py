@@ -743,6 +743,30 @@ def test_a_table_of_a_folder_comes_back(night: Shop, cli: Cli) -> None:
     )
 
 
+def test_blind_comparisons_of_a_folder_come_back(variants: Shop, cli: Cli) -> None:
+    """The folder names no variant; the file that comes back knows sides, and the ledger whose they were."""
+    assert cli("review", "out", "--blind", "--seed", "7", "--static", "for-client").code == 0
+    text = (variants.root / "for-client/index.html").read_text()
+    assert not re.search("goldfinch|kingfisher|sepia|brighter", text)
+    assert all("finch" not in file.name and "king" not in file.name for file in Path("for-client").rglob("*"))
+    data = page_data(variants.root / "for-client")
+    said = [{"id": pair["id"], "sides": 2, "winner": number % 3} for number, pair in enumerate(data["pairs"])]
+    saved = {**json.loads(returned(data, [])), "comparisons": said}
+    variants.write("back.json", json.dumps(saved))
+    assert cli("verdicts", "import", "back.json", "out").out.strip() == "10 compared, said by client"
+    assert cli("verdicts", "import", "back.json", "out").out.strip() == "nothing new in it"
+    report = cli("report", "out", "--json").json()["comparisons"]
+    assert sum(each["won"] for each in report) == 6
+    assert [each["ties"] for each in report] == [4, 4]
+    with Ledger(LEDGER) as reader:
+        for comparison in reader.comparisons():
+            number = next(n for n, pair in enumerate(data["pairs"]) if pair["item"] == comparison.item_id)
+            if number % 3:
+                assert comparison.winner == comparison.shown[number % 3 - 1][0]
+    variants.write("back.json", json.dumps({**saved, "comparisons": [{**said[0], "sides": 3}]}))
+    assert cli("verdicts", "import", "back.json", "out").code == 2
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -813,3 +837,21 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(night: Shop) -> None
         pass
     with reviewed() as browser:
         assert browser.decide(browser.cards()["mug/edit"], "approved")["seen"]
+
+
+def test_what_is_approved_in_the_page_is_bought_by_the_next_run(shop: Shop, cli: Cli) -> None:
+    """Edits that wait for approval notice it when a run plans; an approval that was taken back does not count."""
+    shop.write(
+        "chain.yaml",
+        "version: 1\ndefaults: {quality: low}\nedits:\n  white: {prompt: pure white background}\n"
+        "  scene: {from: white, when: approved, prompt: on an oak table}\nsources: [{glob: in/*.png}]\n",
+    )
+    cli("run", "chain.yaml", "-q")
+    with reviewed() as browser:
+        cards = browser.cards()
+        browser.decide(cards["mug/white"], "approved")
+        browser.decide(cards["shoe/white"], "approved")
+        browser.decide(cards["shoe/white"], "undecided")
+        browser.decide(cards["lamp/white"], "rejected")
+    assert cli("run", "chain.yaml", "-q").code == 0
+    assert shop.outputs() == ["scene/mug.png", "white/lamp.png", "white/mug.png", "white/shoe.png"]
