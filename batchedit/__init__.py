@@ -20,18 +20,22 @@ if TYPE_CHECKING:
     from batchedit.ending import RunSummary
     from batchedit.errors import BatchEditError, ExitCode
     from batchedit.ledger.reader import Ledger
+    from batchedit.ledger.records import Decision
     from batchedit.manifest import load_manifest
     from batchedit.model import Item, Limits, Request, Task
     from batchedit.planned import Plan
     from batchedit.planner import make_plan
     from batchedit.providers.base import Provider
+    from batchedit.reediting import drop_reedits, make_reedit
     from batchedit.report import render_report
     from batchedit.rerendering import RenderSummary, render
     from batchedit.run_options import RunOptions
+    from batchedit.verdicts import record_verdicts
 
 _HOME = {
     "BatchEditError": "batchedit.errors",
     "DeliverySummary": "batchedit.delivering",
+    "Decision": "batchedit.ledger.records",
     "ExitCode": "batchedit.errors",
     "Item": "batchedit.model",
     "Ledger": "batchedit.ledger.reader",
@@ -44,8 +48,11 @@ _HOME = {
     "RunSummary": "batchedit.ending",
     "Task": "batchedit.model",
     "deliver": "batchedit.delivering",
+    "drop_reedits": "batchedit.reediting",
     "load_manifest": "batchedit.manifest",
     "make_plan": "batchedit.planner",
+    "make_reedit": "batchedit.reediting",
+    "record_verdicts": "batchedit.verdicts",
     "render": "batchedit.rerendering",
     "render_report": "batchedit.report",
     "run_plan": "batchedit.batch",
@@ -54,6 +61,7 @@ _HOME = {
 
 __all__ = [
     "BatchEditError",
+    "Decision",
     "DeliverySummary",
     "ExitCode",
     "Item",
@@ -67,8 +75,11 @@ __all__ = [
     "RunSummary",
     "Task",
     "deliver",
+    "drop_reedits",
     "load_manifest",
     "make_plan",
+    "make_reedit",
+    "record_verdicts",
     "render",
     "render_report",
     "run_plan",

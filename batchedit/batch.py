@@ -33,7 +33,7 @@ from batchedit.latency import Latencies
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger, has_begun
-from batchedit.ledger.records import Attempt, Pace, RequestRow, TaskRow, WaitingRow
+from batchedit.ledger.records import Attempt, Override, Pace, RequestRow, TaskRow, WaitingRow
 from batchedit.ledger.run_records import RunStart
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
@@ -220,10 +220,12 @@ class _Run:
             for entries in _chunks(walk(plan, known, findings), _BATCH):
                 self.held_back += sum(entry.verdict is Verdict.CHANGED for entry in entries)
                 to_buy += sum(entry.quote.high for entry in entries if entry.verdict in BUYING)
-                if recipes := {entry.task.recipe for entry in entries if entry.task.recipe is not None}:
+                recipes = {entry.task.recipe for entry in entries if entry.task.recipe is not None}
+                with self.ledger.transaction():
                     self.ledger.remember_recipes(recipes)
-                self.ledger.record_tasks(_wanted(entries), provider=plan.settings.name)
-                self.ledger.record_waiting(_waiting(entries), provider=plan.settings.name)
+                    self.ledger.record_overrides(_overrides(entries))
+                    self.ledger.record_tasks(_wanted(entries), provider=plan.settings.name)
+                    self.ledger.record_waiting(_waiting(entries), provider=plan.settings.name)
         self.ledger.remember_digests(plan.digests.fresh())
         findings.raise_if_problems()
         self.ledger.redo_failed()
@@ -399,6 +401,13 @@ def _wanted(entries: Iterable[Entry]) -> Iterator[tuple[TaskRow, Request, Quote]
     for entry in entries:
         if entry.verdict is not Verdict.CHANGED and not entry.waits:
             yield entry.row(), entry.request, entry.quote
+
+
+def _overrides(entries: Iterable[Entry]) -> Iterator[tuple[str, Override]]:
+    """The prompts of a re-edit, for the tasks that are bought with them."""
+    for entry in entries:
+        if entry.override is not None and entry.verdict is not Verdict.CHANGED:
+            yield entry.task.slot, entry.override
 
 
 def _waiting(entries: Iterable[Entry]) -> Iterator[WaitingRow]:

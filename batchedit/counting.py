@@ -60,6 +60,8 @@ class Counting:
         """Count one task."""
         figures, params, verdict = self._plan.figures, entry.request.params, entry.verdict
         figures.add(verdict, entry.quote, params.samples)
+        if entry.is_reedited:
+            figures.add_reedit(entry.task.slot, entry.request.revision, entry.request.prompt)
         if verdict in _WRITTEN:
             self._copies[params.format, params.size] += _WRITTEN[verdict] * params.samples
         self._break_down(entry)

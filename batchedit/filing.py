@@ -6,8 +6,7 @@ The work on files: raws kept by content, delivered files placed by name, answers
     <out>/.batchedit/answers/SHA256         answers that cannot be asked for again, until their pictures are safe
 
 All of it blocks. What is made durable comes in stages, so that several files can share the waiting for the disk. Who
-calls it and where is in `outputs`; how files are written so that a crash leaves nothing torn is
-in `disk`.
+calls it and where is in `outputs`; how files are written so that a crash leaves nothing torn is in `disk`.
 """
 
 from __future__ import annotations

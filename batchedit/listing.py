@@ -14,6 +14,7 @@ from typing import Any
 from batchedit.errors import NothingSelected, UsageError
 from batchedit.ledger.listing import ListedTask, PastAttempt
 from batchedit.ledger.reader import Ledger
+from batchedit.ledger.reviewing import PastRevision
 from batchedit.ledger.tasks import FIELDS
 from batchedit.money import decimal_text
 from batchedit.selectors import did_you_mean
@@ -86,7 +87,22 @@ def task_json(task: ListedTask, reader: Ledger, root: Path) -> dict[str, Any]:
             {"path": row.path, "sha256": row.sha256, "exists": (root / row.path).exists()}
             for row in reader.outputs_of(task.slot)
         ],
+        "revisions": [_revision_json(revision) for revision in reader.revisions_of(task.slot, task.key)],
         "raws": [{"name": raw.name, "width": raw.width, "height": raw.height, "bytes": raw.size_bytes} for raw in raws],
+    }
+
+
+def _revision_json(revision: PastRevision) -> dict[str, Any]:
+    return {
+        "revision": revision.revision,
+        "request": revision.key,
+        "current": revision.is_current,
+        "status": revision.state,
+        "prompt": revision.prompt,
+        "cost_usd": decimal_text(revision.cost),
+        "verdict": revision.verdict or "none",
+        "reason": revision.reason,
+        "raws": list(revision.raws),
     }
 
 

@@ -103,6 +103,39 @@ class TaskImage:
 
 ImageRef = LocalImage | UrlImage | TaskImage
 
+REASONS = {
+    "label": "warped logo or label text",
+    "colour": "colour shift",
+    "halo": "halo or cut edge",
+    "shape": "changed shape or added parts",
+    "texture": "lost texture",
+    "variant": "wrong variant",
+    "shadow": "fake shadow",
+    "background": "background not white",
+    "small": "product too small",
+}
+"""Why pictures are rejected, where a manifest names no reasons of its own: word -> what it stands for."""
+
+MAX_REASONS = 9
+"""One for each of the keys 1 to 9."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSettings:
+    """
+    How pictures are looked at.
+
+    Attributes:
+        reasons: Why they may be rejected: word -> what it stands for, in the order of the keys 1 to 9.
+        checklist: What to look for, as sentences.
+        blind: Variants are compared side by side, without their names.
+    """
+
+    reasons: Mapping[str, str] = field(default_factory=lambda: dict(REASONS))
+    checklist: tuple[str, ...] = ()
+    blind: bool = False
+
+
 GATES = ("done", "approved")
 """What must have become of the task that another one starts from."""
 

@@ -161,6 +161,8 @@ class PlanFigures:
         orphans: Tasks that earlier runs of this manifest wanted and that it does not hold any more. Nothing is done
             about them.
         orphan_slots: Some of them.
+        reedits: Tasks whose prompt is that of a re-edit, and not the manifest's.
+        reedit_prompts: Some of them: (slot, revision, prompt).
         forecast: Time and room; None if the tasks were not looked at.
         seals: Digests over all tasks in order, by what of them: ``wanted`` (the requests), ``quotes``, ``standing``
             (the verdicts). Empty if the tasks were not looked at.
@@ -176,6 +178,8 @@ class PlanFigures:
     by: dict[str, dict[str, Part]] = field(default_factory=dict)
     orphans: int = 0
     orphan_slots: list[str] = field(default_factory=list)
+    reedits: int = 0
+    reedit_prompts: list[tuple[str, int, str]] = field(default_factory=list)
     forecast: Forecast | None = None
     seals: dict[str, str] = field(default_factory=dict)
 
@@ -194,6 +198,12 @@ class PlanFigures:
         self.orphans += 1
         if len(self.orphan_slots) < _SHOWN:
             self.orphan_slots.append(slot)
+
+    def add_reedit(self, slot: str, revision: int, prompt: str) -> None:
+        """Count a task whose prompt is that of a re-edit."""
+        self.reedits += 1
+        if len(self.reedit_prompts) < _SHOWN:
+            self.reedit_prompts.append((slot, revision, prompt))
 
     def add(self, verdict: Verdict, quote: Quote, pictures: int) -> None:
         """Count one task."""

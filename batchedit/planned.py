@@ -7,12 +7,13 @@ from pathlib import Path
 
 from batchedit.chains import waits
 from batchedit.digests import Digests
-from batchedit.ledger.records import TaskRow, WaitingRow
+from batchedit.ledger.records import Override, TaskRow, WaitingRow
 from batchedit.manifest import Findings, Manifest
 from batchedit.model import ProviderSettings, Quote, Request, Task
 from batchedit.plan import Agreement, PlanFigures, Verdict
 from batchedit.pricing import PriceList
 from batchedit.providers.registry import is_rehearsal
+from batchedit.reedits import Reedit
 from batchedit.selecting import Choice
 from batchedit.settled import Mark
 
@@ -51,6 +52,8 @@ class Entry:
     Attributes:
         seal: What is wanted, as saved plans know it: the request's key, but for `chains`.
         changed_from: Key of the request that it was bought as, if that was another one.
+        override: The prompt of a re-edit that is to be recorded with it, None if there is none.
+        is_reedited: Its prompt is that of a re-edit, and not the manifest's.
     """
 
     task: Task
@@ -59,6 +62,8 @@ class Entry:
     verdict: Verdict
     seal: str
     changed_from: str | None = None
+    override: Override | None = None
+    is_reedited: bool = False
 
     @property
     def waits(self) -> bool:
@@ -106,6 +111,7 @@ class Plan:
         choice: Which tasks are meant; the others are left exactly as they are.
         asked_out, asked_ledger, asked_rehearsal: Where it was asked to be, before a rehearsal got a tree of its own.
         agreed: Consent to exactly this, given when it was saved; None for a plan that was not.
+        reedit: Which tasks are to be bought once more, and how; None for a plan of the manifest as it is.
         mark: Set if an earlier run has left nothing to do; the tasks have not been looked at then.
     """
 
@@ -121,6 +127,7 @@ class Plan:
     asked_ledger: Path | None = None
     asked_rehearsal: bool = False
     agreed: Agreement | None = None
+    reedit: Reedit | None = None
     mark: Mark | None = None
     digests: Digests = field(default_factory=Digests, repr=False)
     signed_urls: dict[str, str] = field(default_factory=dict, repr=False)

@@ -36,6 +36,7 @@ from batchedit.plan import BUYING, UNBOUGHT, PlanFigures, Verdict, judge, what_c
 from batchedit.planned import Entry, Plan, Workspace
 from batchedit.pricing import PriceList, shipped_prices
 from batchedit.providers.registry import check_name, is_rehearsal
+from batchedit.reedits import Reedit, Wording, worded
 from batchedit.selecting import Choice, Sample
 from batchedit.selection import parse_selection
 from batchedit.settled import read_mark
@@ -124,10 +125,11 @@ def survey(
     choice: Choice | None = None,
     by: Iterable[str] | None = None,
     glance: bool = True,
+    reedit: Reedit | None = None,
 ) -> Plan:
     """A plan whose problems are collected in its findings and not raised; else as `make_plan`."""
     plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse, accept_changed=accept_changed, prices=prices)
-    plan.choice = choice or plan.choice
+    plan.choice, plan.reedit = choice or plan.choice, reedit
     known = plan.workspace.ledger
     begun = has_begun(known)
     if not begun:
@@ -232,10 +234,15 @@ def walk(
                 names.leave(task)
                 choice.note(task, reader, None)
                 continue
-            request = _request(plan, task, findings, reader, chains)
+            wording = _wording(plan, task, reader)
+            if wording is None:
+                names.leave(task)
+                choice.note(task, reader, Verdict.DONE)  # it is meant, and stays as it is
+                continue
+            request = _request(plan, task, wording, findings, reader, chains)
             if request is None or not names.are_free(task, request.key):
                 continue
-            old = _bought_otherwise(task, request, reader)
+            old = _bought_otherwise(task, request, reader, proposed=wording.override is not None)
             verdict = _verdict(plan, task, request, reader, outputs, changed=old is not None)
             verdict = chains.verdict(task, request, verdict)
             buys = verdict in BUYING and claims.request(request.key)
@@ -259,13 +266,25 @@ def walk(
             if verdict in UNBOUGHT:
                 refuse_dear(task, quote, plan.manifest.spending.per_request, findings)
             seal = chains.seal(task)
-            yield Entry(task=task, request=request, quote=quote, verdict=verdict, seal=seal, changed_from=old)
+            yield Entry(
+                task=task, request=request, quote=quote, verdict=verdict, seal=seal, changed_from=old,
+                override=wording.override, is_reedited=wording.is_reedited,
+            )  # fmt: skip
         names.close()
         if on_end is not None:
             on_end(claims)
 
 
-def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None, chains: Chains) -> Request | None:
+def _wording(plan: Plan, task: Task, reader: Ledger | None) -> Wording | None:
+    """The prompt and revision of a task; None for one that a re-edit leaves as it is."""
+    if plan.reedit is not None:
+        return plan.reedit.consider(task, reader)
+    return Wording(task.prompt) if reader is None else worded(task, reader)
+
+
+def _request(
+    plan: Plan, task: Task, wording: Wording, findings: Findings, reader: Ledger | None, chains: Chains
+) -> Request | None:
     images = [
         chains.picture(ref)
         if isinstance(ref, TaskImage)
@@ -278,11 +297,11 @@ def _request(plan: Plan, task: Task, findings: Findings, reader: Ledger | None, 
         return None
     return make_request(
         model=plan.settings.model,
-        prompt=task.prompt,
+        prompt=wording.prompt,
         images=known,
         mask=mask,
         params=task.params,
-        revision=reader.revision_of(task.slot) if reader is not None else 1,
+        revision=wording.revision,
         inline=task.inline,
     )
 
@@ -322,8 +341,13 @@ def _verdict(
     )
 
 
-def _bought_otherwise(task: Task, request: Request, reader: Ledger | None) -> str | None:
-    """The key under which this slot was bought before, if that was with other content."""
+def _bought_otherwise(task: Task, request: Request, reader: Ledger | None, *, proposed: bool) -> str | None:
+    """
+    The key under which this slot was bought before, if that was with other content.
+
+    Args:
+        proposed: Its prompt is meant to be another one.
+    """
     old = reader.key_of(task.slot) if reader is not None else None
     if reader is None or old is None or old == request.key:
         return None
@@ -332,8 +356,9 @@ def _bought_otherwise(task: Task, request: Request, reader: Ledger | None) -> st
         return None
     # A new revision is wanted on purpose: only what else has changed needs consent.
     spec = reader.spec(old)
+    meant = {"revision": request.revision} | ({"prompt": request.prompt} if proposed else {})
     deliberate = spec["revision"] != request.revision and not what_changed(
-        {**spec, "revision": request.revision}, json.loads(to_spec(request))
+        {**spec, **meant}, json.loads(to_spec(request))
     )
     return None if deliberate else old
 

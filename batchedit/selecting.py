@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from batchedit.errors import Place, Problem, UsageError
 from batchedit.ledger.listing import ListedTask
 from batchedit.ledger.reader import Ledger
+from batchedit.lifecycle import State
 from batchedit.manifest import Findings
 from batchedit.model import Task
 from batchedit.plan import Verdict
@@ -26,8 +27,17 @@ _SHOWN = 5
 class TaskView:
     """A task of a manifest as a `selectors.Candidate`."""
 
-    def __init__(self, task: Task, reader: Ledger | None, last_run: int, verdict: Verdict | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        reader: Ledger | None,
+        last_run: int,
+        verdict: Verdict | None = None,
+        *,
+        before_reedit: bool = False,
+    ) -> None:
         self._task, self._reader, self._last_run = task, reader, last_run
+        self._before_reedit = before_reedit
         self._verdict = verdict
         self._known: ListedTask | None = None
         self._asked = False
@@ -105,8 +115,21 @@ class TaskView:
     def _listed(self) -> ListedTask | None:
         if not self._asked and self._reader is not None:
             self._known = self._reader.listed_task(self._task.slot)
+            if self._before_reedit and self._known is not None:
+                self._known = as_before(self._known, self._reader)
         self._asked = True
         return self._known
+
+
+def as_before(task: ListedTask, reader: Ledger) -> ListedTask:
+    """A task whose re-edit has not ended, with what was said about the pictures that it is to replace."""
+    override = reader.override(task.slot)
+    if override is None or task.state is State.DONE:
+        return task
+    said = reader.decision(task.slot, override.replaces)
+    if said is None or said.verdict == "undecided":
+        return task
+    return replace(task, review=said.verdict, review_reason=said.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +203,7 @@ class Choice:
         selection: As the user wrote it.
         sample: Draws from what is selected; None takes all of it.
         ids_from: The file that the selection's ids are from, absolute; None if they are from nowhere else.
+        before_reedit: Tasks whose re-edit has not ended are selected by what was said before it began.
         limit: Most purchases; what comes after them is left out. None for any number.
         beyond: How many tasks were left out because of that.
         drawn: Slots of the sample; None before it is drawn.
@@ -190,6 +214,7 @@ class Choice:
     selection: Selection = field(default_factory=Selection)
     sample: Sample | None = None
     ids_from: str | None = None
+    before_reedit: bool = False
     limit: int | None = None
     beyond: int = 0
     drawn: frozenset[str] | None = None
@@ -224,19 +249,22 @@ class Choice:
         """If a task is meant, before its request is known; None if that hangs on the verdict."""
         if self.drawn is not None and task.slot not in self.drawn:
             return False
-        return self.selection.meant(TaskView(task, reader, self.last_run))
+        return self.selection.meant(self._view(task, reader))
 
     def late(self, task: Task, reader: Ledger | None, verdict: Verdict) -> bool:
         """If a task is meant."""
-        return self.selection.meant(TaskView(task, reader, self.last_run, verdict)) is True
+        return self.selection.meant(self._view(task, reader, verdict)) is True
 
     def note(self, task: Task, reader: Ledger | None, verdict: Verdict | None) -> None:
         """Count a task; a verdict of None means that it is not meant."""
         self.left_out += verdict is None
         self._missing.discard(task.item.id)
         if self._witness is not None:
-            view = TaskView(task, reader, self.last_run, verdict)
+            view = self._view(task, reader, verdict)
             self._witness.see(view, meant=verdict is not None)
+
+    def _view(self, task: Task, reader: Ledger | None, verdict: Verdict | None = None) -> TaskView:
+        return TaskView(task, reader, self.last_run, verdict, before_reedit=self.before_reedit)
 
     def end(self, findings: Findings, source: str) -> None:
         """

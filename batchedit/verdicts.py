@@ -4,8 +4,8 @@ What people say about delivered pictures, in and out as a table: one row for eac
     export   slot, id, edit, variant, request, file, verdict, reason, note
     import   slot (or id, with edit and variant where an item has several tasks), verdict, reason, note
 
-A row without a verdict says nothing. A verdict is about the pictures that the task has now: a row that carries the
-`request` of an older picture is refused. All rows of a table are taken, or none.
+A row without a verdict says nothing; `undecided` takes back what was said. A verdict is about the pictures that the
+task has now: a row that carries the `request` of an older picture is refused. All rows of a table are taken, or none.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from batchedit.errors import Place, Problem
-from batchedit.ledger.reader import Ledger
+from batchedit.effects import Effects
+from batchedit.errors import Place, Problem, UsageError
+from batchedit.ledger.decisions import DecisionBook
+from batchedit.ledger.reader import Ledger, ledger_at
 from batchedit.ledger.records import Decision, Reviewed
 from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.rows import csv_records
 
-VERDICTS = ("approved", "rejected")
+VERDICTS = ("approved", "rejected", "undecided")
 COLUMNS = ("slot", "id", "edit", "variant", "request", "file", "verdict", "reason", "note")
+_SAID = {"approved": "approved", "rejected": "rejected"}
+"""What was taken back is as if it had never been said."""
 _KEY_LETTERS = 12
 MAX_TEXT = 2_000
 
@@ -43,11 +47,62 @@ def export_verdicts(reader: Ledger, target: IO[str]) -> int:
                 task.variant,
                 task.key[:_KEY_LETTERS],
                 task.path,
-                *((said.verdict, said.reason, said.note) if said else ("", "", "")),
+                *((_SAID.get(said.verdict, ""), said.reason, said.note) if said else ("", "", "")),
             )
         )
         count += 1
     return count
+
+
+def record_verdicts(
+    ledger: Path | str,
+    verdicts: Mapping[str, str | Decision],
+    *,
+    reason: str = "",
+    note: str = "",
+    who: str = "",
+    effects: Effects | None = None,
+) -> int:
+    """
+    Say something about delivered pictures, all of it in one step; also while a run is going on.
+
+        record_verdicts("out", {"mug/white": "approved", "shoe/white": "rejected"}, reason="halo", who="ada")
+
+    Args:
+        ledger: A ledger's file, or the output folder that holds it.
+        verdicts: By slot: ``approved``, ``rejected`` or ``undecided``, or a decision about the picture of a certain
+            request, which is refused if the task has another one by now.
+        reason, note, who: For those that are words.
+
+    Returns:
+        How many were recorded.
+
+    Raises:
+        UsageError: for a slot without pictures, a word that is no verdict, a text that is too long, or a decision about
+            an older picture; then nothing is recorded.
+        LedgerError: if there is no ledger.
+        StorageError: if the disk does not take it.
+    """
+    path, decisions = ledger_at(ledger), []
+    with Ledger(path) as reader:
+        for slot, said in verdicts.items():
+            task = reader.reviewed_slot(slot)
+            if task is None:
+                hint = suggestion(slot, _slots(reader, slot))
+                raise UsageError(f"there is no task {shortened(slot)!r} with pictures", hint=hint)
+            if isinstance(said, str):
+                said = Decision(slot=slot, key=task.key, verdict=said, reason=reason, note=note, who=who)
+            if said.verdict not in VERDICTS:
+                hint = suggestion(said.verdict, VERDICTS)
+                raise UsageError(f"{shortened(said.verdict)!r} is not one of {', '.join(VERDICTS)}", hint=hint)
+            if any(len(text) > MAX_TEXT for text in (said.reason, said.note, said.who)):
+                raise UsageError(f"{slot}: at most {MAX_TEXT} characters are kept of a reason, a note or a name")
+            if (said.slot, said.key) != (slot, task.key):
+                raise UsageError(f"{slot} has another picture now than the one that was decided on")
+            decisions.append(said)
+    with DecisionBook(path, effects) as book:
+        book.take(decisions)
+    return len(decisions)
 
 
 def read_verdicts(path: Path, shown: str, reader: Ledger) -> list[Decision]:

@@ -42,9 +42,10 @@ def drop_views(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs DROP COLUMN facts")
     for table in ("tasks", "waiting", "outputs"):
         db.execute(f"ALTER TABLE {table} DROP COLUMN recipe")
-    for table in ("checks", "recipes", "renders"):
+    for table in ("checks", "recipes", "renders", "wishes", "overrides", "comparisons"):
         db.execute(f"DROP TABLE {table}")
-    db.execute("DELETE FROM _sqlite_migrations WHERE name IN ('views', 'facts', 'checks', 'rendering', 'queue_times')")
+    later = ("views", "facts", "checks", "rendering", "queue_times", "reviews")
+    db.execute(f"DELETE FROM _sqlite_migrations WHERE name IN ({','.join('?' * len(later))})", later)
 
 
 def draw_picture(path: Path, colour: tuple[int, int, int], *, side: int = 320) -> Path:

@@ -37,6 +37,7 @@ LEVELS = {
     "rerendering": 4, "delivering": 4,
     "exporting": 4, "exporting.dictionary": 1,
     "pilot": 4,
+    "reedits": 4, "reediting": 4, "review": 4, "comparing": 4, "returned": 4,
     "cli": 5, "__init__": 6, "__main__": 6,
 }  # fmt: skip
 EMULATOR_USERS = {"providers.rehearsal", "cli.commands", "cli.emulating"}

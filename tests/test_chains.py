@@ -252,7 +252,7 @@ WRONG_SHEETS = {
     ),
     "another word": (
         "slot,verdict\nmug/white,aproved\n",
-        ['s.csv:2: "verdict": \'aproved\' is not one of approved, rejected. Did you mean "approved"?'],
+        ['s.csv:2: "verdict": \'aproved\' is not one of approved, rejected, undecided. Did you mean "approved"?'],
     ),
     "no such task": (
         "slot,verdict\nmug/white,approved\nmugg/white,approved\n",

@@ -11,7 +11,9 @@ from batchedit.cli import filing as _filing  # noqa: F401  likewise
 from batchedit.cli import listing as _listing  # noqa: F401  likewise
 from batchedit.cli import piloting as _piloting  # noqa: F401  likewise
 from batchedit.cli import pricing as _pricing  # noqa: F401  likewise
+from batchedit.cli import reediting as _reediting  # noqa: F401  likewise
 from batchedit.cli import reporting as _reporting  # noqa: F401  likewise
+from batchedit.cli import reviewing as _reviewing  # noqa: F401  likewise
 from batchedit.cli import starting as _starting  # noqa: F401  likewise
 from batchedit.cli import upkeep as _upkeep  # noqa: F401  likewise
 from batchedit.cli import verdicting as _verdicting  # noqa: F401  likewise

@@ -22,8 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 MANIFEST = click.argument("manifest", metavar="MANIFEST")
 
 _SAMPLES = click.option("-n", "--samples", type=click.IntRange(1, MAX_SAMPLES), help="Pictures per task.")
+_PROMPT = click.option("--prompt", help="Prompt template for every task.")
 _OVERRIDES = (
-    click.option("--prompt", help="Prompt template for every task."),
+    _PROMPT,
     click.option("--output", help='Output template, such as "{{ client }}/{{ stem }}.{{ ext }}".'),
     click.option("--quality", type=click.Choice(QUALITIES), help="Quality of every task."),
     click.option("--size", help="auto, a preset, or WIDTHxHEIGHT."),
@@ -69,12 +70,15 @@ SELECTING = (
 )  # fmt: skip
 
 _SAMPLE = click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N of the selected tasks.")
-_CHOOSING = (
-    *SELECTING,
-    click.option("--ids-from", metavar="FILE", help="Only items whose ids are the lines of FILE; - reads them here."),
+_SAMPLING = (
     _SAMPLE,
     click.option("--seed", default="0", show_default=True, help="Which ones; the same seed draws the same."),
     click.option("--stratify", metavar="LABELS", help="Each combination of these labels takes its turn."),
+)
+_CHOOSING = (
+    *SELECTING,
+    click.option("--ids-from", metavar="FILE", help="Only items whose ids are the lines of FILE; - reads them here."),
+    *_SAMPLING,
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Buy no more than the first N."),
 )
 
@@ -106,6 +110,15 @@ def pilot_options(command: F) -> F:
     )  # fmt: skip
     choosing = [each for each in _CHOOSING if each is not _SAMPLE]
     for option in reversed((MANIFEST, *ours, *choosing, *_PLACE, *others, *_PLANNING, DEBUG)):
+        command = option(command)
+    return command
+
+
+def reedit_options(command: F) -> F:
+    """As `manifest_options` and `choosing_options`, without a prompt for every task and without a sample."""
+    overrides = [each for each in _OVERRIDES if each is not _PROMPT]
+    choosing = [each for each in _CHOOSING if each not in _SAMPLING]
+    for option in reversed((MANIFEST, *choosing, *_PLACE, *overrides, *_PLANNING, DEBUG)):
         command = option(command)
     return command
 
@@ -215,7 +228,7 @@ def outline_from(flags: dict[str, Any]) -> Plan:
     """
     from batchedit.planner import outline
 
-    return outline(_manifest(flags), **_place(flags))
+    return outline(_manifest({"prompt": None, **flags}), **_place(flags))
 
 
 def _place(flags: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +284,29 @@ def plan_from(flags: dict[str, Any]) -> Plan:
         say_warnings(plan)
     settle(plan)
     return plan
+
+
+def reedit_from(flags: dict[str, Any], *, prompt: str | None, from_notes: bool) -> Plan:
+    """
+    The plan of a re-edit for a command's flags.
+
+    Raises:
+        BatchEditError: as `load_manifest` and `make_reedit`.
+    """
+    from batchedit.reediting import make_reedit
+
+    source = flags["ids_from"]
+    return make_reedit(
+        _manifest({**flags, "prompt": None}),
+        **_place(flags),
+        prompt=prompt,
+        from_notes=from_notes,
+        accept_changed=flags["changed"],
+        select=flags["select"],
+        exclude=flags["exclude"],
+        ids=None if source is None else read_ids(source),
+        limit=flags["limit"],
+    )
 
 
 _HARMLESS = frozenset(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batchedit.cli.printing import count, problem_json, skipped_lines
 from batchedit.effects import Effects, iso
 from batchedit.forecast import Forecast, bytes_text, duration_text
+from batchedit.manifest.fields import shortened
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.plan import Part, PlanFigures, Verdict
 from batchedit.pricing import OLD_DAYS, PriceList
@@ -60,6 +61,13 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, e
     if figures.orphans:
         lines.append(f"  {figures.orphans:>7}  not in the manifest any more: nothing is done about them")
         lines += [f"           {slot}" for slot in figures.orphan_slots[:_SHOWN]]
+    if figures.reedits:
+        drop = "" if plan.reedit is not None else ", until `batchedit reedit --drop`"
+        lines.append(f"  {figures.reedits:>7}  with the prompt of a re-edit instead of the manifest's{drop}")
+        lines += [f"           {slot} ({revision}): {shortened(prompt)!r}"
+                  for slot, revision, prompt in figures.reedit_prompts[:_SHOWN]]  # fmt: skip
+    if plan.reedit is not None:
+        lines += [f"  {number:>7}  not re-edited: {why}" for why, number in plan.reedit.skipped.most_common()]
     unselected = plan.choice.left_out - plan.choice.beyond
     if unselected:
         lines.append(f"  {unselected:>7}  not selected: left as they are")
@@ -165,6 +173,13 @@ def plan_json(plan: Plan, *, effects: Effects | None = None) -> str:
             "counts": {str(verdict): figures.counts[verdict] for verdict in Verdict},
             "not_selected": plan.choice.left_out,
             "orphans": {"count": figures.orphans, "first": figures.orphan_slots},
+            "reedits": {
+                "count": figures.reedits,
+                "first": [
+                    {"task": slot, "revision": revision, "prompt": prompt}
+                    for slot, revision, prompt in figures.reedit_prompts
+                ],
+            },
             "changed": {
                 "by_field": dict(figures.changed_fields.most_common()),
                 "first": [

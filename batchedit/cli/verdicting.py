@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from batchedit.cli.commands import cli
 from batchedit.cli.options import DEBUG
-from batchedit.cli.upkeep import LEDGER, choices
+from batchedit.cli.upkeep import LEDGER
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from batchedit.returned import Returned
 
 
 @cli.group()
@@ -51,21 +55,57 @@ def verdicts_export(file: str, ledger: str, debug: bool) -> int:
 @verdicts.command("import")
 @click.argument("file")
 @LEDGER
+@click.option("--conflicts", type=click.Choice(["refuse", "ours", "theirs"]), default="refuse", show_default=True,
+              help="Where somebody else has decided otherwise since a review was sent: take nothing, keep what the"
+              " ledger has, or take what FILE says.")  # fmt: skip
 @DEBUG
-def verdicts_import(file: str, ledger: str, debug: bool) -> int:
+def verdicts_import(file: str, ledger: str, conflicts: str, debug: bool) -> int:
     """
-    Take the verdicts of FILE, a CSV with the columns slot (or id), verdict, reason and note, into LEDGER.
+    Take the verdicts of FILE into LEDGER, also while a run is going on.
 
-    All of it is taken, or nothing. What is approved lets the next run buy the edits that wait for it.
+    FILE is a CSV with the columns slot (or id), verdict, reason and note, or what the page of `review --static` has
+    saved. All of it is taken, or nothing. What is approved lets the next run buy the edits that wait for it.
     """
+    from batchedit.ledger.decisions import DecisionBook
     from batchedit.ledger.reader import Ledger, ledger_at
+    from batchedit.returned import Returned, is_returned, read_returned
     from batchedit.verdicts import read_verdicts
 
-    with Ledger(ledger_at(ledger)) as reader:
-        decisions = read_verdicts(Path(file), file, reader)
-    if decisions:
-        with choices(ledger) as writer:
-            writer.decide(decisions)
-    approved = sum(decision.verdict == "approved" for decision in decisions)
-    say(f"{approved} approved, {len(decisions) - approved} rejected" if decisions else "nothing new in it")
+    path = ledger_at(ledger)
+    with Ledger(path) as reader:
+        if is_returned(Path(file)):
+            found = read_returned(Path(file), file, reader)
+        else:
+            found = Returned(decisions=read_verdicts(Path(file), file, reader))
+    if found.conflicts:
+        for line in found.conflict_lines():
+            say(line, err=True)
+        if conflicts == "refuse":
+            count = len(found.conflicts)
+            message = f"{count} {'verdict contradicts' if count == 1 else 'verdicts contradict'} what others have said"
+            raise UsageError(
+                f"{message} since; nothing was taken", hint="--conflicts ours keeps theirs out, theirs takes all"
+            )
+        if conflicts == "theirs":
+            found.decisions += [said for said, _ in found.conflicts]
+    if found.decisions or found.wishes or found.comparisons:
+        with DecisionBook(path) as book:
+            book.take(found.decisions, found.wishes, found.comparisons)
+    say(_told(found))
     return ExitCode.DONE
+
+
+def _told(found: Returned) -> str:
+    counts = {
+        verdict: sum(decision.verdict == verdict for decision in found.decisions)
+        for verdict in ("approved", "rejected", "undecided")
+    }
+    parts = [
+        f"{count} {verdict}"
+        for verdict, count in counts.items()
+        if count or (found.decisions and verdict != "undecided")
+    ]
+    parts += [f"{len(found.wishes)} to be edited again"] if found.wishes else []
+    parts += [f"{len(found.comparisons)} compared"] if found.comparisons else []
+    who = f", said by {found.who}" if found.who and parts else ""
+    return (", ".join(parts) or "nothing new in it") + who

@@ -7,9 +7,8 @@ from typing import Any
 from batchedit.exporting.dictionary import VIEWS
 
 TABLES = (
-    "attempts", "checks", "decisions", "digests", "events", "meta", "outputs", "paces", "raws", "recipes", "renders",
-    "requests", "runs", "tasks",
-    "uploads", "waiting", "_sqlite_migrations",
+    "attempts", "checks", "comparisons", "decisions", "digests", "events", "meta", "outputs", "overrides", "paces",
+    "raws", "recipes", "renders", "requests", "runs", "tasks", "uploads", "waiting", "wishes", "_sqlite_migrations",
 )  # fmt: skip
 """What is hidden: it is no contract, and the views say the same."""
 

@@ -177,6 +177,16 @@ wanted | text | what it should be
 file | text | the picture, below the output folder; empty if there is none
 sha256 | hex | of the bytes that were looked at
 checked_at | ISO, UTC | when
+# v_decisions | Decisions | One row for each time that somebody said something about pictures. | verdict,reason,who | id
+id | number | in the order in which they were said
+slot item_id edit variant labels
+request_key revision
+decided_at | ISO, UTC | when
+verdict | word | approved, rejected, or undecided: what was said before is taken back
+reason | text | why, one of a few words
+note | text | whatever else was said
+who | text | the reviewer's name
+holds | 0 or 1 | 1 for the latest one about the pictures that the task has now
 """
 
 

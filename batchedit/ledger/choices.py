@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from batchedit.ledger.records import Attempt, Bill, Decision, Note
+from batchedit.ledger.adding import add_decision
+from batchedit.ledger.records import Attempt, Bill, Decision, Note, Override
 from batchedit.ledger.rendered import LedgerRendered
 from batchedit.lifecycle import Event, State
 from batchedit.money import ZERO
@@ -59,11 +60,7 @@ class LedgerChoices(LedgerRendered):
         now, count = self._effects.stamp(), 0
         with self.transaction():
             for said in decisions:
-                self._connection.execute(
-                    "INSERT INTO decisions (slot, request_key, decided_at, verdict, reason, note, who)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (said.slot, said.key, now, said.verdict, said.reason, said.note, said.who),
-                )
+                add_decision(self._connection, said, now)
                 count += 1
         return count
 
@@ -91,3 +88,27 @@ class LedgerChoices(LedgerRendered):
                         "UPDATE tasks SET revision = ? WHERE slot = ?", (row["revision"] + 1, slot)
                     )
         return wanted
+
+    def drop_overrides(self, slots: Iterable[str]) -> int:
+        """Let these tasks have the manifest's own prompts again, and what they had before; returns how many had not."""
+        now, dropped = self._effects.stamp(), 0
+        with self.transaction():
+            for slot in slots:
+                rows = self._connection.execute(
+                    "SELECT * FROM overrides WHERE slot = ? ORDER BY id", (slot,)
+                ).fetchall()
+                if not rows or rows[-1]["prompt"] is None:
+                    continue
+                begin = max((row["id"] for row in rows if row["prompt"] is None), default=0)
+                first = next(row for row in rows if row["id"] > begin)  # since it last had the manifest's own
+                before = self._one("SELECT revision FROM requests WHERE key = ?", first["replaces"])["revision"]
+                self._override(slot, Override(revision=before, prompt=None, base="", replaces=first["replaces"]), now)
+                dropped += 1
+        return dropped
+
+    def _override(self, slot: str, override: Override, now: str) -> None:
+        self._connection.execute(
+            "INSERT INTO overrides (slot, at, revision, prompt, base_prompt, replaces) VALUES (?, ?, ?, ?, ?, ?)",
+            (slot, now, override.revision, override.prompt, override.base, override.replaces),
+        )
+        self._connection.execute("UPDATE tasks SET revision = ? WHERE slot = ?", (override.revision, slot))

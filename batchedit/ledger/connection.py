@@ -119,6 +119,33 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         raise _ledger_error(error, path) from error
 
 
+def open_for_adding(path: Path) -> sqlite3.Connection:
+    """
+    Open the ledger at `path` beside whoever holds its lock, for short transactions that only add rows.
+
+    Raises:
+        LedgerError: if there is none, it is damaged, another program's, or newer.
+        StorageError: if the disk refuses it.
+    """
+    if not path.exists():
+        raise LedgerError(f"there is no ledger at {path}", hint="a ledger is made by the first `batchedit run`")
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            _refuse_foreign(connection, path)
+            _apply_settings(connection, path)
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+        except (sqlite3.Error, LedgerError):
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise _ledger_error(error, path) from error
+    return connection
+
+
 def _read_only(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:

@@ -17,7 +17,8 @@ from batchedit.ledger.schema import SCHEMA_VERSION
 from batchedit.ledger.waiting import has_table
 
 _TABLES = (
-    "runs", "requests", "tasks", "waiting", "attempts", "raws", "outputs", "decisions", "checks", "uploads", "events",
+    "runs", "requests", "tasks", "waiting", "attempts", "raws", "outputs", "decisions", "wishes", "overrides",
+    "comparisons", "checks", "uploads", "events",
 )  # fmt: skip
 _RULES = (
     (

@@ -149,7 +149,8 @@ _TASKS = (
 )
 _OF_TASKS = " FROM tasks JOIN requests ON requests.key = tasks.request_key"
 _REVIEWS = ", " + ", ".join(
-    f"(SELECT {column} FROM decisions WHERE decisions.slot = tasks.slot AND decisions.request_key = tasks.request_key"
+    f"(SELECT CASE verdict WHEN 'undecided' THEN NULL ELSE {column} END FROM decisions"
+    f" WHERE decisions.slot = tasks.slot AND decisions.request_key = tasks.request_key"
     f" ORDER BY decisions.id DESC LIMIT 1) AS review{suffix}"
     for column, suffix in (("verdict", ""), ("reason", "_reason"))
 )

@@ -18,6 +18,7 @@ from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
 from batchedit.ledger.listing import LedgerListing
 from batchedit.ledger.records import Decision, Digest, OutputRow, Reviewed, Standing, read_raw
+from batchedit.ledger.reviewing import LedgerReviews
 from batchedit.ledger.run_records import RunFacts, RunRow
 from batchedit.ledger.tasks import Tasks
 from batchedit.ledger.waiting import has_table, waiting_by_reason
@@ -55,7 +56,7 @@ def has_begun(path: Path) -> bool:
             raise LedgerError(f"the ledger {path} cannot be read: {error}", hint=DAMAGED_HINT) from error
 
 
-class Ledger(LedgerListing):
+class Ledger(LedgerListing, LedgerReviews):
     """
     A ledger opened for reading; a context manager.
 

@@ -253,7 +253,7 @@ class Decision:
 
     Attributes:
         key: The request that brought them.
-        verdict: ``approved`` or ``rejected``.
+        verdict: ``approved`` or ``rejected``; ``undecided`` takes back what was said before.
         reason: One of a few words, such as ``halo``; may be empty.
         note: Free text; may be empty.
         who: May be empty.
@@ -277,6 +277,72 @@ class Decision:
             note=row["note"],
             who=row["who"],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastDecision:
+    """A decision with its number in the ledger and its time (ISO, UTC)."""
+
+    id: int
+    at: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """
+    How somebody wants a task's pictures made again. Buys nothing.
+
+    Attributes:
+        key: The request that brought them.
+        prompt: All of the new prompt; empty leaves it to whoever buys.
+        note: What is wrong with them; may be empty.
+        who: May be empty.
+    """
+
+    slot: str
+    key: str
+    prompt: str = ""
+    note: str = ""
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """
+    What somebody who saw the variants of an item side by side, without their names, has said.
+
+    Attributes:
+        shown: (slot, request key) of each, in the order of the sides.
+        outcome: ``won``, ``tie``, or ``undone``, which takes back what was said before.
+        winner: Slot of the best one; empty if none won.
+        who: May be empty.
+    """
+
+    item_id: str
+    edit: str
+    shown: tuple[tuple[str, str], ...]
+    outcome: str
+    winner: str = ""
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """
+    Another prompt than the manifest's for a task: what a re-edit has put in its place.
+
+    Attributes:
+        revision: That the task is bought as.
+        prompt: None: the manifest's own again.
+        base: The manifest's prompt at that time. If it says something else by now, that counts.
+        replaces: Key of the request that the task had before.
+    """
+
+    revision: int
+    prompt: str | None
+    base: str
+    replaces: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

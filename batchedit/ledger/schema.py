@@ -7,6 +7,9 @@ The ledger's tables and how an older ledger becomes a current one.
 
                         tasks    1--n waiting            tasks that start from a picture which is not there yet
                         tasks    1--n decisions          what people have said about a task's pictures
+                        tasks    1--n wishes             how people want a task's pictures made again
+                        tasks    1--n overrides          prompts that re-edits have put in place of the manifest's
+                        outputs  n--n comparisons        which variant of an item somebody liked best
                         outputs  1--n checks             what local checks have found about a delivered file
                         recipes  1--n tasks, outputs     what a delivered file is made from its raw with
                         renders                          the files that were made so, before they get their names
@@ -24,7 +27,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchedit.ledger.views import create_views
+from batchedit.ledger.views import VIEWS, create_views
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -279,6 +282,58 @@ CREATE TABLE renders (
 ) STRICT, WITHOUT ROWID;
 """
 
+_REVIEWS = """
+CREATE TABLE said (
+  id INTEGER PRIMARY KEY,                  -- rows are only ever added; the latest one counts
+  slot TEXT NOT NULL REFERENCES tasks (slot),
+  request_key TEXT NOT NULL REFERENCES requests (key),  -- whose pictures were looked at
+  decided_at TEXT NOT NULL,
+  verdict TEXT NOT NULL CHECK (verdict IN ('approved', 'rejected', 'undecided')),  -- undecided takes back
+  reason TEXT NOT NULL DEFAULT '',
+  note TEXT NOT NULL DEFAULT '',
+  who TEXT NOT NULL DEFAULT ''
+) STRICT;
+INSERT INTO said SELECT id, slot, request_key, decided_at, verdict, reason, note, who FROM decisions;
+DROP TABLE decisions;
+ALTER TABLE said RENAME TO decisions;
+CREATE INDEX decisions_slot ON decisions (slot, request_key);
+
+CREATE TABLE wishes (
+  id INTEGER PRIMARY KEY,                  -- rows are only ever added; the latest one counts, without texts it is none
+  slot TEXT NOT NULL REFERENCES tasks (slot),
+  request_key TEXT NOT NULL REFERENCES requests (key),  -- whose pictures shall be made again
+  wished_at TEXT NOT NULL,
+  prompt TEXT NOT NULL,                    -- all of the new one; empty leaves it to whoever buys
+  note TEXT NOT NULL,
+  who TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX wishes_slot ON wishes (slot, request_key);
+
+CREATE TABLE overrides (
+  id INTEGER PRIMARY KEY,                  -- rows are only ever added; the latest one counts
+  slot TEXT NOT NULL REFERENCES tasks (slot),
+  at TEXT NOT NULL,
+  revision INTEGER NOT NULL CHECK (revision >= 1),      -- that it is bought as, or goes back to
+  prompt TEXT,                             -- NULL: the manifest's own again
+  base_prompt TEXT NOT NULL,               -- the manifest's at that time: holds only as long as it is that
+  replaces TEXT NOT NULL REFERENCES requests (key)      -- what the task had before
+) STRICT;
+CREATE INDEX overrides_slot ON overrides (slot);
+
+CREATE TABLE comparisons (
+  id INTEGER PRIMARY KEY,                  -- rows are only ever added; the latest one of a reviewer counts
+  item_id TEXT NOT NULL,
+  edit TEXT NOT NULL,
+  shown TEXT NOT NULL,                     -- JSON list of [slot, request key], in the order of the sides
+  winner TEXT NOT NULL,                    -- slot; empty for a tie, NULL is not needed: undone ones are 'undone'
+  outcome TEXT NOT NULL CHECK (outcome IN ('won', 'tie', 'undone')),
+  compared_at TEXT NOT NULL,
+  who TEXT NOT NULL DEFAULT '',
+  CHECK ((outcome = 'won') = (winner <> ''))
+) STRICT;
+CREATE INDEX comparisons_item ON comparisons (item_id, edit, who);
+"""
+
 
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
@@ -329,6 +384,13 @@ def apply_migrations(db: Database) -> None:
     @migrations()
     def rendering(db: Database) -> None:
         for statement in (*_statements(_RENDERING), *create_views()):
+            db.execute(statement)
+
+    @migrations()
+    def reviews(db: Database) -> None:
+        for name in reversed([*VIEWS]):  # they look at a table that is made anew
+            db.execute(f"DROP VIEW IF EXISTS {name}")
+        for statement in (*_statements(_REVIEWS), *create_views()):
             db.execute(statement)
 
     migrations.apply(db)

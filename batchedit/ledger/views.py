@@ -5,6 +5,7 @@ The ledger's views: what other programs may rely on. The tables are ours and cha
     v_waiting   one that waits v_cost_label  a value of a label     v_waste     money that brought nothing wanted
     v_requests  a request      v_attempts    an attempt             v_runs      an execution
     v_checks    what a check has found about a delivered file
+    v_decisions what somebody said about pictures
 
 `docs/ledger.md` has every column; a test compares the two. The sums are those of `summary`; a test compares these too.
 No view shows a key's print, an idempotency key or an answer of the provider.
@@ -22,10 +23,10 @@ def _usd(amount: str) -> str:
 
 
 VERDICT = (
-    "(SELECT {column} FROM decisions WHERE decisions.slot = t.slot AND decisions.request_key = r.key"
-    " ORDER BY decisions.id DESC LIMIT 1)"
+    "(SELECT CASE decisions.verdict WHEN 'undecided' THEN NULL ELSE decisions.{column} END FROM decisions"
+    " WHERE decisions.slot = t.slot AND decisions.request_key = r.key ORDER BY decisions.id DESC LIMIT 1)"
 )
-"""SQL: a column of what was last said about the pictures of the request `r` for the task `t`."""
+"""SQL: a column of what was last said about the pictures of the request `r` for the task `t`; NULL if taken back."""
 
 
 def money_use(verdict: str) -> str:
@@ -199,6 +200,14 @@ SELECT c.slot, t.item_id, t.edit, t.variant, t.labels, c.number, c.name, c.verdi
 FROM checks AS c CROSS JOIN tasks AS t ON t.slot = c.slot
 """
 
+_DECISIONS = """
+SELECT d.id, d.slot, t.item_id, t.edit, t.variant, t.labels, d.request_key, r.revision, d.decided_at, d.verdict,
+  d.reason, d.note, d.who,
+  d.id = (SELECT max(other.id) FROM decisions AS other WHERE other.slot = d.slot AND other.request_key = d.request_key)
+    AND d.request_key = t.request_key AS holds
+FROM decisions AS d JOIN tasks AS t ON t.slot = d.slot JOIN requests AS r ON r.key = d.request_key
+"""
+
 VIEWS: Mapping[str, str] = {
     "v_tasks": _TASKS,
     "v_waiting": _WAITING,
@@ -210,6 +219,7 @@ VIEWS: Mapping[str, str] = {
     "v_failures": _FAILURES,
     "v_runs": _RUNS,
     "v_checks": _CHECKS,
+    "v_decisions": _DECISIONS,
 }
 """Name -> query; a view uses only those above it."""
 

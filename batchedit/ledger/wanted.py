@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batchedit.keys import client_ref, from_spec, started_from, to_spec
 from batchedit.ledger.choices import LedgerChoices
-from batchedit.ledger.records import RequestRow, TaskRow, WaitingRow, read_raw
+from batchedit.ledger.records import Override, RequestRow, TaskRow, WaitingRow, read_raw
 from batchedit.ledger.waiting import waiting_by_reason
 from batchedit.lifecycle import Event, State
 from batchedit.model import Quote, Request
@@ -57,6 +57,13 @@ class LedgerWanted(LedgerChoices):
                 self._record(task, request, quote, provider, now)
                 if self._may_be_stale:
                     self._connection.execute("DELETE FROM waiting WHERE slot = ?", (task.slot,))
+
+    def record_overrides(self, overrides: Iterable[tuple[str, Override]]) -> None:
+        """Note which tasks are wanted with another prompt than the manifest's from now on: (slot, what)."""
+        now = self._effects.stamp()
+        with self.transaction():
+            for slot, override in overrides:
+                self._override(slot, override, now)
 
     def record_waiting(self, waiting: Iterable[WaitingRow], *, provider: str) -> None:
         """Note tasks of the current run that start from a picture which is not there yet, or not approved."""

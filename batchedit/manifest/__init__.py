@@ -34,7 +34,7 @@ from batchedit.manifest.layers import Head, Layer, Row, Source, Spending
 from batchedit.manifest.presets import PRESETS, recognise
 from batchedit.manifest.reading import Reading
 from batchedit.manifest.yaml_tree import read_yaml, stream_list
-from batchedit.model import Limits, ProviderSettings, Task
+from batchedit.model import Limits, ProviderSettings, ReviewSettings, Task
 from batchedit.money import MicroUSD
 from batchedit.pricing import PriceList
 
@@ -132,6 +132,11 @@ class Manifest:
     def prices(self) -> PriceList | None:
         """A price list of the user's own; None for the shipped one."""
         return self._head.prices
+
+    @property
+    def review(self) -> ReviewSettings:
+        """How its pictures are looked at."""
+        return self._head.review
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -17,6 +17,7 @@ from batchedit.manifest.layers import Edit, Head
 from batchedit.manifest.matrix import MatrixReader
 from batchedit.manifest.price_list import read_prices
 from batchedit.manifest.reading import Pairs, Reading
+from batchedit.manifest.reviewing import read_review
 from batchedit.manifest.selectors import read_selectors
 from batchedit.manifest.settings import read_limits, read_provider
 from batchedit.manifest.source_keys import SourceReader
@@ -64,6 +65,8 @@ class HeadReader:
             head.spending = read_spending(top["budget"][1], reading)
         if "prices" in top:
             self._prices(top["prices"][1], head)
+        if "review" in top:
+            head.review = read_review(top["review"][1], reading)
         if "selectors" in top:
             head.selectors = read_selectors(top["selectors"][1], reading)
         if "prompts" in top:

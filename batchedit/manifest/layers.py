@@ -9,7 +9,7 @@ from batchedit.errors import Place
 from batchedit.manifest.fields import Given
 from batchedit.manifest.finishing import Finish
 from batchedit.manifest.patterns import Pattern
-from batchedit.model import Limits, ProviderSettings
+from batchedit.model import Limits, ProviderSettings, ReviewSettings
 from batchedit.money import MicroUSD
 from batchedit.pricing import PriceList
 
@@ -192,5 +192,6 @@ class Head:
     items: bool = False
     selectors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     prices: PriceList | None = None
+    review: ReviewSettings = field(default_factory=ReviewSettings)
     files: list[Path] = field(default_factory=list)
     defaults_file: str = ""

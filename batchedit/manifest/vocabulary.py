@@ -16,10 +16,12 @@ from batchedit.model import (
     FORMATS,
     GATES,
     MAX_PROMPT,
+    MAX_REASONS,
     MAX_SAMPLES,
     MIN_PROMPT,
     ON_UNKNOWN,
     QUALITIES,
+    REASONS,
     SIZE_PRESETS,
     STORAGE,
     VERIFY,
@@ -285,6 +287,14 @@ BUDGET_KEYS = (
     Key("warn_at", ListOf(Number(most=100), or_one=True), "percent of each limit at which a note is made", [50, 80]),
 )  # fmt: skip
 
+REVIEW_KEYS = (
+    Key("reasons", MapOf(Text(), NAME_PATTERN), f"word -> what it stands for: why pictures are rejected, on the keys 1"
+        f" to {MAX_REASONS}; instead of {', '.join(f'`{word}`' for word in REASONS)}", {"halo": "halo or cut edge"}),
+    Key("checklist", ListOf(Text(), or_one=True), "what to look for, shown beside the pictures",
+        ["Is the label readable?"]),
+    Key("blind", Flag(), "`true`: variants are compared side by side without their names", True),
+)  # fmt: skip
+
 EDIT_KEYS = (
     *TASK_KEYS,
     Key("variants", MapOf(Keys(TASK_KEYS), NAME_PATTERN), "named alternatives of the edit, each with its own fields",
@@ -335,6 +345,7 @@ TOP_KEYS = Keys(
         Key("budget", Keys(BUDGET_KEYS), "how much may be spent", {"run": "25.00"}),
         Key("prices", Text(), "a price list of your own, in the form of `batchedit/prices.yaml`", "prices.yaml"),
         Key("limits", Keys(LIMIT_KEYS), "how hard the provider may be driven", {"rpm": 300}),
+        Key("review", Keys(REVIEW_KEYS), "how `batchedit review` lets people look at the pictures", {"blind": True}),
         Key("selectors", MapOf(ListOf(Text(), or_one=True)), "name -> selection, or a list of them (either one counts):"
             " what `@name` stands for in `--select` and `--exclude`", {"nightly": "client:acme,edit:white"}),
     ),

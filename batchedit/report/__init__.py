@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from batchedit.comparing import METHOD, Tally, tally, tally_json, tally_lines
 from batchedit.errors import UsageError
 from batchedit.grouping import GROUPINGS, label_names
 from batchedit.ledger.books import Books
@@ -21,7 +22,7 @@ from batchedit.ledger.reader import ledger_at
 from batchedit.ledger.run_records import RunRow
 from batchedit.ledger.sums import CostGroup, TaskGroup
 from batchedit.ledger.tasks import selected_tasks
-from batchedit.money import MicroUSD
+from batchedit.money import MicroUSD, format_usd
 from batchedit.report.advice import waiting_lines
 from batchedit.report.as_csv import figures_csv
 from batchedit.report.as_json import figures_json
@@ -107,9 +108,14 @@ def render_report(
                 names = tuple(figures.by)
                 return figures_csv(crossed(read.costs, read.tasks, names, zone=zone), names, world=read.world, raw=raw)
             case "json":
-                return figures_json(figures, read.runs, read.world, read.waiting, check, where=read.where)
+                told = [tally_json(each) for each in tally(read.books)]
+                return figures_json(
+                    figures, read.runs, read.world, read.waiting, check, where=read.where, comparisons=told
+                )
             case "text":
                 text = report_text(figures, read.runs, read.world, read.waiting, read.where)
+                lines = tally_lines(tally(read.books))
+                text += "\n\n" + "\n".join(["variants, compared without their names", *lines]) if lines else ""
                 return f"{text}\n\n{check.text()}" if check is not None else text
             case "markdown":
                 return report_markdown(figures, _page(read, figures, asked, check), read.where)
@@ -203,9 +209,18 @@ def _page(read: _Read, figures: Figures, asked: _Asked, check: InvoiceCheck | No
         waiting=sum(read.waiting.values()),
         steps=steps,
         zone=asked.zone,
+        compared=[_compared(each) for each in tally(read.books)],
+        compared_by=METHOD,
         foot=f"batchedit {version('batchedit')}; amounts in US dollars, times in {asked.zone}.{period}"
         + (f" {' '.join(check.text().split())}." if check is not None else ""),
     )
+
+
+def _compared(each: Tally) -> list[str]:
+    share = each.share
+    sure = "" if share is None else f"{100 * share.likely:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f} %)"
+    price = "" if each.each is None else format_usd(each.each)
+    return [each.edit, each.variant, f"{each.wins} of {each.shown}", str(each.ties), sure, price]
 
 
 def _with_pictures(page: Page, read: _Read, figures: Figures, most: int, beside: Path) -> Page:

@@ -26,6 +26,7 @@ def figures_json(
     invoice: InvoiceCheck | None = None,
     *,
     where: Path | str = "out",
+    comparisons: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The report for programs; `where` is the output folder or ledger, for commands."""
     data: dict[str, Any] = {
@@ -62,6 +63,7 @@ def figures_json(
         "latency": _seconds(figures.latency),
         "queue": _seconds(figures.queue),
         "similar_labels": figures.spellings,
+        "comparisons": list(comparisons),
         "runs": [_run(run) for run in runs],
     }
     if invoice is not None:

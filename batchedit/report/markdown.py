@@ -36,6 +36,9 @@ def report_markdown(figures: Figures, page: Page, where: Path | str = "out") -> 
     if page.dearest:
         dear = [[_plain(row[0]), *row[1:]] for row in page.dearest]
         lines += ["", *_table(["dearest items", "spent $", "requests", "attempts"], dear)]
+    if page.compared:
+        rows = [[_plain(cell) for cell in row] for row in page.compared]
+        lines += ["", *_table(["edit", "variant", "won", "ties", "share", "each"], rows), "", _plain(page.compared_by)]
     for trouble in figures.troubles[:_ROWS]:
         code = f" ({_plain(trouble.code)})" if trouble.code else ""
         lines += ["", f"- **{trouble.tasks} {trouble.state}**{code}: {_plain(trouble.reason)}"]

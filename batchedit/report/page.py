@@ -92,6 +92,8 @@ class Page:
     skipped: list[SkippedRows]
     settings: list[Setting]
     foot: str
+    compared: list[list[str]] = field(default_factory=list)
+    compared_by: str = ""
     pairs: list[Pair] = field(default_factory=list)
     pairs_note: str = ""
     pairs_page: int = 60
@@ -107,6 +109,8 @@ def make_page(
     zone: tzinfo,
     foot: str,
     waiting: int = 0,
+    compared: Sequence[list[str]] = (),
+    compared_by: str = "",
 ) -> Page:
     """
     The page without its pictures.
@@ -116,6 +120,8 @@ def make_page(
         steps: What can be done next.
         zone: Whose clock is shown.
         waiting: Tasks that have no request yet, since they start from another one's picture.
+        compared: Variants that were compared without their names: edit, variant, won, ties, share, price of a picture.
+        compared_by: Where the interval of the share comes from.
     """
     last = runs[-1] if runs else None
     verdict, mood = _verdict(figures, last, waiting)
@@ -160,6 +166,8 @@ def make_page(
         skipped=list(last.facts.skipped) if last is not None else [],
         settings=list(last.facts.settings) if last is not None else [],
         foot=foot,
+        compared=[*compared],
+        compared_by=compared_by,
     )
 
 

@@ -1,4 +1,4 @@
-"""Small pictures for the report's contact sheet, made once and kept beside the ledger."""
+"""Small pictures for contact sheets and reviews, made once and kept beside the ledger."""
 
 from __future__ import annotations
 
@@ -26,21 +26,35 @@ def thumbnail(source: Path, digest: str, kept_in: Path) -> str | None:
     Returns:
         None if the picture is gone, is another one by now, or no picture any more.
     """
-    kept = kept_in / digest[:2] / f"{digest}-{SIDE}.webp"
-    data = _read(kept)
+    data = _read(kept_at(kept_in, digest, SIDE)) or make_small(source, digest, kept_in, SIDE)
+    return None if data is None else f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def kept_at(kept_in: Path, digest: str, side: int) -> Path:
+    """Where the thumbnail of so many pixels of a picture is kept."""
+    return kept_in / digest[:2] / f"{digest}-{side}.webp"
+
+
+def make_small(source: Path, digest: str, kept_in: Path, side: int) -> bytes | None:
+    """
+    Make a thumbnail and keep it, for arguments as of `thumbnail`; `side` is pixels of the longer side, at most.
+
+    Returns:
+        Its bytes, WebP; None as `thumbnail`.
+    """
+    picture = _read(source)
+    if picture is None or hashlib.sha256(picture).hexdigest() != digest:
+        return None
+    data = _made(picture, side)
     if data is None:
-        picture = _read(source)
-        if picture is None or hashlib.sha256(picture).hexdigest() != digest:
-            return None
-        data = _made(picture)
-        if data is None:
-            return None
-        with contextlib.suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            part = kept.with_suffix(f".{os.getpid()}.part")  # another report may be making the same one
-            part.write_bytes(data)
-            part.replace(kept)
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+        return None
+    kept = kept_at(kept_in, digest, side)
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}.part")  # somebody else may be making the same one
+        part.write_bytes(data)
+        part.replace(kept)
+    return data
 
 
 def _read(path: Path) -> bytes | None:
@@ -50,7 +64,7 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _made(picture: bytes) -> bytes | None:
+def _made(picture: bytes, side: int) -> bytes | None:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     from batchedit.pictures import MAX_PIXELS
@@ -60,9 +74,9 @@ def _made(picture: bytes) -> bytes | None:
             with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG", "WEBP")) as image:
                 if image.width * image.height > MAX_PIXELS:
                     return None
-                image.draft("RGB", (2 * SIDE, 2 * SIDE))
+                image.draft("RGB", (2 * side, 2 * side))
                 small = ImageOps.exif_transpose(image)
-                small.thumbnail((SIDE, SIDE))
+                small.thumbnail((side, side))
                 file = io.BytesIO()
                 small.convert("RGBA" if "A" in small.getbands() else "RGB").save(file, "WEBP", quality=_QUALITY)
                 return file.getvalue()

@@ -66,7 +66,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:1: \"notices\": the manifest has no key 'notices'. Known are: version, name,"
-                " provider, defaults, prompts, edits, sources, items, budget, prices, limits, selectors"
+                " provider, defaults, prompts, edits, sources, items, budget, prices, limits, review, selectors"
             ),
         ],
     ),
@@ -88,6 +88,32 @@ YAML: dict[str, tuple[str, list[str]]] = {
             'm.yaml:6:6: "selectors.e": selects nothing',
             "m.yaml:7:3: 'f g' is no name for a selector: letters, digits, dots, hyphens and underscores",
             'm.yaml:8:6: "selectors.h": selectors.h must be a list, not a mapping',
+        ],
+    ),
+    "review": (
+        V
+        + "review:\n  reasons:\n    'b c': x\n    halo: {}\n    edge: "
+        + "e" * 201
+        + "\n  checklist: [a, [b]]\n  blind: maybe\n  blnd: true\n"
+        + ITEM,
+        [
+            "m.yaml:4:5: 'b c' is no name for a reason: letters, digits, dots, hyphens and underscores",
+            'm.yaml:5:11: "review.reasons.halo": must be text, not a mapping',
+            'm.yaml:6:11: "review.reasons.edge": has 201 characters; at most 200 fit beside a picture',
+            'm.yaml:7:18: "review.checklist": must be text, not a list',
+            "m.yaml:8:10: \"review.blind\": 'maybe' is neither true nor false",
+            'm.yaml:9:3: "blnd": review has no key \'blnd\'. Did you mean "blind"?',
+        ],
+    ),
+    "review of too much": (
+        V
+        + "review:\n  reasons: {a: '', b: '', c: '', d: '', e: '', f: '', g: '', h: '', i: '', j: ''}\n  checklist: ["
+        + ", ".join("c" for _ in range(31))
+        + "]\n"
+        + ITEM,
+        [
+            'm.yaml:3:76: "review.reasons": there is a key for 9 reasons, and this is one more',
+            'm.yaml:4:14: "review.checklist": has 31 lines; at most 30 fit beside a picture',
         ],
     ),
     "selectors list": (

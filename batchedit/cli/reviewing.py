@@ -1,0 +1,115 @@
+"""The command `review`: the morning after, in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batchedit.cli.commands import cli
+from batchedit.cli.options import DEBUG, SELECTING
+from batchedit.cli.voice import say
+from batchedit.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from batchedit.model import ReviewSettings
+
+
+@cli.command()
+@click.argument("where", metavar="[MANIFEST|OUT]", default="out")
+@click.option("--out", default="out", show_default=True, help="With MANIFEST: the folder of its pictures.")
+@click.option("--ledger", help="The ledger's file, if it lies elsewhere.")
+@SELECTING[0]
+@SELECTING[1]
+@click.option("--who", metavar="NAME", help="The reviewer, noted with each decision; default: your login name.")
+@click.option("--read-only", is_flag=True, help="Only show; nothing can be decided.")
+@click.option("--blind", is_flag=True, help="Compare variants side by side, without their names.")
+@click.option("--seed", default="0", show_default=True, help="With --blind: which variant is on which side.")
+@click.option("--static", "static", metavar="DIR", help="Write a folder for somebody else, instead of serving.")
+@click.option("--full-size", is_flag=True, help="With --static: with the pictures in full size.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@click.option("--ipv6", is_flag=True, help="Listen on ::1 too.")
+@click.option("--idle", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, metavar="MINUTES",
+              help="End when nobody has done anything for so long.")  # fmt: skip
+@click.option("--no-open", is_flag=True, help="Do not open a browser.")
+@DEBUG
+def review(where: str, out: str, ledger: str | None, select: tuple[str, ...], exclude: tuple[str, ...],
+           who: str | None, read_only: bool, blind: bool, seed: str, static: str | None, full_size: bool, port: int,
+           ipv6: bool, idle: float, no_open: bool, debug: bool) -> int:  # fmt: skip
+    """
+    Look at what a night has made, approve and reject by keyboard. Spends nothing.
+
+    Serves a page on this machine only, for the browser that opens the address which is printed. Decisions go to the
+    ledger at once, also while a run is going on. With MANIFEST its reasons and checklist are used.
+
+    \b
+      batchedit review out
+      batchedit review night.yaml --select "client:acme,verdict:none"
+      batchedit review out --static for-acme --select client:acme     and then: verdicts import FILE
+    """
+    from contextlib import suppress
+    from dataclasses import replace
+
+    from batchedit.effects import Effects
+    from batchedit.review.handout import report_id, secret_of, write_handout
+    from batchedit.review.serving import ReviewServer, ServeOptions
+    from batchedit.review.sheet import Sheet
+
+    path, settings = _find(where, out, ledger)
+    if blind:
+        settings = replace(settings, blind=True)
+    reviewer = _login() if who is None else who
+    root = path.parent.parent if path.parent.name == ".batchedit" else path.parent
+    report = report_id(path)
+    sheet = Sheet(
+        ledger=path, root=root, settings=settings, secret=secret_of(report), seed=seed, select=select, exclude=exclude
+    )
+    if static is not None:
+        found = write_handout(sheet, Path(static), report=report, who="" if who is None else who, full=full_size)
+        say(f"{static}: {found} to look at, in index.html; `batchedit verdicts import` takes what comes back")
+        return ExitCode.DONE
+    if full_size:
+        raise UsageError("--full-size belongs to --static")
+    options = ServeOptions(who=reviewer, read_only=read_only, port=port, ipv6=ipv6, idle_minutes=idle)
+    with ReviewServer(sheet, options, Effects()) as server:
+        say(f"{server.cards} to look at, as {reviewer or 'nobody'}; open this address, which is good for one browser:")
+        say(f"  {server.url}")
+        say(f"from elsewhere: ssh -L {server.port}:127.0.0.1:{server.port} THIS-MACHINE; Ctrl-C ends it", err=True)
+        if not no_open:
+            _open(server.url)
+        with suppress(KeyboardInterrupt):
+            server.serve()
+    return ExitCode.DONE
+
+
+def _find(where: str, out: str, ledger: str | None) -> tuple[Path, ReviewSettings]:
+    """The ledger, and how its manifest wants it looked at."""
+    from batchedit.ledger.reader import ledger_at
+    from batchedit.manifest import load_manifest
+    from batchedit.model import ReviewSettings
+
+    given = Path(where)
+    if given.suffix.lower() in (".yaml", ".yml", ".csv", ".tsv", ".jsonl", ".parquet"):
+        return ledger_at(out if ledger is None else ledger).absolute(), load_manifest(where).review
+    return ledger_at(where if ledger is None else ledger).absolute(), ReviewSettings()
+
+
+def _login() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
+def _open(url: str) -> None:
+    """Open a browser, if there is one; a terminal's browser would take the terminal away."""
+    import os
+    import sys
+    import webbrowser
+
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return
+    webbrowser.open(url)

@@ -1,0 +1,745 @@
+"""The review's page in a real browser: keys, filters, the slider, undo, two tabs, blind pairs, a folder that comes back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import statistics
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from batchedit.cli import run as run_cli
+from batchedit.model import ReviewSettings
+from batchedit.review.handout import report_id, secret_of, write_handout
+from batchedit.review.serving import ReviewServer, ServeOptions, serve_in_thread
+from batchedit.review.sheet import Sheet
+from tests.browser.catalog import Row, make_ledger
+from tests.browser.hostile import PAYLOADS
+from tests.conftest import command, database
+
+WIDTHS = (390, 1280, 1920)
+CLIENTS = ("Northlight", "Field & Fern", "Atelier Sud")
+
+
+def shop_row(number: int) -> Row:
+    """A catalog of three clients, every tenth picture with a finding."""
+    return Row(
+        item=f"SKU-{number:05}",
+        edit=("white", "scene")[number % 2],
+        client=CLIENTS[number % 3],
+        check="border" if number % 10 == 3 else "",
+    )
+
+
+def sheet_of(ledger: Path, **more: Any) -> Sheet:
+    settings = ReviewSettings(checklist=("Is the label readable?",), blind=more.pop("blind", False))
+    secret = secret_of(report_id(ledger))
+    return Sheet(ledger=ledger, root=ledger.parent.parent, settings=settings, secret=secret, **more)
+
+
+@dataclass
+class Page:
+    """A page, and what it did that it should not."""
+
+    page: Any
+    ledger: Path
+    complaints: list[str] = field(default_factory=list)
+
+    def run(self, script: str, argument: Any = None) -> Any:
+        return self.page.evaluate(script, argument)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def until(self, condition: str) -> None:
+        """Wait for something; the page's policy does not let Playwright's own way in, which evaluates a text there."""
+        for _ in range(500):
+            if self.run(condition):
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"never: {condition}")
+
+    def saved(self) -> None:
+        """Wait until everything is in the ledger."""
+        self.page.wait_for_selector("html[data-unsaved='0']")
+
+    def current(self) -> str:
+        return str(self.run("document.querySelector('.card[aria-selected=true] .name').textContent"))
+
+    def counts(self) -> str:
+        self.page.wait_for_timeout(120)
+        return str(self.page.locator("#counts").inner_text())
+
+    def latest(self) -> dict[str, tuple[str, str, str]]:
+        """What the ledger says: item -> (verdict, reason, note)."""
+        with database(self.ledger) as db:
+            rows = db.execute("SELECT item_id, verdict, reason, note FROM v_decisions WHERE holds").fetchall()
+        return {item: (verdict, reason, note) for item, verdict, reason, note in rows}
+
+
+@dataclass
+class Studio:
+    """Serves ledgers and opens them in windows of their own."""
+
+    browser: Any
+    stack: ExitStack
+    pages: list[Page] = field(default_factory=list)
+
+    def serve(self, ledger: Path, *, who: str = "ada", read_only: bool = False, **more: Any) -> ReviewServer:
+        options = ServeOptions(who=who, read_only=read_only)
+        return self.stack.enter_context(serve_in_thread(sheet_of(ledger, **more), options))
+
+    def open(self, url: str, ledger: Path, *, context: Any = None, width: int = 1280) -> Page:
+        if context is None:
+            context = self.browser.new_context(
+                viewport={"width": width, "height": 900}, locale="en-GB", accept_downloads=True
+            )
+            self.stack.callback(context.close)
+        found = Page(page=context.new_page(), ledger=ledger)
+        self.pages.append(found)
+        origin = url.split("?")[0].rstrip("/")
+
+        def judge(route: Any) -> None:
+            asked = route.request.url
+            fine = asked.startswith((origin + "/", "blob:")) if origin.startswith("http") else asked.startswith("file:")
+            if not fine:
+                found.complaints.append(f"asked for {asked}")
+                route.abort()
+            else:
+                route.continue_()
+
+        context.route("**/*", judge)
+        found.page.on("console", lambda message: found.complaints.append(f"console: {message.text}"))
+        found.page.on("pageerror", lambda error: found.complaints.append(f"error: {error}"))
+
+        def dismiss(dialog: Any) -> None:
+            found.complaints.append("a dialog")
+            dialog.dismiss()
+
+        found.page.on("dialog", dismiss)
+        found.page.goto(url)
+        found.page.wait_for_selector("html[data-ready]")
+        return found
+
+    def review(self, ledger: Path, **more: Any) -> Page:
+        width = more.pop("width", 1280)
+        return self.open(self.serve(ledger, **more).url, ledger, width=width)
+
+
+@pytest.fixture
+def studio(chromium: Any) -> Iterator[Studio]:
+    with ExitStack() as stack:
+        made = Studio(chromium, stack)
+        yield made
+        assert [complaint for page in made.pages for complaint in page.complaints] == []
+
+
+def test_sixty_decisions_by_keyboard(studio: Studio, tmp_path: Path) -> None:
+    """Each key's decision is in the ledger, in the order of the grid; reloaded, the page says the same."""
+    ledger = make_ledger(tmp_path / "out", 80, shop_row)
+    page = studio.review(ledger)
+    reasons = list(ReviewSettings().reasons)
+    wanted: dict[str, tuple[str, str, str]] = {}
+    for number in range(60):
+        key = ("a", "p", "x", "r", "1", "5", "9")[number % 7]
+        item = page.current()
+        assert item not in wanted, "it went on to one that is decided"
+        page.press(key)
+        if key in "ap":
+            wanted[item] = ("approved", "", "")
+        else:
+            wanted[item] = ("rejected", reasons[int(key) - 1] if key.isdigit() else "", "")
+    page.saved()
+    assert page.latest() == wanted
+    approved = sum(verdict == "approved" for verdict, _, _ in wanted.values())
+    assert page.counts().startswith(f"20 undecided · ✓ {approved} approved · ✗ {60 - approved} rejected")
+    assert f"${80 * 0.034 / approved:.3f} for each approved" in page.counts()
+    assert "left" in page.page.locator("#pace").inner_text()
+    page.page.reload()
+    page.page.wait_for_selector("html[data-ready]")
+    shown = page.run(
+        "Object.fromEntries([...document.querySelectorAll('.card')].map(c => [c.querySelector('.name').textContent, c.dataset.verdict]))"
+    )
+    assert {item: verdict for item, verdict in shown.items() if verdict != "undecided"} == {
+        item: verdict for item, (verdict, _, _) in wanted.items()
+    }
+
+
+def test_warnings_come_first_then_clients_and_items(studio: Studio, tmp_path: Path) -> None:
+    """All positions of an item stand together."""
+    page = studio.review(make_ledger(tmp_path / "out", 40, shop_row))
+    order = page.run(
+        "[...document.querySelectorAll('.card')].map(c => [c.querySelector('.warn') ? 0 : 1,"
+        " c.querySelector('.more').textContent.split('client ')[1].toLowerCase(), c.querySelector('.name').textContent])"
+    )
+    assert order == sorted(order)
+    assert sum(not clean for clean, _, _ in order) == 4
+
+
+def test_decisions_outlive_a_killed_server(studio: Studio, tmp_path: Path) -> None:
+    """What the page calls saved is there after kill -9; what was not is told, and not lost while the page is open."""
+    ledger = make_ledger(tmp_path / "out", 10, shop_row)
+    process = command("review", "out", "--no-open", "--who", "ada", cwd=tmp_path)
+    assert process.stdout is not None
+    url = next(line.strip() for line in process.stdout if "http://" in line)
+    page = studio.open(url, ledger)
+    page.press("a", "a", "3")
+    page.saved()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert sorted(verdict for verdict, _, _ in page.latest().values()) == ["approved", "approved", "rejected"]
+    page.press("a")
+    page.page.wait_for_selector("#banner:not([hidden])")
+    assert "Not saved yet: 1." in page.page.locator("#banner").inner_text()
+    page.complaints.clear()  # the browser's own words about the connection
+    port = url.split(":")[2].split("/")[0]
+    again = command("review", "out", "--no-open", "--port", port, "--who", "ada", cwd=tmp_path)
+    assert again.stdout is not None
+    other = studio.open(next(line.strip() for line in again.stdout if "http://" in line), ledger)
+    assert other.counts().startswith("7 undecided")
+    again.send_signal(signal.SIGINT)
+    again.communicate()
+    page.complaints.clear()
+    other.complaints.clear()
+
+
+def test_undo_and_taking_back(studio: Studio, tmp_path: Path) -> None:
+    """Ctrl+Z goes back step by step, U takes back; both are rows, nothing is removed."""
+    page = studio.review(make_ledger(tmp_path / "out", 6, shop_row))
+    first = page.current()
+    page.press("a", "1")
+    second = [item for item in page.latest() if item != first]
+    page.press("Control+z")
+    page.press("Control+z")
+    page.saved()
+    assert {verdict for verdict, _, _ in page.latest().values()} == {"undecided"}
+    assert page.current() == first
+    assert page.counts().startswith("6 undecided")
+    page.press("a", "Home", "u")
+    page.saved()
+    assert page.latest()[first] == ("undecided", "", "")
+    page.press("Control+z")
+    page.saved()
+    assert page.latest()[first][0] == "approved"
+    with database(page.ledger) as db:
+        assert db.execute("SELECT count(*) FROM decisions").fetchone() == (7,)
+    assert len(second) <= 1
+
+
+def test_two_tabs_see_each_other(studio: Studio, tmp_path: Path) -> None:
+    """One decides, the other shows it, and its undo does not undo what it has not done."""
+    ledger = make_ledger(tmp_path / "out", 6, shop_row)
+    server = studio.serve(ledger)
+    one = studio.open(server.url, ledger)
+    two = studio.open(server.url.split("?")[0], ledger, context=one.page.context)
+    item = one.current()
+    one.press("a")
+    one.saved()
+    two.page.wait_for_selector(".card[data-verdict=approved]", timeout=10_000)
+    two.press("Home", "2")
+    two.saved()
+    one.press("Control+z")
+    one.saved()
+    one.page.wait_for_selector(".card[data-verdict=rejected]", timeout=10_000)
+    assert "somebody else has decided" in one.page.locator("#banner").inner_text()
+    assert one.latest() == {item: ("rejected", "colour", "")}
+
+
+def test_filters_have_counts_and_approve_all_asks(studio: Studio, tmp_path: Path) -> None:
+    """Counts are of what would be shown; search finds items, prompts and notes; Shift+A names the number first."""
+    page = studio.review(make_ledger(tmp_path / "out", 60, shop_row))
+
+    def count(title: str, value: str) -> int:
+        return int(page.run(
+            "([t, v]) => [...document.querySelectorAll('fieldset')].find(f => f.querySelector('legend').textContent === t)"
+            ".querySelectorAll('label').values().find(l => l.querySelector('span').textContent === v).querySelector('.n').textContent",
+            [title, value],
+        ))  # fmt: skip
+
+    def tick(title: str, value: str) -> None:
+        box = page.page.locator("fieldset", has=page.page.locator(f"legend:text-is('{title}')"))
+        box.locator("label", has=page.page.locator(f"span:text-is('{value}')")).locator("input").click()
+
+    assert (count("Edit", "white"), count("client", "Northlight"), count("Checks", "warned")) == (30, 20, 6)
+    tick("client", "Northlight")
+    assert (count("Edit", "white"), count("client", "Field & Fern"), count("Checks", "warned")) == (10, 20, 2)
+    tick("Edit", "white")
+    assert page.page.locator(".card").count() == 10
+    assert page.page.locator("#found").inner_text() == "10 of 60 pictures"
+    page.page.locator("#grid").focus()
+    page.press("Shift+A")
+    assert page.page.locator("#ask-title").inner_text() == "Approve 10 pictures?"
+    page.page.locator("#ask-no").click()
+    assert page.latest() == {}
+    page.press("a", "Shift+A")
+    assert page.page.locator("#ask-title").inner_text() == "Approve 9 pictures?"
+    page.press("Enter")
+    page.saved()
+    assert len(page.latest()) == 10
+    assert page.counts().startswith("50 undecided · ✓ 10 approved")
+    page.press("Control+z")
+    page.saved()
+    assert page.counts().startswith("59 undecided")
+    page.page.locator("#clear").click()
+    page.page.locator("#grid").focus()
+    page.press("/")
+    page.page.keyboard.type("sku-00042")
+    page.until("document.querySelectorAll('.card').length === 1")
+    page.press("Escape")
+    assert page.current() == "SKU-00042"
+    tick("Verdict", "○ undecided")
+    page.page.locator("#grid").focus()
+    page.press("a")
+    page.page.wait_for_selector("#again:not([hidden])")
+    page.page.locator("#again").click()
+    assert page.page.locator("#empty").is_visible()
+
+
+def test_one_picture_side_by_side_and_with_a_slider(studio: Studio, tmp_path: Path) -> None:
+    """The slider cuts the picture after, to the percent; B shows the one before while it is held."""
+    page = studio.review(make_ledger(tmp_path / "out", 4, shop_row))
+    page.press("Enter")
+    page.until("[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth === 640)")
+    assert page.run("document.querySelector('#before').getBoundingClientRect().right") <= page.run(
+        "document.querySelector('#after').getBoundingClientRect().left"
+    )
+    page.press("s")
+    page.page.locator("#slider").focus()
+    for key, percent in (("Home", 0), ("End", 100)):
+        page.press(key)
+        assert page.run("getComputedStyle(document.querySelector('#after')).clipPath") == (
+            "inset(0px 0px 0px 0%)" if percent == 0 else "inset(0px 0px 0px 100%)"
+        )
+    page.run(
+        "() => { const s = document.querySelector('#slider'); s.value = 50; s.dispatchEvent(new Event('input')); }"
+    )
+    assert page.run("getComputedStyle(document.querySelector('#after')).clipPath") == "inset(0px 0px 0px 50%)"
+    left, right = seen(page, 0.47), seen(page, 0.53)
+    assert left != right
+    page.page.locator("#loupe").focus()
+    page.page.keyboard.down("b")
+    assert seen(page, 0.53) == left
+    page.page.keyboard.up("b")
+    assert seen(page, 0.53) == right
+    page.press("s")
+    assert seen(page, 0.47) == right
+    page.press("Escape")
+    assert page.page.locator("#loupe").is_hidden()
+
+
+def seen(page: Page, share: float) -> tuple[int, ...]:
+    """The colour on the screen near the lower edge of the picture, at this share of its width."""
+    import io
+
+    box = page.page.locator("#after").bounding_box()
+    side = min(box["width"], box["height"])
+    x = box["x"] + box["width"] / 2 + (share - 0.5) * side
+    y = box["y"] + box["height"] / 2 + 0.36 * side
+    data = page.page.screenshot(clip={"x": x, "y": y, "width": 2, "height": 2})
+    with Image.open(io.BytesIO(data)) as image:
+        pixel = image.convert("RGB").getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    return pixel
+
+
+def test_both_sides_are_enlarged_in_step(studio: Studio, tmp_path: Path) -> None:
+    """At 100 % a pixel is a pixel, and the point that the pointer was at is in the middle of both."""
+    page = studio.review(make_ledger(tmp_path / "out", 2, shop_row, side=1600))
+    page.press("Enter")
+    page.until("[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth)")
+    box = page.page.locator("#after").bounding_box()
+    page.page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5)
+    page.press("z")
+    page.until("[...document.querySelectorAll('#stage img')].every(i => i.naturalWidth === 1600)")
+    page.page.wait_for_timeout(50)
+    sizes, offsets = page.run(
+        "[[...document.querySelectorAll('#stage img')].map(i => Math.round(i.getBoundingClientRect().width)),"
+        " [...document.querySelectorAll('#stage img')].map(i => Math.round(i.getBoundingClientRect().left"
+        " - i.parentElement.getBoundingClientRect().left))]"
+    )
+    assert sizes == [1600, 1600]
+    assert offsets[0] == offsets[1]
+    assert abs(offsets[0] - (box["width"] / 2 - 0.7 * 1600)) < 12
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + box["width"] * 0.7 + 50, box["y"] + box["height"] * 0.5)
+    page.page.mouse.up()
+    moved = page.run(
+        "[...document.querySelectorAll('#stage img')].map(i => Math.round(i.getBoundingClientRect().left"
+        " - i.parentElement.getBoundingClientRect().left))"
+    )
+    assert moved == [offsets[0] + 50, offsets[1] + 50]
+    page.press("z")
+    assert page.run("document.querySelector('#after img').style.transform") == ""
+
+
+def test_notes_and_wishes(studio: Studio, tmp_path: Path) -> None:
+    """N keeps the verdict and adds a note; E notes a prompt, which nobody buys here."""
+    page = studio.review(make_ledger(tmp_path / "out", 3, shop_row))
+    item = page.current()
+    page.press("n")
+    page.page.keyboard.type("the left edge; x and a and 1 are letters here")
+    page.press("Control+Enter")
+    page.saved()
+    assert page.latest()[item] == ("undecided", "", "the left edge; x and a and 1 are letters here")
+    page.press("x")
+    page.saved()
+    assert page.latest()[item][0] == "rejected"
+    assert page.latest()[item][2].startswith("the left edge")
+    page.press("Home", "e")
+    assert page.page.locator("#ask-prompt textarea").input_value().startswith("pure white background")
+    page.press("Control+a")
+    page.page.keyboard.type("on an oak table")
+    page.page.locator("#ask-yes").click()
+    page.saved()
+    with database(page.ledger) as db:
+        assert db.execute("SELECT prompt, note, who FROM wishes").fetchall() == [("on an oak table", "", "ada")]
+    assert "✎ re-edit" in page.page.locator(".card[aria-selected=true]").inner_text()
+    page.press("Control+z")
+    page.saved()
+    assert "✎ re-edit" not in page.page.locator(".card[aria-selected=true]").inner_text()
+
+
+def test_moving_about(studio: Studio, tmp_path: Path) -> None:
+    """Arrows, J and K, Home and End, rows; focus stays visible; help tells all keys."""
+    page = studio.review(make_ledger(tmp_path / "out", 30, shop_row))
+    order = page.run("[...document.querySelectorAll('.card .name')].map(n => n.textContent)")
+    columns = page.run("getComputedStyle(document.querySelector('#grid')).gridTemplateColumns.split(' ').length")
+    at = 0
+    for key, step in (
+        ("j", 1),
+        ("ArrowRight", 1),
+        ("k", -1),
+        ("ArrowDown", columns),
+        ("ArrowUp", -columns),
+        ("End", 99),
+        ("Home", -99),
+    ):
+        page.press(key)
+        at = min(max(at + step, 0), len(order) - 1)
+        assert page.current() == order[at], key
+        assert page.run(
+            "document.querySelector('#grid').getAttribute('aria-activedescendant') === document.querySelector('[aria-selected=true]').id"
+        )
+        box, grid = page.page.locator("[aria-selected=true]").bounding_box(), page.page.locator("#grid").bounding_box()
+        assert grid["y"] <= box["y"] + 20
+        assert box["y"] + box["height"] <= grid["y"] + grid["height"] + 20
+    page.press("?")
+    assert "approve" in page.page.locator("#keys").inner_text()
+    page.press("Escape")
+    page.press("Shift+Tab")
+    outlined = page.run("getComputedStyle(document.activeElement).outlineStyle")
+    assert outlined == "solid"
+
+
+def test_everything_has_a_name_and_colour_is_never_the_only_sign(studio: Studio, tmp_path: Path) -> None:
+    """Roles, names, alternative texts, labels; verdicts are words and signs."""
+    page = studio.review(make_ledger(tmp_path / "out", 12, shop_row))
+    page.press("a", "1")
+    assert page.run("[...document.images].filter(i => !i.hasAttribute('alt')).length") == 0
+    assert (
+        page.run(
+            "[...document.querySelectorAll('button')].filter(b => !(b.textContent.trim() || b.getAttribute('aria-label'))).length"
+        )
+        == 0
+    )
+    assert (
+        page.run(
+            "[...document.querySelectorAll('input, textarea')].filter(i => !(i.labels.length || i.getAttribute('aria-label'))).length"
+        )
+        == 0
+    )
+    assert page.run("document.querySelector('#grid').getAttribute('role')") == "listbox"
+    signs = page.run("[...document.querySelectorAll('.card .signs span:first-child')].map(s => s.textContent)")
+    assert {sign.split()[0] for sign in signs} == {"✓", "✗", "○"}
+    labels = page.run("[...document.querySelectorAll('.card')].map(c => c.getAttribute('aria-label'))")
+    assert any("rejected because of label" in label for label in labels)
+    page.page.emulate_media(reduced_motion="reduce")
+    assert page.run("getComputedStyle(document.querySelector('.card')).transitionDuration") == "0s"
+
+
+def test_hostile_texts_are_shown_as_texts(studio: Studio, tmp_path: Path) -> None:
+    """In items, edits, variants, labels, prompts, notes and findings: no element, no script, no request comes of them."""
+
+    def row(number: int) -> Row:
+        text = PAYLOADS[number].replace("\x00", "")
+        return Row(item=f"{number} {text}", edit=text[:60], variant=text, prompt=text, client=text, check=text)
+
+    ledger = make_ledger(tmp_path / "out", len(PAYLOADS), row)
+    with database(ledger) as db:
+        db.execute(
+            "INSERT INTO decisions (slot, request_key, decided_at, verdict, reason, note, who)"
+            " SELECT slot, request_key, '2026-11-26T06:00:00.000Z', 'rejected', variant, variant, variant FROM tasks"
+        )
+    page = studio.review(ledger)
+    text = page.run("document.querySelector('#grid').textContent")
+    assert all(PAYLOADS[number].replace("\x00", "") in text for number in range(len(PAYLOADS)))
+    page.press("Home", "Enter")
+    page.page.locator("#prompt summary").click()
+    page.page.locator("#history summary").click()
+    page.until("document.querySelector('#history li') !== null")
+    for _ in range(12):
+        page.press("j")
+    page.press("c")
+    page.page.wait_for_selector("#compared figure")
+    allowed = (
+        "html head meta title link script body header h1 h2 h3 p div span b nav label input button aside main section figure"
+        " img figcaption ol ul li details summary dialog form textarea table tbody tr td kbd fieldset legend br"
+    )
+    assert set(page.run("[...new Set([...document.querySelectorAll('*')].map(e => e.localName))]")) <= set(
+        allowed.split()
+    )
+    assert page.run("document.scripts.length") == 1
+    assert page.run("window.pwned === undefined")
+    assert (
+        page.run(
+            "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes]).filter(a => /^on/i.test(a.name)).length"
+        )
+        == 0
+    )
+    folder = tmp_path / "handout"
+    report = report_id(ledger)
+    write_handout(
+        Sheet(ledger=ledger, root=tmp_path / "out", settings=ReviewSettings(), secret=secret_of(report)),
+        folder,
+        report=report,
+    )
+    opened = studio.open((folder / "index.html").as_uri(), ledger)
+    assert opened.run("window.pwned === undefined")
+    assert opened.run("document.querySelectorAll('.card').length") == len(PAYLOADS)
+
+
+def test_blind_pairs_tell_nothing(studio: Studio, tmp_path: Path) -> None:
+    """Neither in the page nor in any address; after the last one the result has names, wins and an interval."""
+
+    def row(number: int) -> Row:
+        name = ("goldfinch", "kingfisher")[number % 2]
+        return Row(item=f"SKU-{number // 2:03}", edit="scene", variant=name, prompt=f"{name} light")
+
+    ledger = make_ledger(tmp_path / "out", 24, row)
+    server = studio.serve(ledger, blind=True)
+    asked: list[str] = []
+    context = studio.browser.new_context(viewport={"width": 1280, "height": 900})
+    studio.stack.callback(context.close)
+    context.on("request", lambda request: asked.append(request.url + str(request.post_data)))
+    page = studio.open(server.url, ledger, context=context)
+    for number in range(12):
+        html = page.run("document.documentElement.outerHTML")
+        assert "goldfinch" not in html
+        assert "kingfisher" not in html
+        page.press("120"[number % 3])
+        if number == 5:
+            page.press("u", "2")
+    page.page.wait_for_selector("#blind table")
+    assert not any("goldfinch" in url or "kingfisher" in url for url in asked)
+    table = page.page.locator("#blind table").inner_text()
+    assert "goldfinch" in table
+    assert "kingfisher" in table
+    assert "Wilson" in page.page.locator("#blind").inner_text()
+    with database(ledger) as db:
+        assert db.execute("SELECT count(*) FROM comparisons").fetchone() == (14,)
+    assert "kingfisher" not in page.run("JSON.stringify(performance.getEntriesByType('resource').map(e => e.name))")
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_folder_for_a_client(studio: Studio, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened from the disk it asks nobody for anything, remembers, and saves a file that the ledger takes."""
+    ledger = make_ledger(tmp_path / "out", 8, shop_row)
+    monkeypatch.chdir(tmp_path)
+    assert run_cli(["review", "out", "--static", "handout"]) == 0
+    page = studio.open((tmp_path / "handout/index.html").as_uri(), ledger)
+    page.page.locator("#who").fill("Client & Co")
+    page.page.locator("#grid").focus()
+    first = page.current()
+    page.press("a", "3", "e")
+    page.page.locator("#ask-prompt textarea").fill("on an oak table")
+    page.page.locator("#ask-yes").click()
+    page.page.reload()
+    page.page.wait_for_selector("html[data-ready]")
+    assert page.counts().startswith("6 undecided · ✓ 1 approved · ✗ 1 rejected")
+    assert page.page.locator("#who").input_value() == "Client & Co"
+    page.press("Home", "Enter")
+    page.until("[...document.querySelectorAll('#stage img')].every(i => i.complete && i.naturalWidth)")
+    page.press("Escape")
+    with page.page.expect_download() as download:
+        page.page.locator(f"#save-{form}").click()
+    file = tmp_path / f"back.{form}"
+    download.value.save_as(file)
+    assert run_cli(["verdicts", "import", str(file), "out"]) == 0
+    found = page.latest()
+    assert found[first] == ("approved", "", "")
+    assert sorted(found.values()) == [("approved", "", ""), ("rejected", "halo", "")]
+    with database(ledger) as db:
+        assert db.execute("SELECT DISTINCT who FROM decisions").fetchall() == [("Client & Co",)]
+        assert db.execute("SELECT prompt, who FROM wishes").fetchall() == [("on an oak table", "Client & Co")]
+
+
+_CLOCK = """
+async (times) => {
+  const wait = (done) => new Promise((resolve) => { const look = () => (done() ? resolve() : requestAnimationFrame(look)); look(); });
+  const taken = [];
+  for (let n = 0; n < times; n += 1) {
+    const loupe = document.querySelector('#loupe'), image = document.querySelector('#after img'), before = loupe.dataset.id;
+    const began = performance.now();
+    document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }));
+    await wait(() => loupe.dataset.id !== before && image.complete && image.naturalWidth);
+    await image.decode();
+    taken.push(performance.now() - began);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+  return taken;
+}
+"""
+
+
+@pytest.mark.parametrize("count", [2_000, 20_000])
+def test_a_large_review(
+    studio: Studio, tmp_path: Path, count: int, record_property: Callable[[str, object], None]
+) -> None:
+    """Paged by 500, few pictures asked for; how long from a decision to the next picture is told, by the page's clock."""
+    ledger = make_ledger(tmp_path / "out", count, shop_row, side=400)
+    asked: list[str] = []
+    server = studio.serve(ledger)
+    context = studio.browser.new_context(viewport={"width": 1280, "height": 900})
+    studio.stack.callback(context.close)
+    context.on("request", lambda request: asked.append(request.url))
+    page = studio.open(server.url, ledger, context=context)
+    page.page.wait_for_timeout(500)
+    assert page.page.locator(".card").count() == 500
+    assert sum("/picture/" in url for url in asked) < 400
+    assert page.page.locator("#found").inner_text() == f"{count:,} pictures"
+    page.press("End")
+    assert page.page.locator("#pager span").inner_text() == f"{count - 499:,} to {count:,}"
+    page.press("Home", "Enter")
+    page.until("document.querySelector('#after img').naturalWidth > 0")
+    taken = page.run(_CLOCK, 30)
+    page.saved()
+    median = statistics.median(taken)
+    record_property("median_ms", median)
+    print(
+        f"\n{count:,} items: from a decision to the next picture {median:.0f} ms (median), {max(taken):.0f} ms at most"
+    )
+    assert len(page.latest()) == 30
+    assert page.counts().startswith(f"{count - 30:,} undecided")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_sticks_out(studio: Studio, tmp_path: Path, width: int, scheme: str) -> None:
+    """On a phone, a laptop and a wide screen, grid and single picture; words stand out from their ground."""
+    page = studio.review(make_ledger(tmp_path / "out", 30, shop_row), width=width)
+    page.page.emulate_media(color_scheme=scheme)
+    page.press("a", "1")
+    for view in ("grid", "loupe"):
+        assert page.run("document.documentElement.scrollWidth") <= width
+        wide = page.run(
+            "[...document.querySelectorAll('body *')].filter(e => e.offsetParent && !e.closest('.hidden, #stage') &&"
+            " (e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1)).map(e => e.outerHTML.slice(0, 90))"
+        )
+        assert wide == [], view
+        page.page.screenshot(path=str(tmp_path / f"{view}-{width}-{scheme}.png"))
+        page.press("Home", "Enter")
+        page.until("document.querySelector('#after img').naturalWidth > 0")
+    contrast = page.run(
+        "(() => { const light = c => c.match(/[0-9.]+/g).slice(0, 3).map(Number).map(v => (v /= 255) <= 0.04045 ? v / 12.92"
+        " : ((v + 0.055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);"
+        " const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;"
+        " if (!/, 0\\)|transparent/.test(c)) return c; } return 'rgb(255,255,255)'; };"
+        " return [...document.querySelectorAll('#counts, #counts .approved, #counts .rejected, .more, .signs span, #what, #verdict,"
+        " #reasons button, #approve, #reject, .tag, #place')].filter(e => e.textContent).map(e => { const a = light(getComputedStyle(e).color),"
+        " b = light(ground(e)); return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.outerHTML.slice(0, 60)]; })"
+        ".filter(pair => pair[0] < 4.5); })()"
+    )
+    assert contrast == []
+
+
+def test_fingers_do_without_keys(studio: Studio, tmp_path: Path) -> None:
+    """On a phone everything that a key does has a button."""
+    page = studio.review(make_ledger(tmp_path / "out", 5, shop_row), width=390)
+    page.page.locator(".card").first.dblclick()
+    page.page.locator("#approve").click()
+    page.page.locator("#reasons button").nth(2).click()
+    page.page.locator("[data-move='1']").click()
+    page.page.locator("#mode").click()
+    page.page.locator("#back").click()
+    page.saved()
+    assert sorted(page.latest().values()) == [("approved", "", ""), ("rejected", "halo", "")]
+    page.page.locator("#undo").click()
+    page.saved()
+    assert sorted(page.latest().values()) == [("approved", "", ""), ("undecided", "", "")]
+    page.page.locator("#open-rail").click()
+    assert page.page.locator("#facets").is_visible()
+
+
+def test_only_to_look_at(studio: Studio, tmp_path: Path) -> None:
+    """With --read-only keys decide nothing, and nothing is sent."""
+    page = studio.review(make_ledger(tmp_path / "out", 3, shop_row), read_only=True)
+    page.press("a", "1", "n", "e")
+    assert page.latest() == {}
+    assert not page.run("document.querySelector('#ask').open")
+    assert page.page.locator("#saving").inner_text() == "only to look at"
+
+
+def test_other_pages_get_nothing(studio: Studio, tmp_path: Path) -> None:
+    """A page of another origin in the same browser: forms, scripts, frames and pictures are all refused."""
+    ledger = make_ledger(tmp_path / "out", 3, shop_row)
+    page = studio.review(ledger)
+    base = page.page.url.rstrip("/")
+    card = page.run("document.querySelector('.card').id.slice(2)")
+    evil = page.page.context.new_page()
+    evil.route("http://evil.example/**", lambda route: route.fulfill(body="<h1>hello</h1>", content_type="text/html"))
+    page.page.context.unroute("**/*")
+    evil.goto("http://evil.example/")
+    body = json.dumps({"decisions": [{"id": card, "key": "0" * 12, "verdict": "approved"}]})
+    found = evil.evaluate(
+        """async ([base, body, card]) => {
+          const tries = {};
+          const attempt = async (name, work) => { try { tries[name] = await work(); } catch (error) { tries[name] = 'refused'; } };
+          const status = async (response) => (response.type === 'opaque' ? 'opaque' : response.status);
+          await attempt('read', async () => status(await fetch(base + '/cards', { credentials: 'include' })));
+          await attempt('decide', async () => status(await fetch(base + '/decide', { method: 'POST', credentials: 'include', body, headers: { 'content-type': 'application/json', 'x-batchedit': 'review' } })));
+          await attempt('simple', async () => status(await fetch(base + '/decide', { method: 'POST', mode: 'no-cors', credentials: 'include', body })));
+          await attempt('beacon', async () => String(navigator.sendBeacon(base + '/decide', body)));
+          await attempt('picture', () => new Promise((resolve) => { const image = new Image(); image.onload = () => resolve('seen'); image.onerror = () => resolve('refused'); image.src = base + '/picture/' + card + '/1/small'; }));
+          await attempt('script', () => new Promise((resolve) => { const script = document.createElement('script'); script.onload = () => resolve('run'); script.onerror = () => resolve('refused'); script.src = base + '/review.js'; document.head.append(script); }));
+          await attempt('frame', () => new Promise((resolve) => { const frame = document.createElement('iframe'); frame.onload = () => { try { resolve(frame.contentDocument ? frame.contentDocument.body.textContent.slice(0, 9) : 'closed'); } catch { resolve('closed'); } }; frame.src = base + '/'; document.body.append(frame); setTimeout(() => resolve('refused'), 3000); }));
+          const form = document.createElement('form'); form.method = 'POST'; form.action = base + '/decide'; form.target = 'sink'; form.enctype = 'text/plain';
+          const input = document.createElement('input'); input.name = body; form.append(input); document.body.append(form);
+          const sink = document.createElement('iframe'); sink.name = 'sink'; document.body.append(sink); form.submit();
+          await new Promise((resolve) => setTimeout(resolve, 500));
+          const popup = window.open(base + '/');
+          await new Promise((resolve) => setTimeout(resolve, 500));
+          try { tries.popup = popup ? String(popup.document.body.textContent.slice(0, 9)) : 'refused'; } catch { tries.popup = 'closed'; }
+          return tries;
+        }""",
+        [base, body, card],
+    )  # fmt: skip
+    assert found["read"] == found["decide"] == "refused"
+    assert found["simple"] in ("opaque", "refused")
+    assert found["picture"] == found["script"] == "refused"
+    assert found["frame"] in ("refused", "closed", "")
+    assert found["popup"] in ("refused", "closed", "")
+    assert page.latest() == {}
+    page.complaints.clear()
+
+
+def test_the_real_command_opens(studio: Studio, tmp_path: Path) -> None:
+    """`batchedit review` prints an address that a browser opens once."""
+    ledger = make_ledger(tmp_path / "out", 3, shop_row)
+    process: subprocess.Popen[str] = command("review", "out", "--no-open", cwd=tmp_path)
+    assert process.stdout is not None
+    url = next(line.strip() for line in process.stdout if "http://" in line)
+    page = studio.open(url, ledger)
+    assert "key=" not in page.page.url
+    assert page.counts().startswith("3 undecided")
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 0
+    page.complaints.clear()
