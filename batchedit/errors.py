@@ -130,7 +130,7 @@ class UsageError(BatchEditError):
 
 
 class ConsentMissing(UsageError):
-    """Money would be spent and nobody has agreed to an amount."""
+    """Money would be spent, or pictures would leave the house, and nobody has agreed to it."""
 
 
 class ManifestError(UsageError):

@@ -184,21 +184,23 @@ class Judge:
     def _check_files(self, db: sqlite3.Connection) -> None:
         """The ledger names only complete files, nothing else lies in the tree, and what was kept stays kept."""
         raws = {(key, number): sha for key, number, sha in db.execute("SELECT request_key, number, sha256 FROM raws")}
+        made = set(db.execute("SELECT sha256, raw_sha256 FROM renders"))
         listed = {}
         for path, key, number, sha in db.execute("SELECT path, request_key, number, sha256 FROM outputs"):
             listed[path] = sha
-            if raws.get((key, number)) != sha:
+            if raws.get((key, number)) != sha and (sha, raws.get((key, number))) not in made:
                 self._say(f"{path} is not a picture of its request")
             if not (self._out / path).is_file():
                 self._say(f"{path} is listed and not there")
         kept = set(raws.values())
+        ours = kept | {sha for sha, _ in made}
         for file in self._out.rglob("*"):
             relative = str(file.relative_to(self._out))
             if not file.is_file() or relative.startswith(".batchedit"):
                 continue
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
             stored = list((self._out / ".batchedit/raw").glob(f"{digest[:2]}/{digest}.*"))
-            if digest not in kept and not stored:
+            if digest not in ours and not stored:
                 self._say(f"{relative} is torn or of nobody")
         for sha in kept:
             files = list((self._out / ".batchedit/raw").glob(f"{sha[:2]}/{sha}.*"))

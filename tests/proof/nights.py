@@ -109,9 +109,9 @@ def _mortal(life: Life, judge: Judge) -> Iterator[None]:
         for name in _FILE_CHANGES:
             original = getattr(disk, name)
 
-            def change(*args: Any, original: Callable[..., Any] = original) -> Any:
+            def change(*args: Any, original: Callable[..., Any] = original, **named: Any) -> Any:
                 life.step()
-                return original(*args)
+                return original(*args, **named)
 
             stack.enter_context(mock.patch.object(disk, name, change))
         commit = LedgerCore.transaction
@@ -311,7 +311,7 @@ def _manifest(weather: Weather, start: Start, folder: Path) -> Path:
             "version: 1",
             f"provider: {mapping({'name': 'runflow', 'base_url': repr(ORIGIN), **weather.provider})}",
             f"limits: {mapping(weather.limits)}",
-            f"defaults: {mapping(weather.defaults)}",
+            f"defaults: {mapping({**weather.defaults, **_files(weather, start)})}",
             *_edits(weather),
             *cap,
             "items:",
@@ -322,6 +322,11 @@ def _manifest(weather: Weather, start: Start, folder: Path) -> Path:
     path = folder / "night.yaml"
     path.write_text(text)
     return path
+
+
+def _files(weather: Weather, start: Start) -> dict[str, str]:
+    post = weather.posts[weather.starts.index(start) % len(weather.posts)]
+    return {"post": post, "checks": "{not_blank: warn}"} if post else {}
 
 
 def _edits(weather: Weather) -> list[str]:

@@ -51,6 +51,7 @@ class Weather:
         defaults: As in the manifest.
         chain: How many edits follow the first one, each from the picture of the one before.
         provider: Keys of the manifest's provider besides name and address.
+        posts: What the starts want of their files, in turn; empty for the pictures as they come.
     """
 
     seed: int
@@ -61,6 +62,7 @@ class Weather:
     defaults: dict[str, str]
     starts: tuple[Start, ...]
     chain: int = 0
+    posts: tuple[str, ...] = ("",)
     flags: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -102,6 +104,7 @@ def forecast(seed: int) -> Weather:
         starts=_starts(draw),
         # A draw of its own, so that nights without a chain are the same as ever.
         chain=random.Random(f"chain/{seed}").choice([0, 0, 0, 1, 2]),
+        posts=random.Random(f"post/{seed}").choice([("",), ("",), ("{fit: 8x8}", "", "{fit: 12x12}")]),
     )
 
 
