@@ -113,7 +113,7 @@ MUTANTS = (
     ),
     Mutant(
         "a file that is there counts as durable",
-        (("batchedit/filing.py", "                disk.sync_folder(target.parent)\n", ""),),
+        (("batchedit/filing.py", "            disk.sync_folder(target.parent)\n", ""),),
         ("tests/proof/test_images.py -k after_a_kill",),
     ),
     Mutant(
@@ -267,7 +267,7 @@ MUTANTS = (
     ),
     Mutant(
         "files of others are overwritten",
-        (("batchedit/filing.py", "            if there and not self._replaceable(target):\n", "            if False:\n"),),
+        (("batchedit/filing.py", "        if there and not self._replaceable(target):\n", "        if False:\n"),),
         ("tests/test_mishaps.py -k in_the_way",),
     ),
     Mutant(
