@@ -112,6 +112,7 @@ def _text(facts: dict[str, Any]) -> str:
     ]
     lines += _indented("file", [f"{f['path']}" + ("" if f["exists"] else "  (is gone)") for f in facts["files"]])
     lines += _indented("raw", [f"{r['name']}  {r['width']}x{r['height']}, {r['bytes']} bytes" for r in facts["raws"]])
+    lines += _indented("before", [_former(each) for each in facts["revisions"] if not each["current"]])
     for attempt in facts["attempt_list"]:
         why = f": {attempt['class']} {attempt['message']}".rstrip() if attempt["message"] or attempt["class"] else ""
         ended = attempt["ended_at"] or "open"
@@ -124,6 +125,12 @@ def _text(facts: dict[str, Any]) -> str:
             f" provider's run {attempt['provider_run_id'] or 'not known'}"
         )
     return "\n".join(lines)
+
+
+def _former(revision: dict[str, Any]) -> str:
+    said = f", {revision['verdict']}" if revision["verdict"] != "none" else ""
+    why = f" ({revision['reason']})" if revision["reason"] else ""
+    return f"revision {revision['revision']}{said}{why}, ${revision['cost_usd']}: {', '.join(revision['raws'])}"
 
 
 def _review(facts: dict[str, Any]) -> str:
