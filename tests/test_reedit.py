@@ -73,6 +73,8 @@ def test_rejects_are_bought_once_more_under_their_names(night: Served, cli: Cli,
     task = shown(cli, "mug")
     assert task["prompt"] == "grayscale, sepia (halo: left side)"
     old, new = task["revisions"]
+    listed = f"before    revision 1, rejected (halo), ${old['cost_usd']}: {old['raws'][0]}"
+    assert listed in cli("show", "mug", "out").out
     assert (old["revision"], old["verdict"], old["reason"], old["current"]) == (1, "rejected", "halo", False)
     assert (new["revision"], new["verdict"], new["current"]) == (2, "none", True)
     assert (shop.root / "out" / ".batchedit" / "raw" / old["raws"][0]).read_bytes() == before["mug.png"]

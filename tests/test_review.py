@@ -576,6 +576,27 @@ def test_what_the_command_refuses(night: Shop, cli: Cli, arguments: tuple[str, .
     assert words in refused.err
 
 
+def test_a_ledger_that_lies_elsewhere(shop: Shop, cli: Cli) -> None:
+    """Its pictures are in the output folder; the manifest has reasons of its own."""
+    shop.write(
+        "night.yaml",
+        "version: 1\nreview: {reasons: {dusty: too much dust}, checklist: [Dust?]}\ndefaults: {prompt: grayscale}\n"
+        "sources: [{glob: in/*.png}]\n",
+    )
+    assert cli("run", "night.yaml", "--out", "far", "--ledger", "books.db", "-q").code == 0
+    process, url = started("night.yaml", "--out", "far", "--ledger", "books.db", cwd=shop.root)
+    base = url.split("/?")[0]
+    with httpx.Client() as client:
+        client.get(url)
+        data = client.get(f"{base}/cards").json()
+        assert data["reasons"] == [["dusty", "too much dust"]]
+        assert data["checklist"] == ["Dust?"]
+        picture = client.get(f"{base}/picture/{data['cards'][0]['id']}/1/full")
+        assert picture.content in [(shop.root / "far" / name).read_bytes() for name in shop.outputs("far")]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+
 # -- blind comparisons -------------------------------------------------------------------------------------------------
 
 VARIANTS = (

@@ -114,6 +114,7 @@ def _text(facts: dict[str, Any]) -> str:
     lines += _indented("file", [f"{f['path']}" + ("" if f["exists"] else "  (is gone)") for f in facts["files"]])
     lines += _indented("raw", [f"{r['name']}  {r['width']}x{r['height']}, {r['bytes']} bytes" for r in facts["raws"]])
     lines += _indented("check", [_check(each) for each in facts["check_list"]])
+    lines += _indented("before", [_former(each) for each in facts["revisions"] if not each["current"]])
     for attempt in facts["attempt_list"]:
         why = f": {attempt['class']} {attempt['message']}".rstrip() if attempt["message"] or attempt["class"] else ""
         ended = attempt["ended_at"] or "open"
@@ -131,6 +132,12 @@ def _text(facts: dict[str, Any]) -> str:
 def _check(found: dict[str, str]) -> str:
     more = "" if found["verdict"] == "passed" else f"; wanted: {found['wanted']}"
     return f"{found['verdict']:<6}  {found['name']}: {found['measured']}{more}"
+
+
+def _former(revision: dict[str, Any]) -> str:
+    said = f", {revision['verdict']}" if revision["verdict"] != "none" else ""
+    why = f" ({revision['reason']})" if revision["reason"] else ""
+    return f"revision {revision['revision']}{said}{why}, ${revision['cost_usd']}: {', '.join(revision['raws'])}"
 
 
 def _review(facts: dict[str, Any]) -> str:

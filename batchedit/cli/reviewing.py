@@ -56,11 +56,10 @@ def review(where: str, out: str, ledger: str | None, select: tuple[str, ...], ex
     from batchedit.review.serving import ReviewServer, ServeOptions
     from batchedit.review.sheet import Sheet
 
-    path, settings = _find(where, out, ledger)
+    path, root, settings = _find(where, out, ledger)
     if blind:
         settings = replace(settings, blind=True)
     reviewer = _login() if who is None else who
-    root = path.parent.parent if path.parent.name == ".batchedit" else path.parent
     report = report_id(path)
     sheet = Sheet(
         ledger=path, root=root, settings=settings, secret=secret_of(report), seed=seed, select=select, exclude=exclude
@@ -83,16 +82,19 @@ def review(where: str, out: str, ledger: str | None, select: tuple[str, ...], ex
     return ExitCode.DONE
 
 
-def _find(where: str, out: str, ledger: str | None) -> tuple[Path, ReviewSettings]:
-    """The ledger, and how its manifest wants it looked at."""
+def _find(where: str, out: str, ledger: str | None) -> tuple[Path, Path, ReviewSettings]:
+    """The ledger, the folder of its pictures, and how its manifest wants them looked at."""
     from batchedit.ledger.reader import ledger_at
     from batchedit.manifest import load_manifest
     from batchedit.model import ReviewSettings
 
-    given = Path(where)
-    if given.suffix.lower() in (".yaml", ".yml", ".csv", ".tsv", ".jsonl", ".parquet"):
-        return ledger_at(out if ledger is None else ledger).absolute(), load_manifest(where).review
-    return ledger_at(where if ledger is None else ledger).absolute(), ReviewSettings()
+    settings, folder = ReviewSettings(), where
+    if Path(where).suffix.lower() in (".yaml", ".yml", ".csv", ".tsv", ".jsonl", ".parquet"):
+        settings, folder = load_manifest(where).review, out
+    if ledger is not None:
+        return Path(ledger).absolute(), Path(folder).absolute(), settings
+    path = ledger_at(folder).absolute()
+    return path, path.parent.parent if path.parent.name == ".batchedit" else path.parent, settings
 
 
 def _login() -> str:

@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -343,8 +342,3 @@ def _text(given: Mapping[str, Any], name: str, *, least: int = 0, most: int = MA
 
 def _gone(why: str) -> Response:
     return Response(why, 404, media_type="text/plain; charset=utf-8", headers=_NEVER)
-
-
-def root_of(ledger: Path) -> Path:
-    """The output folder of a ledger."""
-    return ledger.parent.parent if ledger.parent.name == ".batchedit" else ledger.parent

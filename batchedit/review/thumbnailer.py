@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -55,7 +54,7 @@ class Thumbnailer:
     def __init__(self, kept_in: Path, count: int = 2) -> None:
         self._kept_in = kept_in
         self._change = threading.Condition()
-        self._urgent: deque[_Job] = deque()
+        self._urgent: list[_Job] = []
         self._ahead: Iterator[Picture] = iter(())
         self._open: dict[tuple[str, int], _Job] = {}
         self._hopeless: set[tuple[str, int]] = set()
@@ -127,7 +126,7 @@ class Thumbnailer:
         with self._change:
             while not self._closed:
                 if self._urgent:
-                    return self._urgent.popleft()
+                    return self._urgent.pop()  # what was asked for last is what somebody looks at
                 picture = next(self._ahead, None)
                 if picture is None:
                     self._change.wait()

@@ -304,8 +304,8 @@
 
   function tile(card) {
     const pair = make("div", { className: "pair" });
-    if (card.before) pair.append(make("img", { loading: "lazy", decoding: "async", alt: "before", src: url(card.id, "before", "small") }));
-    pair.append(make("img", { loading: "lazy", decoding: "async", alt: `after: ${card.item}`, src: url(card.id, "1", "small") }));
+    if (card.before) pair.append(make("img", { loading: "lazy", decoding: "async", fetchPriority: "low", alt: "before", src: url(card.id, "before", "small") }));
+    pair.append(make("img", { loading: "lazy", decoding: "async", fetchPriority: "low", alt: `after: ${card.item}`, src: url(card.id, "1", "small") }));
     const element = make("div", { className: card.before ? "card" : "card alone", id: `c-${card.id}`, role: "option", "aria-selected": "false" },
       pair, make("p", { className: "name", title: card.slot }, card.item), make("p", { className: "more" }), make("p", { className: "signs" }));
     element.addEventListener("click", () => { select(view.indexOf(card)); $("#grid").focus({ preventScroll: true }); });
