@@ -118,7 +118,9 @@ def _add(
         "INSERT INTO raws VALUES (?, 1, ?, ?, 'png', ?, ?, ?)", (wanted.key, number + 1, after[1], side, side, after[2])
     )
     database.execute(
-        "INSERT INTO outputs VALUES (?, 1, ?, ?, ?, ?, ?, ?)", (slot, name, name, name, wanted.key, after[1], AT)
+        "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"
+        " VALUES (?, 1, ?, ?, ?, ?, ?, ?)",
+        (slot, name, name, name, wanted.key, after[1], AT),
     )
     if row.check:
         database.execute(
