@@ -287,8 +287,7 @@ class Filing:
                 if there is not None:
                     complete = temporary
                     if self._other_disk(target.parent):
-                        self._sweep(target.parent)
-                        complete = disk.temporary_in(target.parent, _LITTER)
+                        complete = self._beside(target.parent)
                         yield from disk.copy(temporary, complete)
                     yield from self._name(complete, target, there=there)
         finally:
@@ -308,8 +307,7 @@ class Filing:
             there = self._room_for(target, sha256)
             if there is None:
                 return
-            self._sweep(target.parent)
-            temporary = disk.temporary_in(target.parent, _LITTER)
+            temporary = self._beside(target.parent)
             try:
                 if source.is_symlink() or not source.is_file():
                     raise RawDamaged(f"{source} is gone")
@@ -400,8 +398,7 @@ class Filing:
         """A copy of a raw on the disk of `folder`, under a temporary name; verified unless it was just written."""
         source = self.raw_path(raw)
         if self._other_disk(folder):
-            self._sweep(folder)
-            temporary = disk.temporary_in(folder, f"{_LITTER}{self.session}-")
+            temporary = self._beside(folder)
         else:
             temporary = disk.temporary_in(self.state / "raw")
         try:
@@ -420,13 +417,18 @@ class Filing:
     def _other_disk(self, folder: Path) -> bool:
         return folder.stat().st_dev != (self.state / "raw").stat().st_dev
 
-    def _sweep(self, folder: Path) -> None:
-        """Remove what a crash left in a folder of the tree, once per process: this session holds the lock."""
+    def _beside(self, folder: Path) -> Path:
+        """
+        A temporary name in a folder of the tree. What a crash has left there goes first, once per process: this session
+        holds the lock.
+        """
+        mine = f"{_LITTER}{self.session}-"
         if folder not in self._swept:
             self._swept.add(folder)
             for stale in folder.glob(f"{_LITTER}*.part"):
-                if not stale.name.startswith(f"{_LITTER}{self.session}-"):
+                if not stale.name.startswith(mine):
                     stale.unlink(missing_ok=True)
+        return disk.temporary_in(folder, mine)
 
     def _replaceable(self, path: Path) -> bool:
         # An empty file is what a crash leaves where there are no hard links; any other must be a content that is
