@@ -29,7 +29,6 @@ from batchedit.recipe import Finding, Recipe
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
 """Begins the temporary names that may be left in the tree itself, where it lies on another disk than the raws."""
-_NAME_BYTES = 6
 
 
 class InTheWay(Exception):
@@ -123,7 +122,7 @@ class Filing:
         self, root: Path, state: Path, verify: str = "full", ledger: Path | None = None, session: str = ""
     ) -> None:
         self.root, self.state, self.verify, self.ledger = root, state, verify, ledger
-        self.session = session or secrets.token_hex(_NAME_BYTES)
+        self.session = session or secrets.token_hex(6)
         self._swept: set[Path] = set()
         self._durable: set[Path] = set()
 
@@ -431,9 +430,8 @@ class Filing:
         return disk.temporary_in(folder, mine)
 
     def _replaceable(self, path: Path) -> bool:
-        # An empty file is what a crash leaves where there are no hard links; any other must be a content that is
-        # kept anyway, or that was made of one that is, so that nothing is lost. A file that a crash left unlisted is
-        # recognised in the same way.
+        # An empty file is what a crash leaves where there are no hard links; any other, such as one that a crash left
+        # unlisted, must be a content that is kept anyway or made of one that is, so that nothing is lost.
         if path.stat().st_size == 0:
             return True
         sha256 = disk.digest(path)
