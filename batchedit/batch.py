@@ -51,6 +51,7 @@ from batchedit.redelivery import redeliver
 from batchedit.run_options import RunOptions, facts_of, limits_of, pacer_for
 from batchedit.settled import can_be_marked, make_mark, still_settled
 from batchedit.sources import Sources
+from batchedit.turning import drop_turned
 from batchedit.wire import Wire
 from batchedit.workers import Workers
 
@@ -191,6 +192,7 @@ class _Run:
         stack.callback(self.ledger.close)
         self.files = Filing(workspace.root, workspace.state, self.limits.verify, workspace.ledger)
         self.files.open()
+        drop_turned(workspace.state)
         self.workers = Workers(self.files, effects.workers)
         self.held_back = 0
         self.run_id = 0
@@ -273,6 +275,7 @@ class _Run:
             offload=self.effects.offload,
             hooks=ReadHooks(context),
             signed_urls=self.plan.signed_urls,
+            outputs=context.outputs,
         )
         states = self.ledger.states()
         context.progress.total = sum(states.values())

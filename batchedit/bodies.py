@@ -13,15 +13,18 @@ import binascii
 import hashlib
 import json
 import os
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
 
+from batchedit.cleaning import Anatomy, Buffer, FileBytes, Part, anatomy
 from batchedit.effects import Offload
 from batchedit.errors import Rejected
-from batchedit.pictures import MEDIA_TYPES, sniff
+from batchedit.pictures import MEDIA_TYPES, BadPicture, sniff
 
 _BLOCK_BYTES = 192 * 1024
 """Read at a time: a multiple of three, so that the base64 of the blocks is the base64 of the file."""
@@ -52,14 +55,19 @@ class Upload:
 
     Attributes:
         sha256: Of the content that was planned, in hex.
+        size_bytes: Of what is sent.
+        file_bytes: Of the file.
         stamp: The file's identity and time of change; another one says that it may have changed.
+        parts: What is sent of the file, in order; None for all of it.
     """
 
     path: Path
     sha256: str
     media_type: str
     size_bytes: int
+    file_bytes: int
     stamp: tuple[int, int, int]
+    parts: tuple[Part, ...] | None = None
 
     @classmethod
     def describe(cls, path: Path, sha256: str) -> Self:
@@ -69,13 +77,45 @@ class Upload:
         Raises:
             Rejected: if it cannot be read.
         """
+        return cls._described(path, sha256, None)[0]
+
+    @classmethod
+    def describe_clean(cls, path: Path, sha256: str) -> tuple[Self, int]:
+        """
+        The same, of which only the picture is sent and nothing that it says besides (see `cleaning`).
+
+        Returns:
+            Also how its pixels lie, 1 to 8 as in EXIF, which is not sent either.
+
+        Raises:
+            Rejected: if it cannot be read, or is no picture.
+        """
+        return cls._described(path, sha256, anatomy)
+
+    @classmethod
+    def _described(cls, path: Path, sha256: str, look: Callable[[Buffer], Anatomy] | None) -> tuple[Self, int]:
+        found: Anatomy | None = None
         try:
             with path.open("rb") as file:
                 facts, head = os.fstat(file.fileno()), file.read(12)
+                if look is not None:
+                    found = look(FileBytes(file.fileno()))
+        except BadPicture as problem:
+            raise Rejected(f"{path} is not sent: {problem}", code="INPUT_NO_PICTURE") from None
         except OSError as error:
             raise ContentChanged(path, error).refusal() from None
-        media_type = MEDIA_TYPES[sniff(head) or "png"]
-        return cls(path=path, sha256=sha256, media_type=media_type, size_bytes=facts.st_size, stamp=_stamp(facts))
+        size = facts.st_size
+        is_whole = found is None or found.is_clean
+        upload = cls(
+            path=path,
+            sha256=sha256,
+            media_type=MEDIA_TYPES[sniff(head) or "png"],
+            size_bytes=size if is_whole or found is None else found.length,
+            file_bytes=size,
+            stamp=_stamp(facts),
+            parts=None if is_whole or found is None else tuple(found.parts),
+        )
+        return upload, found.orientation if found is not None else 1
 
     @property
     def name(self) -> str:
@@ -106,19 +146,25 @@ class Upload:
             facts = self.path.stat()
         except OSError as error:
             raise ContentChanged(self.path, error) from None
-        if _stamp(facts) != self.stamp or facts.st_size != self.size_bytes:
+        if _stamp(facts) != self.stamp or facts.st_size != self.file_bytes:
             raise ContentChanged(self.path)
 
     def blocks(self) -> Generator[bytes, None, None]:
         """
-        The content, block by block; the last one only if all of it is what was planned.
+        What is sent, block by block; the last one only if all of the file is what was planned.
 
         Raises:
             ContentChanged: if it is not, or cannot be read.
         """
-        digest, left = hashlib.sha256(), self.size_bytes
+        return self._file_blocks() if self.parts is None else _in_blocks(_picked(self._file_blocks(), self.parts))
+
+    def _file_blocks(self) -> Generator[bytes, None, None]:
+        digest, left = hashlib.sha256(), self.file_bytes
         try:
             with self.path.open("rb") as file:
+                # What is picked was found in the file as it was then.
+                if self.parts is not None and _stamp(os.fstat(file.fileno())) != self.stamp:
+                    raise ContentChanged(self.path)
                 while left:
                     block = file.read(min(_BLOCK_BYTES, left))
                     digest.update(block)
@@ -219,6 +265,46 @@ class Body:
         except ContentChanged as problem:
             raise problem.refusal() from None
         return digest.hexdigest()
+
+
+def _picked(blocks: Generator[bytes, None, None], parts: Sequence[Part]) -> Generator[bytes, None, None]:
+    """
+    The parts of a file that is read from its beginning to its end: all of it, so that it is seen to be what was
+    planned. The last of it comes after that.
+    """
+    waiting, begin, held = deque(parts), 0, b""
+    with closing(blocks):
+        for block in blocks:
+            end = begin + len(block)
+            while waiting and (isinstance(part := waiting[0], bytes) or part[0] < end):
+                waiting.popleft()
+                if isinstance(part, bytes):
+                    piece = part
+                else:
+                    piece = block[max(part[0], begin) - begin : part[1] - begin]
+                    if part[1] > end:
+                        waiting.appendleft((end, part[1]))
+                if held:
+                    yield held
+                held = piece
+                if not isinstance(part, bytes) and part[1] > end:
+                    break
+            begin = end
+    if held:
+        yield held
+
+
+def _in_blocks(pieces: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    """The same bytes in blocks of one size, but for the last one; that comes only once all pieces have."""
+    with closing(pieces):
+        gathered = bytearray()
+        for piece in pieces:
+            gathered += piece
+            while len(gathered) > _BLOCK_BYTES:
+                yield bytes(gathered[:_BLOCK_BYTES])
+                del gathered[:_BLOCK_BYTES]
+        if gathered:
+            yield bytes(gathered)
 
 
 def json_body(value: object) -> Body:

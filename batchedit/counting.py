@@ -89,6 +89,7 @@ class Counting:
         """
         figures, plan, reader = self._plan.figures, self._plan, self._reader
         figures.seals = {name: seal.hexdigest() for name, seal in self._seals.items()}
+        figures.located = plan.digests.located()
         if figures.tasks:
             self._refuse_unknown()
         if reader is not None:

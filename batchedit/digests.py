@@ -28,7 +28,7 @@ GRANULARITY_NS = 2_000_000_000
 _CACHE_KIB = 8 * 1024
 _TABLE = """
 CREATE TABLE digests (path TEXT PRIMARY KEY, size_bytes INTEGER, modified_ns INTEGER, changed_ns INTEGER, inode INTEGER,
-  sha256 TEXT, format TEXT, keep INTEGER) WITHOUT ROWID;
+  sha256 TEXT, format TEXT, located INTEGER, keep INTEGER) WITHOUT ROWID;
 """
 
 
@@ -77,7 +77,19 @@ class Digests:
             digest, keep = self._identify(path, known)
             self._remember(digest, keep=keep)
             found = digest
-        return FileFacts(sha256=found.sha256, size_bytes=found.size_bytes, format=found.format)
+        return FileFacts(
+            sha256=found.sha256,
+            size_bytes=found.size_bytes,
+            format=found.format,
+            has_location=bool(found.located),
+        )
+
+    def located(self) -> int:
+        """How many of the pictures say where they were taken; a content that lies in two files counts once."""
+        if self._connection is None:
+            return 0
+        row = self._connection.execute("SELECT count(DISTINCT sha256) FROM digests WHERE located").fetchone()
+        return int(row[0])
 
     def fresh(self) -> Iterator[Digest]:
         """What this plan has read itself and can be trusted later; for the ledger."""
@@ -91,18 +103,25 @@ class Digests:
         name = os.path.abspath(path)
         before = _look(name)
         remembered = known.digest_of(name) if known is not None else None
-        if remembered is not None and before == (
-            remembered.size_bytes,
-            remembered.modified_ns,
-            remembered.changed_ns,
-            remembered.inode,
+        if (
+            remembered is not None
+            and remembered.located is not None
+            and before
+            == (
+                remembered.size_bytes,
+                remembered.modified_ns,
+                remembered.changed_ns,
+                remembered.inode,
+            )
         ):
             return remembered, False
         began_ns = int(self._wall() * 1e9)
         facts = digest_file(path)
         size, modified, changed, inode = before
         settled = max(modified, changed) + GRANULARITY_NS < began_ns and _look(name) == before
-        digest = Digest(name, facts.size_bytes, modified, changed, inode, facts.sha256, facts.format)
+        digest = Digest(
+            name, facts.size_bytes, modified, changed, inode, facts.sha256, facts.format, int(facts.has_location)
+        )
         return digest, settled and facts.size_bytes == size
 
     def _find(self, path: Path) -> Digest | None:
@@ -116,7 +135,7 @@ class Digests:
             # A plan is made in one thread and may be carried out in another, never in both at once.
             self._connection = scratch(_TABLE, cache_kib=_CACHE_KIB, moves=True)
             weakref.finalize(self, self._connection.close)
-        self._connection.execute("INSERT INTO digests VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*digest.row(), int(keep)))
+        self._connection.execute("INSERT INTO digests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*digest.row(), int(keep)))
         self.count += 1
 
 

@@ -104,6 +104,11 @@ def make_folders(folder: Path) -> None:
         sync_folder(parent)
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may look into, whatever the process lets others do; it is not made durable."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def append(path: Path, *chunks: bytes, mode: int = 0o600) -> None:
     """Add bytes to a temporary file, made private (or with `mode`) if it is new. Not durable before `sync_file`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode)

@@ -15,10 +15,13 @@ import hashlib
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from batchedit import disk
+from batchedit.containment import InTheWay as InTheWay
+from batchedit.containment import Tree
 from batchedit.disk import Stages, storage
 from batchedit.errors import StorageError
 from batchedit.ledger.rendered import was_made
@@ -29,10 +32,6 @@ from batchedit.recipe import Finding, Recipe
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
 """Begins the temporary names that may be left in the tree itself, where it lies on another disk than the raws."""
-
-
-class InTheWay(Exception):
-    """A file that the ledger does not know has the name that a picture should get."""
 
 
 class RawDamaged(Exception):
@@ -123,6 +122,7 @@ class Filing:
     ) -> None:
         self.root, self.state, self.verify, self.ledger = root, state, verify, ledger
         self.session = session or secrets.token_hex(6)
+        self._tree = Tree(root)
         self._swept: set[Path] = set()
         self._durable: set[Path] = set()
 
@@ -199,7 +199,7 @@ class Filing:
         if ahead is not None and is_placed:
             try:
                 for planned in ahead.paths:
-                    yield from self._place(raw, self.root / with_extension(planned, raw.format), is_fresh=True)
+                    yield from self._place(raw, with_extension(planned, raw.format), is_fresh=True)
             except (InTheWay, RawDamaged):
                 is_placed = False  # `place` will say so
         return Kept(raw, is_placed)
@@ -230,7 +230,7 @@ class Filing:
             RawDamaged: if the kept picture is not what it was.
             StorageError: if the disk does not take it.
         """
-        yield from self._place(raw, self.root / path)
+        yield from self._place(raw, path)
 
     def render(self, raw: Raw, recipe: Recipe, source: Source) -> Stages[Made]:
         """
@@ -279,16 +279,16 @@ class Filing:
             InTheWay: if a file that is not ours has the name; what was made is dropped.
             StorageError: if the disk does not take it.
         """
-        target, temporary = self.root / path, Path(made.temporary)
+        shown, temporary = self.root / path, Path(made.temporary)
         try:
-            with storage("place", target):
-                there = self._room_for(target, made.sha256)
+            with storage("place", shown), self._tree.folder_of(path, make=True) as target:
+                there = self._room_for(target, shown, made.sha256)
                 if there is not None:
                     complete = temporary
                     if self._other_disk(target.parent):
-                        complete = self._beside(target.parent)
+                        complete = self._beside(target.parent, shown.parent)
                         yield from disk.copy(temporary, complete)
-                    yield from self._name(complete, target, there=there)
+                    yield from self._name(complete, target, shown, there=there)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -301,19 +301,19 @@ class Filing:
             RawDamaged: if `source` is gone, or has other bytes than these.
             StorageError: if the disk does not take it.
         """
-        target = self.root / path
-        with storage("place", target):
-            there = self._room_for(target, sha256)
+        shown = self.root / path
+        with storage("place", shown), self._tree.folder_of(path, make=True) as target:
+            there = self._room_for(target, shown, sha256)
             if there is None:
                 return
-            temporary = self._beside(target.parent)
+            temporary = self._beside(target.parent, shown.parent)
             try:
                 if source.is_symlink() or not source.is_file():
                     raise RawDamaged(f"{source} is gone")
                 yield from disk.copy(source, temporary)
                 if disk.digest(temporary) != sha256:
                     raise RawDamaged(f"{source} is not the file that was delivered there: somebody has changed it")
-                yield from self._name(temporary, target, there=there)
+                yield from self._name(temporary, target, shown, there=there)
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -323,19 +323,14 @@ class Filing:
 
     def remove(self, path: str, sha256: str) -> None:
         """Remove a delivered file that the ledger has disowned, if it still has the bytes that we put there."""
-        full = self.root / path
-        with storage("remove", full):
-            if full.is_file() and disk.digest(full) == sha256:
+        shown = self.root / path
+        with storage("remove", shown), suppress(FileNotFoundError, InTheWay), self._tree.folder_of(path) as full:
+            if not full.is_symlink() and full.is_file() and disk.digest(full) == sha256:
                 full.unlink()
 
     def link_in(self, path: str) -> Path | None:
         """A symbolic link among the folders that a delivered file would lie in; None if there is none."""
-        folder = (self.root / path).parent
-        while folder != self.root and self.root in folder.parents:
-            if folder.is_symlink():
-                return folder
-            folder = folder.parent
-        return None
+        return self._tree.link_in(path)
 
     def blocked(self, path: str) -> bool:
         """True if a file that is not ours has this name."""
@@ -354,30 +349,28 @@ class Filing:
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
-    def _place(self, raw: Raw, target: Path, *, is_fresh: bool = False) -> Stages[None]:
-        with storage("place", target):
-            there = self._room_for(target, raw.sha256)
+    def _place(self, raw: Raw, path: str, *, is_fresh: bool = False) -> Stages[None]:
+        shown = self.root / path
+        with storage("place", shown), self._tree.folder_of(path, make=True) as target:
+            there = self._room_for(target, shown, raw.sha256)
             if there is not None:
-                copied = yield from self._copy(raw, target.parent, is_fresh=is_fresh)
-                yield from self._name(copied, target, there=there)
+                copied = yield from self._copy(raw, target.parent, shown.parent, is_fresh=is_fresh)
+                yield from self._name(copied, target, shown, there=there)
 
-    def _room_for(self, target: Path, sha256: str) -> bool | None:
+    def _room_for(self, target: Path, shown: Path, sha256: str) -> bool | None:
         """True if there is a file that may be replaced, False if there is none, None if it is this one already."""
-        if (link := self.link_in(target.relative_to(self.root).as_posix())) is not None:
-            raise InTheWay(f"{link} is a symbolic link")
-        self._make_folders(target.parent)
         there = os.path.lexists(target)
         if there and (target.is_symlink() or not target.is_file()):
-            raise InTheWay(f"{target} exists and is not a file of this ledger")
+            raise InTheWay(f"{shown} exists and is not a file of this ledger")
         if there and disk.digest(target) == sha256:
             # Whoever placed it may have been killed before its name was durable.
             disk.sync_folder(target.parent)
             return None
         if there and not self._replaceable(target):
-            raise InTheWay(f"{target} exists and is not a file of this ledger")
+            raise InTheWay(f"{shown} exists and is not a file of this ledger")
         return there
 
-    def _name(self, complete: Path, target: Path, *, there: bool) -> Stages[None]:
+    def _name(self, complete: Path, target: Path, shown: Path, *, there: bool) -> Stages[None]:
         """Give a complete file its name."""
         if there:
             yield from disk.replace(complete, target)
@@ -385,7 +378,7 @@ class Filing:
         try:
             yield from disk.publish(complete, target)
         except FileExistsError:
-            raise InTheWay(f"{target} has just been made by somebody else") from None
+            raise InTheWay(f"{shown} has just been made by somebody else") from None
 
     def _make_folders(self, folder: Path) -> None:
         """Make folders durable, once per process each: one sync for a thousand pictures is enough."""
@@ -393,11 +386,11 @@ class Filing:
             disk.make_folders(folder)
             self._durable.add(folder)
 
-    def _copy(self, raw: Raw, folder: Path, *, is_fresh: bool) -> Stages[Path]:
+    def _copy(self, raw: Raw, folder: Path, shown: Path, *, is_fresh: bool) -> Stages[Path]:
         """A copy of a raw on the disk of `folder`, under a temporary name; verified unless it was just written."""
         source = self.raw_path(raw)
         if self._other_disk(folder):
-            temporary = self._beside(folder)
+            temporary = self._beside(folder, shown)
         else:
             temporary = disk.temporary_in(self.state / "raw")
         try:
@@ -416,14 +409,14 @@ class Filing:
     def _other_disk(self, folder: Path) -> bool:
         return folder.stat().st_dev != (self.state / "raw").stat().st_dev
 
-    def _beside(self, folder: Path) -> Path:
+    def _beside(self, folder: Path, shown: Path) -> Path:
         """
         A temporary name in a folder of the tree. What a crash has left there goes first, once per process: this session
         holds the lock.
         """
         mine = f"{_LITTER}{self.session}-"
-        if folder not in self._swept:
-            self._swept.add(folder)
+        if shown not in self._swept:
+            self._swept.add(shown)
             for stale in folder.glob(f"{_LITTER}*.part"):
                 if not stale.name.startswith(mine):
                     stale.unlink(missing_ok=True)

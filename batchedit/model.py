@@ -414,6 +414,7 @@ class ProviderSettings:
         on_unknown: What becomes of outcomes that asking does not settle: ``hold``, ``resend`` or ``write-off``.
         storage: Where pictures are uploaded to and fetched from: ``public`` or ``any``, as in `addresses.Reach`; None
             means public, and any where the API itself is on this machine.
+        keep_metadata: Local pictures are sent as they are, with all that they say besides their pixels.
     """
 
     name: str = "rehearsal"
@@ -425,3 +426,4 @@ class ProviderSettings:
     size_as: str = "object"
     on_unknown: str = "hold"
     storage: str | None = None
+    keep_metadata: bool = False

@@ -15,6 +15,7 @@ from batchedit.ledger.records import OutputRow
 from batchedit.model import OutputLocation, Raw
 from batchedit.pictures import BadPicture
 from batchedit.recipe import Recipe
+from batchedit.turning import turn_upright
 from batchedit.workers import Workers
 
 PICTURE_LIMIT_BYTES = 256 * 1024 * 1024
@@ -173,6 +174,21 @@ class Outputs:
         """Remove files that the ledger has disowned."""
         for row in rows:
             await self._offload(partial(self.files.remove, row.path, row.sha256))
+
+    async def upright(self, path: Path, sha256: str) -> Path:
+        """
+        A local picture as it is sent where its pixels lie turned: a file named by its content, for as long as this run.
+
+        Args:
+            sha256: Of the content that was planned.
+
+        Raises:
+            BadPicture: if it cannot be decoded, or is another one by now.
+            StorageError: if the disk does not take it.
+        """
+        if self._workers is not None:
+            return await self._workers.upright(path, sha256)
+        return await self._offload(lambda: disk.alone(turn_upright(self.state, path, sha256)))
 
     async def keep_answer(self, body: bytes) -> str:
         """Store an answer that cannot be asked for again; durable when its digest is returned."""

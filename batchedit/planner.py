@@ -179,7 +179,13 @@ def outline(
     replaced = rehearse and not is_rehearsal(settings)
     if replaced:
         # Everything that changes what is bought stays; only who sells it is another.
-        settings = ProviderSettings(name="rehearsal", api=settings.api, model=settings.model, size_as=settings.size_as)
+        settings = ProviderSettings(
+            name="rehearsal",
+            api=settings.api,
+            model=settings.model,
+            size_as=settings.size_as,
+            keep_metadata=settings.keep_metadata,
+        )
     return Plan(
         manifest=manifest,
         workspace=Workspace.at(out, ledger=ledger, rehearse=replaced),

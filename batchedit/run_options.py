@@ -85,7 +85,13 @@ def facts_of(plan: Plan, options: RunOptions, connected: Connected, limits: Limi
     for each in fields(ProviderSettings):
         value = getattr(plan.settings, each.name)
         origin = "default" if value == each.default else "manifest"
-        settings.append(Setting(f"provider {each.name}".replace("_", " "), "none" if value is None else value, origin))
+        settings.append(
+            Setting(
+                f"provider {each.name}".replace("_", " "),
+                "none" if value is None else str(value).lower() if isinstance(value, bool) else value,
+                origin,
+            )
+        )
     if options.on_unknown is not None:
         settings.append(Setting("on unknown", options.on_unknown, "flag"))
     skipped = [SkippedRows(str(skip.place), skip.reason, skip.count) for skip in plan.findings.skipped[:_SKIPS]]

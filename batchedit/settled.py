@@ -155,4 +155,5 @@ def _state_of(folder: Path) -> list[int] | None:
         found = folder.stat()
     except OSError:
         return None
-    return [found.st_ino, found.st_mtime_ns]
+    # A folder that was made anew may get the number and the time of the old one; the time of change nobody can set.
+    return [found.st_ino, found.st_mtime_ns, found.st_ctime_ns]

@@ -15,18 +15,21 @@ from typing import TypeVar
 import anyio
 
 from batchedit.bodies import Upload
+from batchedit.cleaning import FileBytes, says_where
 from batchedit.effects import Offload
 from batchedit.errors import NotSent, Rejected, Unseen
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.model import LocalImage, Request, SourceImage, TaskImage, UrlImage
-from batchedit.pictures import sniff
+from batchedit.outputs import Outputs
+from batchedit.pictures import BadPicture, sniff
 from batchedit.providers.base import Flow, Provider
 from batchedit.wire import Hooks, Wire, drive
 
 T = TypeVar("T")
 
 _CHUNK = 1024 * 1024
+_UPRIGHT, _AS_IT_LIES = "clean", "clean-as-it-lies"
 
 
 class SourceProblem(Exception):
@@ -35,11 +38,12 @@ class SourceProblem(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
-    """SHA-256 of the bytes in hex, their number, and the format that they announce."""
+    """SHA-256 of the bytes in hex, their number, the format that they announce, and whether they say where it was."""
 
     sha256: str
     size_bytes: int
     format: str
+    has_location: bool = False
 
 
 def digest_file(path: Path) -> FileFacts:
@@ -56,12 +60,13 @@ def digest_file(path: Path) -> FileFacts:
                 head = head or chunk[:12]
                 digest.update(chunk)
                 size += len(chunk)
+            located = says_where(FileBytes(file.fileno()))
     except OSError as error:
         raise SourceProblem(error.strerror or "cannot be read") from None
     found = sniff(head)
     if found is None:
         raise SourceProblem("is not a PNG, JPEG or WebP picture" if size else "is empty")
-    return FileFacts(sha256=digest.hexdigest(), size_bytes=size, format=found)
+    return FileFacts(sha256=digest.hexdigest(), size_bytes=size, format=found, has_location=located)
 
 
 class Sources:
@@ -70,6 +75,7 @@ class Sources:
 
     Args:
         signed_urls: Full URL by identity, for pictures whose URL carries a signature; those are never stored.
+        outputs: Whose workers turn pictures upright. What it has kept itself is sent as it came.
     """
 
     def __init__(
@@ -82,10 +88,12 @@ class Sources:
         offload: Offload,
         hooks: Hooks,
         signed_urls: Mapping[str, str],
+        outputs: Outputs,
     ) -> None:
         self._provider, self._wire, self._hooks = provider, wire, hooks
         self._ledger, self._journal, self._offload = ledger, journal, offload
         self._signed_urls = signed_urls
+        self._outputs = outputs
         self._locks: dict[str, anyio.Lock] = {}
 
     async def prepare(self, request: Request) -> tuple[tuple[str | Upload, ...], str | Upload | None]:
@@ -96,8 +104,9 @@ class Sources:
             ProviderError: as an outcome of a request that was surely not sent: nothing here buys anything.
         """
         try:
-            images = tuple([await self._hand_over(image) for image in request.images])
-            mask = await self._hand_over(request.mask) if request.mask else None
+            form = _form(request)
+            images = tuple([await self._hand_over(image, form) for image in request.images])
+            mask = await self._hand_over(request.mask, form) if request.mask else None
         except Unseen as problem:
             # An upload whose answer was lost costs nothing; it is simply done again.
             raise NotSent(problem.message, code=problem.code, http_status=problem.http_status) from problem
@@ -106,50 +115,79 @@ class Sources:
     async def forget(self, request: Request) -> None:
         """The provider does not know an asset of this request any more: upload its pictures again."""
         for image in (*request.images, *([request.mask] if request.mask else [])):
-            if image.digest is not None:
-                await self._journal.do(self._ledger.forget_upload, self._provider.scope, image.digest)
+            if image.digest is not None and isinstance(image.ref, LocalImage):
+                await self._forget(self._name(image.digest, image.ref.path, _form(request)))
 
-    async def _hand_over(self, image: SourceImage) -> str | Upload:
+    async def _forget(self, name: str) -> None:
+        await self._journal.do(self._ledger.forget_upload, self._provider.scope, name)
+
+    async def _hand_over(self, image: SourceImage, form: str) -> str | Upload:
         match image.ref:
             case UrlImage(url):
                 return self._signed_urls.get(image.identity, url)
             case LocalImage(path):
                 if self._provider.image_form == "data-uri":
-                    return await self._offload(lambda: Upload.describe(path, _content(image)))
-                return await self._locate(image, path)
+                    return await self._described(path, _content(image), form)
+                return await self._locate(image, path, form)
             case TaskImage(slot):
                 raise AssertionError(f"a request has no placeholder, and this one has that of {slot}")
 
-    async def _locate(self, image: SourceImage, path: Path) -> str:
+    def _name(self, digest: str, path: Path, form: str) -> str:
+        """What an upload is remembered by: the content, and what of it was sent."""
+        return digest if self._sends_all(path) else f"{digest}-{form}"
+
+    def _sends_all(self, path: Path) -> bool:
+        return self._provider.settings.keep_metadata or self._outputs.state / "raw" in path.parents
+
+    async def _described(self, path: Path, digest: str, form: str) -> Upload:
+        """What is sent of a picture: unless somebody wants it otherwise, its pixels and their colours."""
+        if self._sends_all(path):
+            return await self._offload(lambda: Upload.describe(path, digest))
+        upload, orientation = await self._offload(lambda: Upload.describe_clean(path, digest))
+        if orientation == 1 or form == _AS_IT_LIES:
+            return upload
         try:
-            return await self._drive(self._provider.locate(await self._asset(image, path)))
+            turned = await self._outputs.upright(path, digest)
+        except BadPicture as problem:
+            raise Rejected(f"{path} is not sent: {problem}", code="INPUT_NO_PICTURE") from None
+        return await self._offload(lambda: Upload.describe(turned, turned.stem))
+
+    async def _locate(self, image: SourceImage, path: Path, form: str) -> str:
+        try:
+            return await self._drive(self._provider.locate(await self._asset(image, path, form)))
         except Rejected as problem:
             if problem.http_status != 404 or image.digest is None:
                 raise
             # The provider has lost an asset that it took before: hand the picture over once more.
-            await self._journal.do(self._ledger.forget_upload, self._provider.scope, image.digest)
-            return await self._drive(self._provider.locate(await self._asset(image, path)))
+            await self._forget(self._name(image.digest, path, form))
+            return await self._drive(self._provider.locate(await self._asset(image, path, form)))
 
-    async def _asset(self, image: SourceImage, path: Path) -> str:
+    async def _asset(self, image: SourceImage, path: Path, form: str) -> str:
         digest = _content(image)
+        name = self._name(digest, path, form)
         # The lock keeps two tasks from uploading one content at the same time.
-        lock = self._locks.setdefault(digest, anyio.Lock())
+        lock = self._locks.setdefault(name, anyio.Lock())
         try:
             async with lock:
-                known = await self._journal.ask(self._ledger.asset, self._provider.scope, digest)
+                known = await self._journal.ask(self._ledger.asset, self._provider.scope, name)
                 if known is not None:
                     return known
-                upload = await self._offload(lambda: Upload.describe(path, digest))
+                upload = await self._described(path, digest, form)
                 await self._offload(upload.verify)
                 asset_id = await self._drive(self._provider.upload(upload))
-                await self._journal.do(self._ledger.record_upload, self._provider.scope, digest, asset_id)
+                await self._journal.do(self._ledger.record_upload, self._provider.scope, name, asset_id)
                 return asset_id
         finally:
-            if not lock.locked() and self._locks.get(digest) is lock:
-                del self._locks[digest]  # nobody waits for it; a night has thousands of pictures
+            if not lock.locked() and self._locks.get(name) is lock:
+                del self._locks[name]  # nobody waits for it; a night has thousands of pictures
 
     async def _drive(self, flow: Flow[T]) -> T:
         return await drive(self._wire, flow, self._hooks)
+
+
+def _form(request: Request) -> str:
+    """How pictures are sent: a mask is for pixels as they lie, so those of its request are not turned."""
+    return _UPRIGHT if request.mask is None else _AS_IT_LIES
 
 
 def _content(image: SourceImage) -> str:

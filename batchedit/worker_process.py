@@ -25,6 +25,7 @@ from batchedit.filing import Ahead, Filing, InTheWay, Kept, Made, NotMade, RawDa
 from batchedit.model import Raw
 from batchedit.pictures import BadPicture
 from batchedit.recipe import Finding, Recipe
+from batchedit.turning import turn_upright
 
 HEAD = struct.Struct(">I")
 LENGTH = HEAD.size
@@ -52,7 +53,7 @@ def serve(files: Filing, source: BinaryIO, target: BinaryIO) -> None:
             finisher.submit(_finish, changes, target).add_done_callback(_end_if_failed)
 
 
-def _finish(changes: disk.Together[Kept | Made | None], target: BinaryIO) -> None:
+def _finish(changes: disk.Together[Kept | Made | Path | None], target: BinaryIO) -> None:
     answer = json.dumps([_result(outcome) for outcome in changes.finish()]).encode()
     target.write(HEAD.pack(len(answer)) + answer)
     target.flush()
@@ -75,6 +76,8 @@ def _change(files: Filing, job: dict[str, Any], data: bytes) -> disk.Stages[Any]
             return files.render(Raw(**job["raw"]), Recipe.parse(job["recipe"]), Source(**job["source"]))
         case "place made":
             return files.place_made(made_out_of(job["made"]), job["path"])
+        case "upright":
+            return turn_upright(files.state, Path(job["path"]), job["sha256"])
         case _:
             return files.place(Raw(**job["raw"]), job["path"])
 
@@ -90,7 +93,7 @@ def _ahead(value: dict[str, Any] | None) -> Ahead | None:
     return Ahead(size=None if value["size"] is None else tuple(value["size"]), paths=tuple(value["paths"]))
 
 
-def _result(outcome: Kept | Made | Exception | None) -> dict[str, Any]:
+def _result(outcome: Kept | Made | Path | Exception | None) -> dict[str, Any]:
     match outcome:
         case Kept() | Made():
             return {"result": asdict(outcome)}
@@ -98,6 +101,8 @@ def _result(outcome: Kept | Made | Exception | None) -> dict[str, Any]:
             return {"error": type(outcome).__name__, "message": str(outcome)}
         case Exception():  # the other side makes a bug of it, which ends one request
             return {"error": "bug", "message": f"{type(outcome).__name__}: {outcome}"}
+        case Path():
+            return {"result": str(outcome)}
         case None:
             return {"result": None}
 

@@ -136,6 +136,10 @@ class Workers:
         """As `Filing.place_made`."""
         await self._call({"do": "place made", "made": asdict(made), "path": path})
 
+    async def upright(self, path: Path, sha256: str) -> Path:
+        """As `Outputs.upright`."""
+        return Path(await self._call({"do": "upright", "path": str(path), "sha256": sha256}))
+
     # -- inside ----------------------------------------------------------------------------------------------
 
     async def _call(self, what: dict[str, Any], data: bytes = b"") -> Any:
@@ -339,7 +343,7 @@ def _crash(job: _Job, line: _Line) -> Exception:
     assert code is not None
     if line.is_late:
         return StorageError("the process that writes files did not answer, twice; does the disk?")
-    if code in _CRASHES and job.what["do"] == "keep":
+    if code in _CRASHES and job.what["do"] in ("keep", "upright"):
         return BadPicture("a picture at which the decoder crashes")
     if code in _CRASHES and job.what["do"] == "render":
         return NotMade("the library that works on pictures crashes at it; try it without post")

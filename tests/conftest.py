@@ -42,9 +42,10 @@ def drop_views(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs DROP COLUMN facts")
     for table in ("tasks", "waiting", "outputs"):
         db.execute(f"ALTER TABLE {table} DROP COLUMN recipe")
+    db.execute("ALTER TABLE digests DROP COLUMN located")
     for table in ("checks", "recipes", "renders", "wishes", "overrides", "comparisons"):
         db.execute(f"DROP TABLE {table}")
-    later = ("views", "facts", "checks", "rendering", "queue_times", "reviews")
+    later = ("views", "facts", "checks", "rendering", "queue_times", "reviews", "locations")
     db.execute(f"DELETE FROM _sqlite_migrations WHERE name IN ({','.join('?' * len(later))})", later)
 
 

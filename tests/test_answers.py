@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -187,7 +188,7 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 # -- flows, driven by hand -----------------------------------------------------------------------------------
 
 
-def provider(**settings: str) -> Runflow:
+def provider(**settings: Any) -> Runflow:
     return Runflow(ProviderSettings(name="runflow", **settings))
 
 

@@ -84,6 +84,9 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, e
         lines.append(f"  later    {quote_range(figures.later)} once all of it is approved")
     if figures.forecast is not None:
         lines += _needs(figures, figures.forecast, effects or Effects())
+    if figures.located:
+        what = "and that is sent too" if plan.settings.keep_metadata else "which is not sent"
+        lines.append(f"  private  {count(figures.located, 'local picture')} with the place where taken, {what}")
     lines += skipped_lines(plan)
     limit = plan.manifest.budget if budget is None else budget
     if limit is not None:
@@ -202,6 +205,8 @@ def plan_json(plan: Plan, *, effects: Effects | None = None) -> str:
                 name: {value: _part_json(part) for value, part in sorted(parts.items())}
                 for name, parts in figures.by.items()
             },
+            "pictures_with_location": figures.located,
+            "metadata_sent": plan.settings.keep_metadata,
             "currency": "USD",
             "price_list": plan.prices.version,
             "price_list_file": plan.prices.origin,

@@ -20,8 +20,8 @@ class LedgerDigests(LedgerCore):
         while batch := [digest.row() for digest in islice(waiting, _BATCH)]:
             with self.transaction():
                 self._connection.executemany(
-                    "INSERT OR REPLACE INTO digests (path, size_bytes, modified_ns, changed_ns, inode, sha256, format)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO digests (path, size_bytes, modified_ns, changed_ns, inode, sha256, format,"
+                    " located) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     batch,
                 )
             count += len(batch)

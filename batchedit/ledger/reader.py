@@ -212,11 +212,12 @@ class Ledger(LedgerListing, LedgerReviews):
     def digest_of(self, path: str) -> Digest | None:
         """A picture on this machine as an earlier run has read it, by its absolute path; None if none has."""
         if self._knows_digests is None:
-            self._knows_digests = self._has("digests")
+            self._knows_digests = self._has_location()
         if not self._knows_digests:
             return None
         row = self._connection.execute(
-            "SELECT path, size_bytes, modified_ns, changed_ns, inode, sha256, format FROM digests WHERE path = ?",
+            "SELECT path, size_bytes, modified_ns, changed_ns, inode, sha256, format, located FROM digests"
+            " WHERE path = ?",
             (path,),
         ).fetchone()
         return None if row is None else Digest(*row)
@@ -262,6 +263,11 @@ class Ledger(LedgerListing, LedgerReviews):
         """False in a ledger that no newer run has opened, and so brought up to date."""
         sql = "SELECT 1 FROM sqlite_master WHERE name = ?"
         return self._connection.execute(sql, (table,)).fetchone() is not None
+
+    def _has_location(self) -> bool:
+        """False likewise: what was read before then does not say whether pictures tell where they were taken."""
+        sql = "SELECT 1 FROM pragma_table_info('digests') WHERE name = 'located'"
+        return self._connection.execute(sql).fetchone() is not None
 
     # -- for verification --------------------------------------------------------------------------------------
 

@@ -172,6 +172,7 @@ class Digest:
         changed_ns: Time of the last change of anything about it, which no program can set.
         sha256: Of its bytes, hex.
         format: That its first bytes announce.
+        located: 1 if it says where it was taken, 0 if not, None if nobody has looked.
     """
 
     path: str
@@ -181,11 +182,13 @@ class Digest:
     inode: int
     sha256: str
     format: str
+    located: int | None
 
-    def row(self) -> tuple[str, int, int, int, int, str, str]:
+    def row(self) -> tuple[str, int, int, int, int, str, str, int | None]:
         """Its fields, in order."""
         return (
             self.path, self.size_bytes, self.modified_ns, self.changed_ns, self.inode, self.sha256, self.format,
+            self.located,
         )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ compares them. Each migration runs in one transaction together with the note tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from batchedit.ledger.views import VIEWS, create_views
@@ -343,28 +344,23 @@ def apply_migrations(db: Database) -> None:
 
     @migrations()
     def initial(db: Database) -> None:
-        for statement in _statements(_INITIAL):
-            db.execute(statement)
+        _carry_out(db, _statements(_INITIAL))
 
     @migrations()
     def pace(db: Database) -> None:
-        for statement in _statements(_PACE):
-            db.execute(statement)
+        _carry_out(db, _statements(_PACE))
 
     @migrations()
     def digests(db: Database) -> None:
-        for statement in _statements(_DIGESTS):
-            db.execute(statement)
+        _carry_out(db, _statements(_DIGESTS))
 
     @migrations()
     def chains(db: Database) -> None:
-        for statement in _statements(_CHAINS):
-            db.execute(statement)
+        _carry_out(db, _statements(_CHAINS))
 
     @migrations()
     def views(db: Database) -> None:
-        for statement in create_views():
-            db.execute(statement)
+        _carry_out(db, create_views())
 
     @migrations()
     def facts(db: Database) -> None:
@@ -373,29 +369,35 @@ def apply_migrations(db: Database) -> None:
 
     @migrations()
     def checks(db: Database) -> None:
-        for statement in _statements(_CHECKS):
-            db.execute(statement)
+        _carry_out(db, _statements(_CHECKS))
 
     @migrations()
     def queue_times(db: Database) -> None:
-        for statement in create_views():
-            db.execute(statement)
+        _carry_out(db, create_views())
 
     @migrations()
     def rendering(db: Database) -> None:
-        for statement in (*_statements(_RENDERING), *create_views()):
-            db.execute(statement)
+        _carry_out(db, (*_statements(_RENDERING), *create_views()))
 
     @migrations()
     def reviews(db: Database) -> None:
         for name in reversed([*VIEWS]):  # they look at a table that is made anew
             db.execute(f"DROP VIEW IF EXISTS {name}")
-        for statement in (*_statements(_REVIEWS), *create_views()):
-            db.execute(statement)
+        _carry_out(db, (*_statements(_REVIEWS), *create_views()))
+
+    @migrations()
+    def locations(db: Database) -> None:
+        # 1 if the picture says where it was taken, NULL if nobody has looked
+        db.execute("ALTER TABLE digests ADD COLUMN located INTEGER")
 
     migrations.apply(db)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _carry_out(db: Database, statements: Iterable[str]) -> None:
+    for statement in statements:
+        db.execute(statement)
 
 
 def _statements(script: str) -> list[str]:

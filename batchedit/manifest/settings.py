@@ -34,6 +34,7 @@ RATE_WORDS = {"auto": True, "none": False}
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _CHOICES = {
     "api": ("runs", "run"),
     "images_as": ("asset", "signed-url", "data-uri"),
@@ -62,7 +63,8 @@ def read_provider(node: Node, reading: Reading) -> ProviderSettings:
             shown = "" if "@" in text else text
             reading.wrong(child.place, code, problem, field=f"provider.{key}", value=shown, hint=hint)
         else:
-            settings = replace(settings, **{key: text})
+            value: Any = _FLAGS[text.lower()] if key == "keep_metadata" else text
+            settings = replace(settings, **{key: value})
     return settings
 
 
@@ -70,6 +72,8 @@ def _provider_problem(key: str, text: str) -> tuple[str, str]:
     shown = repr(shortened(text))
     if key in _CHOICES and text not in _CHOICES[key]:
         return f"{shown} is not one of {', '.join(_CHOICES[key])}", suggestion(text, _CHOICES[key])
+    if key == "keep_metadata" and text.lower() not in _FLAGS:
+        return f"{shown} is neither true nor false", ""
     if key == "base_url":
         return _origin_problem(text), ""
     if key == "model" and not _MODEL.fullmatch(text):

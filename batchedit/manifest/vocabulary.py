@@ -258,6 +258,8 @@ PROVIDER_KEYS = (
     Key("size_as", Choice(("object", "text")), "how an explicit size is written on the wire", "object"),
     Key("storage", Choice(STORAGE), "where pictures are uploaded to and fetched from: `public` (default: https at"
         " public addresses) or `any` (https at any address)", "public"),
+    Key("keep_metadata", Flag(), "`true`: local pictures are sent as they are, with the place where they were taken and"
+        " whatever else they say", True),
     Key("on_unknown", Choice(ON_UNKNOWN), "what becomes of an outcome that asking the provider does not settle:"
         " `hold` (default), `resend` once, `write-off`", "hold"),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import posixpath
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from pathlib import Path
 from tests.proof.recording import Call
 
 SECTOR = 512
+_OPENED = re.compile(r"/proc/self/fd/(\d+)/?([^/]*)")
+"""A folder that is open, and a name in it."""
 STYLES = ("in order", "regardless of order", "only names", "only bytes", "almost all")
 
 
@@ -179,7 +182,7 @@ class Disk:
             case "rename" | "renameat" | "renameat2":
                 self._rename(call)
             case "link" | "linkat":
-                if (node := self._find(call.texts[0])) is not None:
+                if (node := self._find(call, call.texts[0])) is not None:
                     self._name(call, call.texts[1], node)
             case "unlink" | "unlinkat" | "rmdir":
                 self._remove(call)
@@ -235,7 +238,11 @@ class Disk:
         if posixpath.normpath(posixpath.join(self._path, path.decode())) == self._path:
             self._opening[call.begun] = _Handle(self.root, appends=False)
             return
-        if (place := self._place(path)) is None:
+        if (again := _OPENED.fullmatch(path.decode())) is not None and not again[2]:
+            if (handle := self._open.get((call.process, int(again[1])))) is not None:
+                self._opening[call.begun] = _Handle(handle.node, appends=False)
+            return
+        if (place := self._place(call, path)) is None:
             return
         node = place[0].names.get(place[1])
         if node is None:
@@ -253,13 +260,14 @@ class Disk:
             self._open[call.process, call.result] = handle
 
     def _name(self, call: Call, path: bytes, node: Node) -> None:
-        if (place := self._place(path)) is not None:
+        if (place := self._place(call, path)) is not None:
             folder, name = place
             folder.names[name] = node
             self._note(call, folder, Change(call.begun, call.ended, name=name, node=node))
 
     def _rename(self, call: Call) -> None:
-        (old, new), node = map(self._place, call.texts), self._find(call.texts[0])
+        old, new = (self._place(call, text) for text in call.texts)
+        node = self._find(call, call.texts[0])
         if old is None or new is None or node is None:
             assert old is None, "a rename out of the folder"
             assert new is None, "a rename into the folder"
@@ -272,7 +280,7 @@ class Disk:
             self._note(call, old[0], Change(call.begun, call.ended, gone=(old[1],)))
 
     def _remove(self, call: Call) -> None:
-        if (place := self._place(call.texts[0])) is not None:
+        if (place := self._place(call, call.texts[0])) is not None:
             del place[0].names[place[1]]
             self._note(call, place[0], Change(call.begun, call.ended, gone=(place[1],)))
 
@@ -280,8 +288,11 @@ class Disk:
         node.changes.append(change)
         self.moments.append(call.begun + 1)
 
-    def _place(self, path: bytes) -> tuple[Node, str] | None:
+    def _place(self, call: Call, path: bytes) -> tuple[Node, str] | None:
         """The folder of a path and the name in it; None if it is nothing that the processes have made."""
+        if (within := _OPENED.fullmatch(path.decode())) is not None:  # a name in a folder that is open
+            handle = self._open.get((call.process, int(within[1])))
+            return None if handle is None or not handle.node.is_folder or not within[2] else (handle.node, within[2])
         relative = posixpath.relpath(posixpath.join(self._path, path.decode()), self._path)
         *parents, name = relative.split("/")
         if parents[:1] == [".."] or name in (".", ".."):
@@ -294,8 +305,8 @@ class Disk:
         # What lay in the first folder before is left alone.
         return None if folder is self.root and (Path(self._path) / name).is_file() else (folder, name)
 
-    def _find(self, path: bytes) -> Node | None:
-        place = self._place(path)
+    def _find(self, call: Call, path: bytes) -> Node | None:
+        place = self._place(call, path)
         return None if place is None else place[0].names.get(place[1])
 
 

@@ -1,0 +1,361 @@
+"""What leaves this machine of a picture: its pixels and their colours, and nothing that it says besides."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import random
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from batchedit.bodies import ContentChanged, Upload
+from batchedit.cleaning import FileBytes, anatomy, assembled, says_where, upright
+from batchedit.pictures import BadPicture
+from tests.conftest import Result, Served, Shop, draw_picture
+from tests.middle import Middle
+
+SECRETS = (
+    b"SERIAL-4711",
+    b"Anna Privat",
+    b"52.5200N",
+    b"GPSLatitude",
+    b"hidden.txt",
+    b"Exif\0\0",
+    b"thumbnail-of-before",
+)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description exif:GPSLatitude="52.5200N" dc:creator="Anna Privat"/></rdf:RDF></x:xmpmeta>'
+)
+ZIP = b"PK\x03\x04hidden.txt" + bytes(20) + b"Anna Privat"
+
+
+def exif(orientation: int = 1, *, gps: bool = True) -> bytes:
+    """Tags as a camera writes them."""
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x010F] = "Anna Privat"
+    tags[0xA431] = "SERIAL-4711"
+    if gps:
+        tags[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)}
+    return tags.tobytes()
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def drawn(size: tuple[int, int] = (48, 32)) -> Image.Image:
+    """A picture of which each turn is another one."""
+    image = Image.new("RGB", size)
+    image.putdata([(5 * x % 256, 7 * y % 256, (x * y) % 256) for y in range(size[1]) for x in range(size[0])])
+    return image
+
+
+def jpeg(orientation: int = 1, *, progressive: bool = False, **options: Any) -> bytes:
+    """A photo with all that photos say: tags, XMP, a maker's own, a comment, a thumbnail, a file behind its end."""
+    plain = io.BytesIO()
+    drawn().save(plain, "JPEG", quality=95, exif=exif(orientation), progressive=progressive, icc_profile=PROFILE)
+    data = plain.getvalue()
+    assert data[:2] == b"\xff\xd8"
+    said = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP) + segment(0xEC, b"Ducky SERIAL-4711")
+    said += segment(0xFE, b"Anna Privat") + segment(0xE0, b"JFXX\0\x10thumbnail-of-before")
+    said += segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\4\1" + b"thumbnail-of"[:12])
+    return data[:2] + said + data[2:] + ZIP
+
+
+def png(orientation: int = 1) -> bytes:
+    """The same in a PNG: texts plain, deflated and international, tags, a time, and a file behind its end."""
+    texts = PngInfo()
+    texts.add_text("Author", "Anna Privat")
+    texts.add_text("Comment", "SERIAL-4711 Anna Privat", zip=True)
+    texts.add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=True)
+    plain = io.BytesIO()
+    drawn().save(plain, "PNG", pnginfo=texts, exif=exif(orientation), icc_profile=PROFILE)
+    data = plain.getvalue()
+    end = data.index(b"IEND") - 4
+    return data[:end] + chunk(b"tIME", b"\x07\xe9\1\2\3\4\5") + chunk(b"prIv", b"SERIAL-4711") + data[end:] + ZIP
+
+
+def webp(orientation: int = 1, *, lossless: bool = True) -> bytes:
+    """The same in a WebP."""
+    plain = io.BytesIO()
+    drawn().save(plain, "WEBP", lossless=lossless, exif=exif(orientation), xmp=XMP, icc_profile=PROFILE)
+    return plain.getvalue() + ZIP
+
+
+PICTURES: dict[str, Callable[..., bytes]] = {
+    "jpeg": jpeg,
+    "progressive": lambda orientation=1: jpeg(orientation, progressive=True),
+    "png": png,
+    "webp": webp,
+    "lossy webp": lambda orientation=1: webp(orientation, lossless=False),
+}
+
+
+def pixels(data: bytes) -> tuple[tuple[int, int], bytes, bytes | None]:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.size, image.convert("RGB").tobytes(), image.info.get("icc_profile")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_is_said_is_dropped_and_the_pixels_stay(name: str) -> None:
+    """Each byte that is kept is the file's own; the colour profile is among them."""
+    data = PICTURES[name]()
+    found = anatomy(data)
+    clean = assembled(data, found)
+    assert found.has_location
+    assert says_where(data)
+    assert [secret for secret in SECRETS if secret in clean] == []
+    assert pixels(clean) == pixels(data)
+    assert pixels(clean)[2] == PROFILE
+    assert found.length == len(clean) < len(data)
+    with Image.open(io.BytesIO(clean)) as image:
+        assert not image.getexif()
+        assert not {"xmp", "comment", "Author", "Comment", "exif", "XML:com.adobe.xmp"} & set(image.info)
+    again = anatomy(clean)
+    assert (again.is_clean, again.has_location, again.dropped) == (True, False, [])
+    assert assembled(clean, again) == clean
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", PICTURES)
+def test_pixels_that_lie_turned_are_put_upright(name: str, orientation: int) -> None:
+    """As every viewer shows them, the same bytes each time, without the tag."""
+    data = PICTURES[name](orientation)
+    assert anatomy(data).orientation == orientation
+    turned = upright(data)
+    assert turned == upright(data)
+    assert [secret for secret in SECRETS if secret in turned] == []
+    assert anatomy(turned).is_clean
+    assert anatomy(turned).orientation == 1
+    with Image.open(io.BytesIO(data)) as image:
+        meant = ImageOps.exif_transpose(image).convert("RGB")
+    size, got, profile = pixels(turned)
+    assert (size, profile) == (meant.size, PROFILE)
+    wrong = [abs(one - other) for one, other in zip(got, meant.tobytes(), strict=True)]
+    assert sum(wrong) / len(wrong) < (0.01 if name in ("png", "webp") else 4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_that_says_nothing_is_sent_as_it_is(tmp_path: Path, kind: str) -> None:
+    """Not a byte is changed, and nothing is read twice for it."""
+    path = tmp_path / "plain"
+    drawn().save(path, kind)
+    upload, orientation = Upload.describe_clean(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert (upload.parts, upload.size_bytes, orientation) == (None, path.stat().st_size, 1)
+    assert b"".join(upload.blocks()) == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_parts_of_a_file_are_sent_in_blocks_of_three(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as was said, the same as in memory, and nothing of it once the file is another one."""
+    monkeypatch.setattr("batchedit.bodies._BLOCK_BYTES", 33)
+    data = PICTURES[name]()
+    path = tmp_path / "photo"
+    path.write_bytes(data)
+    upload, _ = Upload.describe_clean(path, hashlib.sha256(data).hexdigest())
+    blocks = [*upload.blocks()]
+    clean = assembled(data, anatomy(data))
+    assert b"".join(blocks) == clean
+    assert len(clean) == upload.size_bytes
+    assert all(len(block) % 3 == 0 for block in blocks[:-1])
+    base64.b64decode(b"".join(base64.b64encode(block) for block in blocks), validate=True)
+
+    path.write_bytes(data[:-1] + b"!")
+    got: list[bytes] = []
+    with pytest.raises(ContentChanged):
+        got.extend(upload.blocks())
+    assert b"".join(got) != clean
+
+
+def test_the_last_block_waits_until_the_whole_file_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although what is dropped stands behind it: a change there too leaves the server with an incomplete request."""
+    monkeypatch.setattr("batchedit.bodies._BLOCK_BYTES", 33)
+    path = tmp_path / "photo.png"
+    data = png()
+    path.write_bytes(data)
+    upload, _ = Upload.describe_clean(path, hashlib.sha256(data + b"another").hexdigest())
+    got: list[bytes] = []
+    with pytest.raises(ContentChanged):
+        got.extend(upload.blocks())
+    assert len(b"".join(got)) < upload.size_bytes
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_damaged_pictures_are_refused_and_nothing_else_happens(name: str) -> None:
+    """Cut anywhere, or with bytes changed anywhere: our own error, or a picture without secrets."""
+    data = PICTURES[name]()
+    whole = data[: -len(ZIP)]
+    draw = random.Random(name)
+    for _ in range(300):
+        cut = whole[: draw.randrange(len(whole))]
+        with pytest.raises(BadPicture):
+            anatomy(cut)
+        changed = bytearray(data)
+        for _ in range(3):
+            changed[draw.randrange(len(changed))] = draw.randrange(256)
+        try:
+            found = anatomy(bytes(changed))
+        except BadPicture:
+            continue
+        assert len(assembled(bytes(changed), found)) == found.length
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"root:x:0:0:", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"GIF89a" + bytes(40), b"\x89PNG\r\n\x1a\n and more",
+     b"\xff\xd8\xff\xe0 a secret", b"RIFF\xff\xff\0\0WEBPVP8 ", b"RIFF\x04\0\0\0WEBP", b"%PDF-1.7"],
+)  # fmt: skip
+def test_what_only_begins_like_a_picture_is_none(data: bytes) -> None:
+    """The first bytes are not believed."""
+    with pytest.raises(BadPicture):
+        anatomy(data)
+    assert not says_where(data)
+
+
+def test_a_file_is_walked_through_without_being_read(tmp_path: Path) -> None:
+    """A large picture costs a few looks; what is found is the same."""
+    path = tmp_path / "large.png"
+    data = png()
+    end = data.index(b"IEND") - 4
+    path.write_bytes(data[:end] + chunk(b"IDAT", bytes(40_000_000)) + data[end:])
+    with path.open("rb") as file:
+        view = FileBytes(file.fileno())
+        assert view[:8] == data[:8]
+        assert view[len(view) - 3 : len(view) + 9] == ZIP[-3:]
+        found = anatomy(view)
+    assert found.has_location
+    assert found.length > 40_000_000
+
+
+# -- what a run sends ----------------------------------------------------------------------------------------
+
+
+ALL = "sources:\n  - glob: in/*\n"
+
+
+@pytest.fixture
+def photos(shop: Shop) -> dict[str, bytes]:
+    """A folder of photos, each of which says too much, and one that says nothing."""
+    for path in (shop.root / "in").iterdir():
+        path.unlink()
+    found = {"a.jpg": jpeg(6), "b.png": png(), "c.webp": webp(3), "Anna Privat.jpg": jpeg(), "e.png": b""}
+    for name, data in found.items():
+        (shop.root / "in" / name).write_bytes(data)
+    draw_picture(shop.root / "in/e.png", (9, 9, 9))
+    return {name: (shop.root / "in" / name).read_bytes() for name in found}
+
+
+def received(proxy: Middle) -> list[bytes]:
+    """Every picture that has gone over the wire, and first all that was sent with it."""
+    everything = [call.encode() + body for call, body in zip(proxy.seen, proxy.bodies, strict=True)]
+    sent = [body for call, body in zip(proxy.seen, proxy.bodies, strict=True) if call.startswith("PUT")]
+    for body in proxy.bodies:
+        sent += [base64.b64decode(text) for text in re.findall(rb"data:image/\w+;base64,([\w+/=]+)", body)]
+    assert [secret for secret in SECRETS if any(secret in piece for piece in (*everything, *sent))] == []
+    return sent
+
+
+@pytest.mark.parametrize("form", ["asset", "data-uri"])
+def test_nothing_is_sent_but_pixels(
+    cli: Callable[..., Result],
+    shop: Shop,
+    photos: dict[str, bytes],
+    tampered: Callable[..., tuple[Served, Middle]],
+    form: str,
+) -> None:
+    """Not the place, not the camera, not the file's name; what has nothing to say goes as it is; turned ones upright."""
+    served, proxy = tampered()
+    served.manifest(shop, provider=f", images_as: {form}", rows=ALL)
+    plan = cli("plan", "night.yaml", "--out", "out")
+    assert "private  4 local pictures with the place where taken, which is not sent" in plan.out
+    assert cli("plan", "night.yaml", "--out", "out", "--json").json()["pictures_with_location"] == 4
+    done = cli("run", "night.yaml", "--out", "out", "--no-input")
+    assert done.code == 0, done.err
+    sent = received(proxy)
+    assert len(sent) == 5
+    assert photos["e.png"] in sent
+    sizes = sorted((anatomy(data).format, pixels(data)[0]) for data in sent)
+    assert sizes == [
+        ("jpeg", (32, 48)), ("jpeg", (48, 32)), ("png", (48, 32)), ("png", (320, 320)), ("webp", (48, 32)),
+    ]  # fmt: skip
+    # What is remembered of them says the same, and another run buys and uploads nothing.
+    calls = len(proxy.seen)
+    again = cli("plan", "night.yaml", "--out", "out", "--json").json()
+    assert (again["pictures_with_location"], again["requests_to_buy"]) == (4, 0)
+    assert cli("run", "night.yaml", "--out", "out", "--no-input").code == 0
+    assert len([call for call in proxy.seen[calls:] if not call.startswith("GET")]) == 0
+
+
+def test_whoever_wants_it_sends_everything(
+    cli: Callable[..., Result], shop: Shop, photos: dict[str, bytes], tampered: Callable[..., tuple[Served, Middle]]
+) -> None:
+    """The plan says so; and what was uploaded in one way does not serve for the other."""
+    served, proxy = tampered()
+    served.manifest(shop, provider=", keep_metadata: true", rows=ALL)
+    plan = cli("plan", "night.yaml", "--out", "out")
+    assert "private  4 local pictures with the place where taken, and that is sent too" in plan.out
+    assert cli("run", "night.yaml", "--out", "out", "--no-input").code == 0
+    sent = [body for call, body in zip(proxy.seen, proxy.bodies, strict=True) if call.startswith("PUT")]
+    assert sorted(sent) == sorted(photos.values())
+
+    proxy.seen.clear()
+    proxy.bodies.clear()
+    served.manifest(shop, rows=ALL, defaults="{prompt: 'mirror it', quality: low}")
+    assert cli("run", "night.yaml", "--out", "out", "--no-input", "--changed").code == 0
+    assert len(received(proxy)) == 5
+
+
+def test_a_picture_with_a_mask_stays_as_its_pixels_lie(
+    cli: Callable[..., Result], shop: Shop, tampered: Callable[..., tuple[Served, Middle]]
+) -> None:
+    """The mask is compared with those pixels; what the picture says is dropped all the same."""
+    served, proxy = tampered()
+    (shop.root / "a.jpg").write_bytes(jpeg(6))
+    Image.new("RGBA", (48, 32), (0, 0, 0, 0)).save(shop.root / "mask.png")
+    rows = "items:\n  - {id: masked, image: a.jpg, mask: mask.png}\n  - {id: free, image: a.jpg}\n"
+    served.manifest(shop, rows=rows, defaults="{prompt: grayscale, quality: low, output: '{{ id }}'}")
+    done = cli("run", "night.yaml", "--out", "out", "--no-input")
+    assert done.code == 0, done.err
+    assert sorted(pixels(data)[0] for data in received(proxy)) == [(32, 48), (48, 32), (48, 32)]
+
+
+def test_what_is_no_picture_is_never_sent(
+    cli: Callable[..., Result], shop: Shop, tampered: Callable[..., tuple[Served, Middle]]
+) -> None:
+    """A file that only begins like a picture costs nothing, and the others are bought."""
+    served, proxy = tampered()
+    (shop.root / "in/mug.png").write_bytes(b"\x89PNG\r\n\x1a\n and a private letter")
+    (shop.root / "in/lamp.png").write_bytes((shop.root / "in/lamp.png").read_bytes()[:-30])
+    served.manifest(shop)
+    done = cli("run", "night.yaml", "--out", "out", "--no-input", "--json")
+    assert done.code == 3
+    assert served.audit()["billed_runs_total"] == 1
+    sent = [body for call, body in zip(proxy.seen, proxy.bodies, strict=True) if call.startswith("PUT")]
+    assert sent == [(shop.root / "in/shoe.png").read_bytes()]
+    assert "in/mug.png is not sent: damaged" in cli("show", "mug", "out").out
+
+
+def test_a_flag_that_is_none_is_refused(cli: Callable[..., Result], shop: Shop) -> None:
+    """With its place."""
+    shop.write("m.yaml", "version: 1\nprovider: {name: rehearsal, keep_metadata: maybe}\nsources: [{glob: in/*.png}]\n")
+    result = cli("check", "m.yaml")
+    assert result.code == 2
+    assert "'maybe' is neither true nor false" in result.out + result.err
