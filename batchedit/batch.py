@@ -48,7 +48,7 @@ from batchedit.polling import Board
 from batchedit.pool import Pool
 from batchedit.providers.registry import Connected, Setup, connect
 from batchedit.redelivery import redeliver
-from batchedit.run_options import RunOptions, facts_of, limits_of, pacer_for
+from batchedit.run_options import RunOptions, facts_of, key_places, limits_of, pacer_for
 from batchedit.settled import can_be_marked, make_mark, still_settled
 from batchedit.sources import Sources
 from batchedit.wire import Wire
@@ -183,6 +183,7 @@ class _Run:
                 effects=effects,
                 state=workspace.state / "provider",
                 environment=environment,
+                places=key_places(plan, options),
             )
         )
         stack.callback(self.connected.close)

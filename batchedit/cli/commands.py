@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, limit_from, pace_from, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, watched
 from batchedit.cli.options import (
     DEBUG,
     JSON,
+    NO_INPUT,
+    QUIET,
     Pace,
     choosing_options,
     manifest_options,
@@ -37,6 +40,9 @@ def cli() -> None:
       batchedit run night.yaml --budget 25                 do it, or go on with it
       batchedit report out                                 where did the money go?
     """
+    from batchedit.configuration import check_variables
+
+    check_variables(os.environ)
 
 
 @cli.command()
@@ -115,17 +121,17 @@ def plan(as_json: bool, use_exit_code: bool, by: str | None, save: str | None, *
 @click.option("--rate", type=Pace(), metavar="N|auto|none",
               help="Most edits started per minute; auto finds the provider's limit, none has no limit.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most edits in flight.")
-@click.option("--grace", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
-              help="After Ctrl-C, how long what is in flight may go on.")  # fmt: skip
+@click.option("--grace", type=click.FloatRange(min=0), metavar="SECONDS",
+              help="After Ctrl-C, how long what is in flight may go on; 60 if nothing else is set.")  # fmt: skip
 @click.option("--max-fail", type=click.IntRange(min=1), metavar="N", help="Stop after so many failed edits.")
 @click.option("--on-unknown", type=click.Choice(ON_UNKNOWN),
               help="What becomes of outcomes that the provider cannot tell: stay held (the default), be sent again once"
               " (may be bought twice), or count as spent and lost.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
-@click.option("--no-input", is_flag=True, help="Never ask.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: int | None, grace: float,
-        max_fail: int | None, on_unknown: str | None, yes: bool, no_input: bool, quiet: bool,
+@NO_INPUT
+@QUIET
+def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: int | None, grace: float | None,
+        max_fail: int | None, on_unknown: str | None, yes: bool, no_input: bool | None, quiet: bool | None,
         **flags: Any) -> int:  # fmt: skip
     """
     Do what MANIFEST asks for, or go on with it.
@@ -135,22 +141,16 @@ def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: 
     """
     from batchedit.batch import run_plan_sync
     from batchedit.cli.printing import end_json, end_text
-    from batchedit.run_options import RunOptions
 
-    limit, (per_minute, learns) = limit_from(budget), pace_from(rate)
-    made = plan_to_run(flags)
-    agree_to(made, limit, as_json=as_json, yes=yes, no_input=no_input)
-    options = RunOptions(
-        budget=limit,
-        in_flight=concurrency,
-        requests_per_minute=per_minute,
-        learn_rate=learns,
-        max_failures=max_fail,
-        on_unknown=on_unknown,
-        grace_seconds=grace,
-        handle_signals=True,
+    limit, made = limit_from(budget), plan_to_run(flags)
+    behaviour = behaviour_for(
+        made, rate=rate, concurrency=concurrency, max_fail=max_fail, grace=grace, no_input=no_input, quiet=quiet
     )
-    summary = watched(lambda progress: run_plan_sync(made, options, observer=progress), quiet=quiet or as_json)
+    agree_to(made, limit, behaviour, as_json=as_json, yes=yes)
+    options = behaviour.run_options(limit, on_unknown)
+    summary = watched(
+        lambda progress: run_plan_sync(made, options, observer=progress), quiet=behaviour["quiet"] or as_json
+    )
     say(end_json(made, summary) if as_json else end_text(made, summary))
     return summary.exit_code
 

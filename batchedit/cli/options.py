@@ -86,6 +86,12 @@ DEBUG = click.option("--debug", is_flag=True, help="Show where an error comes fr
 JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
+NO_INPUT = click.option("--no-input", is_flag=True, default=None, help="Never ask.")
+QUIET = click.option(
+    "-q", "--quiet", is_flag=True, default=None, help="Say only what somebody must do something about."
+)
+
+
 def manifest_options(command: F) -> F:
     """The manifest, where it goes, and what overrides it."""
     for option in reversed((MANIFEST, *_PLACE, *_OVERRIDES, *_PLANNING, DEBUG)):

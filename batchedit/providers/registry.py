@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from batchedit.credentials import KeyPlaces
 from batchedit.effects import Effects
 from batchedit.endpoint import Endpoint
 from batchedit.errors import UsageError
@@ -31,6 +32,7 @@ class Setup:
         limits: As the manifest sets them.
         state: A folder of its own beside the ledger; it may not exist yet.
         environment: For keys.
+        places: Where keys may be besides.
     """
 
     settings: ProviderSettings
@@ -38,6 +40,7 @@ class Setup:
     effects: Effects
     state: Path
     environment: Mapping[str, str]
+    places: KeyPlaces = KeyPlaces()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class Connected:
     Attributes:
         world: ``real`` or ``rehearsal``: whether its money is.
         limits: Fields of `model.Limits` that it sets where the user has not.
+        key_origin: Where the key was found, in words; empty without one.
         close: Called when the run is over.
     """
 
@@ -55,6 +59,7 @@ class Connected:
     endpoint: Endpoint
     world: str
     limits: Mapping[str, Any] = field(default_factory=dict)
+    key_origin: str = ""
     close: Callable[[], None] = _nothing
 
 
