@@ -54,7 +54,8 @@ def test_the_higher_layer_wins(cli: Cli, shop: Shop, home: Path, monkeypatch: py
     monkeypatch.setenv("BATCHEDIT_RATE", "auto")
     assert setting(cli("config", "show", manifest, "--json"), "rate") == ("auto", "environment")
     shown = cli("config", "show", manifest, "--origin").out
-    assert "environment (BATCHEDIT_RATE)" in shown and f"user ({home})" in shown
+    assert "environment (BATCHEDIT_RATE)" in shown
+    assert f"user ({home})" in shown
 
 
 def test_a_run_obeys_and_the_ledger_says_who_wanted_it(
@@ -210,7 +211,7 @@ def test_a_command_that_fails_or_waits_is_given_up(tmp_path: Path, monkeypatch: 
     with pytest.raises(UsageError, match="exit code 3") as caught:
         find({}, command=f"sh -c 'echo {KEY} >&2; exit 3'")
     assert KEY not in str(caught.value)
-    with pytest.raises(UsageError, match="no key within 0.5 seconds"):
+    with pytest.raises(UsageError, match=r"no key within 0\.5 seconds"):
         find({}, command="sh -c 'sleep 60; echo x'")
     with pytest.raises(UsageError, match="cannot be started"):
         find({}, command="/nowhere/at-all")

@@ -14,7 +14,8 @@ from batchedit.effects import Effects
 from batchedit.endpoint import Endpoint
 from batchedit.errors import UsageError
 from batchedit.model import Limits, ProviderSettings
-from batchedit.providers.base import Provider
+from batchedit.providers.account import Account
+from batchedit.providers.base import Flow, Provider
 
 GROUP = "batchedit.providers"
 
@@ -52,6 +53,7 @@ class Connected:
         world: ``real`` or ``rehearsal``: whether its money is.
         limits: Fields of `model.Limits` that it sets where the user has not.
         key_origin: Where the key was found, in words; empty without one.
+        look: Makes a flow that asks, for free, about key, account and model; None if there is nobody to ask.
         close: Called when the run is over.
     """
 
@@ -60,6 +62,7 @@ class Connected:
     world: str
     limits: Mapping[str, Any] = field(default_factory=dict)
     key_origin: str = ""
+    look: Callable[[], Flow[Account]] | None = None
     close: Callable[[], None] = _nothing
 
 

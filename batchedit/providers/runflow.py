@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -29,6 +30,7 @@ from batchedit.errors import (
 )
 from batchedit.model import ProviderSettings, Reply, explicit_size
 from batchedit.money import MicroUSD
+from batchedit.providers.account import look
 from batchedit.providers.answers import (
     RunRecord,
     find_outputs,
@@ -364,7 +366,8 @@ def create(setup: Setup) -> Connected:
         timeout_seconds=setup.limits.request_timeout_seconds,
         storage=setup.settings.storage,
     )
-    return Connected(provider=provider, endpoint=endpoint, world="real", key_origin=found.origin)
+    return Connected(provider=provider, endpoint=endpoint, world="real", key_origin=found.origin,
+                     look=partial(look, provider.model))  # fmt: skip
 
 
 def _post(url: str, body: dict[str, Any]) -> Send:
