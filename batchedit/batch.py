@@ -37,9 +37,10 @@ from batchedit.ledger.records import Attempt, Override, Pace, RequestRow, TaskRo
 from batchedit.ledger.run_records import RunStart
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
+from batchedit.logs import LOGGER
 from batchedit.manifest import Findings
 from batchedit.model import Quote, Request
-from batchedit.money import ZERO, MicroUSD
+from batchedit.money import ZERO, MicroUSD, format_usd
 from batchedit.outputs import Outputs
 from batchedit.plan import BUYING, Verdict
 from batchedit.planned import Entry, Plan
@@ -133,6 +134,7 @@ async def _carry_out(
     servers: anyio.abc.TaskGroup | None,
 ) -> RunSummary:
     effects = effects or Effects.real()
+    LOGGER.info("%s: %d to buy, %s money", plan.manifest.name, plan.figures.purchases, plan.world)
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
         wire = Wire(run.connected.endpoint, servers=servers, offload=effects.offload)
@@ -140,7 +142,12 @@ async def _carry_out(
             if plan.figures.purchases >= _MUCH:
                 workers.prepare()
             await effects.offload(partial(begin, run))
-            return await run.execute(wire, workers, observer)
+            summary = await run.execute(wire, workers, observer)
+    LOGGER.info(
+        "run %d ended with exit code %d: %s spent, %s at risk%s", summary.run_id, summary.exit_code,
+        format_usd(summary.spent), format_usd(summary.at_risk), f"; {summary.reason}" if summary.reason else "",
+    )  # fmt: skip
+    return summary
 
 
 def run_plan_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: Observer | None = None) -> RunSummary:

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "batchedit"
 LEVELS = {
     "errors": 0, "money": 0, "model": 0, "redaction": 0, "paths": 0, "recipe": 0,
     "manifest": 1, "pricing": 1, "plan": 1, "keys": 1, "lifecycle": 1, "pacing": 1, "learning": 1, "latency": 1, "budget": 1, "breaker": 1,
-    "agenda": 1, "configuration": 1, "credentials": 1, "pictures": 1, "png": 1, "ledger.records": 1, "ledger.sums": 1, "ledger.run_records": 1, "summary": 1, "report.text": 1, "report.as_json": 1, "report.as_csv": 1, "report.advice": 1, "report.invoice": 1, "report.charts": 1, "report.markdown": 1, "report.page": 1,
+    "agenda": 1, "configuration": 1, "logs": 1, "events": 4, "credentials": 1, "pictures": 1, "png": 1, "ledger.records": 1, "ledger.sums": 1, "ledger.run_records": 1, "summary": 1, "report.text": 1, "report.as_json": 1, "report.as_csv": 1, "report.advice": 1, "report.invoice": 1, "report.charts": 1, "report.markdown": 1, "report.page": 1,
     "disk": 1, "claims": 1, "scratch": 0, "endpoint": 1, "addresses": 1, "data_uris": 1, "effects": 2, "bodies": 2, "connections": 2, "wire": 2, "sources": 2, "filing": 2, "worker_process": 2, "workers": 2, "outputs": 2, "ledger": 2, "providers": 2,
     "grouping": 1,
     "postprocess": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -109,7 +110,7 @@ def values_for(said: Manifest | None, **flags: Any) -> dict[str, Value]:
     return {
         name: configuration.get(
             name,
-            flag=flags.get(name),
+            flag=flags.get(name) or None if name == "verbose" else flags.get(name),
             manifest=None if said is None else of_manifest(name, said.limits, said.limits_given, said.source),
         )
         for name in SETTINGS
@@ -144,12 +145,38 @@ def agree_to(plan: Plan, limit: MicroUSD | None, behaviour: Behaviour, *, as_jso
         )
 
 
-def watched(work: Callable[[ProgressLine], T], *, quiet: bool) -> T:
-    """Do something long with its progress shown."""
-    from batchedit.cli.printing import ProgressLine
+def watched(work: Callable[[ProgressLine], T], plan: Plan, behaviour: Behaviour, *, as_json: bool) -> T:
+    """
+    Do something long with its progress shown, its events written, and its log kept.
 
-    progress = ProgressLine(quiet=quiet)
-    try:
+    Raises:
+        UsageError: for a file of events that is something else; StorageError if one cannot be written.
+    """
+    from batchedit.cli.printing import ProgressLine
+    from batchedit.logs import logging_to
+
+    target, file = behaviour["events"], behaviour["log_file"]
+    if target == "-" and as_json:
+        raise UsageError("--events - and --json both want stdout", hint="name a file for the events")
+    with ExitStack() as stack:
+        stack.enter_context(
+            logging_to(file, form=behaviour["log_format"], verbose=behaviour["verbose"], environment=os.environ)
+        )
+        progress = ProgressLine(quiet=behaviour["quiet"] or as_json)
+        stack.callback(progress.close)
+        if target is not None or file is not None or behaviour["verbose"]:
+            from batchedit.events import EventFile, Pump, log_changes
+
+            events = None if target is None else EventFile(target)
+            if events is not None:
+                stack.callback(events.close)
+            sinks = [log_changes] if file is not None or behaviour["verbose"] else []
+            stack.enter_context(
+                Pump(plan.workspace.ledger, events, sinks, lambda words: say(f"note: {words}", err=True))
+            )
         return work(progress)
-    finally:
-        progress.close()
+
+
+def say_end(text: str, behaviour: Behaviour) -> None:
+    """The end of a run: on stdout, or beside it where that is for events."""
+    say(text, err=behaviour["events"] == "-")

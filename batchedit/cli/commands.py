@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_end, watched
 from batchedit.cli.options import (
     DEBUG,
     JSON,
@@ -21,6 +21,7 @@ from batchedit.cli.options import (
     plan_from,
     plan_to_run,
     survey_from,
+    telling_options,
 )
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, ManifestError, UsageError
@@ -130,9 +131,8 @@ def plan(as_json: bool, use_exit_code: bool, by: str | None, save: str | None, *
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
 @NO_INPUT
 @QUIET
-def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: int | None, grace: float | None,
-        max_fail: int | None, on_unknown: str | None, yes: bool, no_input: bool | None, quiet: bool | None,
-        **flags: Any) -> int:  # fmt: skip
+@telling_options
+def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **flags: Any) -> int:  # fmt: skip
     """
     Do what MANIFEST asks for, or go on with it.
 
@@ -143,15 +143,13 @@ def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: 
     from batchedit.cli.printing import end_json, end_text
 
     limit, made = limit_from(budget), plan_to_run(flags)
-    behaviour = behaviour_for(
-        made, rate=rate, concurrency=concurrency, max_fail=max_fail, grace=grace, no_input=no_input, quiet=quiet
-    )
+    behaviour = behaviour_for(made, **flags)
     agree_to(made, limit, behaviour, as_json=as_json, yes=yes)
     options = behaviour.run_options(limit, on_unknown)
     summary = watched(
-        lambda progress: run_plan_sync(made, options, observer=progress), quiet=behaviour["quiet"] or as_json
+        lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
-    say(end_json(made, summary) if as_json else end_text(made, summary))
+    say_end(end_json(made, summary) if as_json else end_text(made, summary), behaviour)
     return summary.exit_code
 
 
@@ -198,8 +196,9 @@ def emulate(host: str, port: int, seed: str, state: Path | None, switches: tuple
 
 
 @cli.command()
-@click.option("--of", "form", type=click.Choice(["manifest", "report", "results"]), default="manifest",
-              show_default=True, help="Of manifests, of `report --json`, or of a line of `export ndjson`.")  # fmt: skip
+@click.option("--of", "form", type=click.Choice(["manifest", "report", "results", "events"]),
+              default="manifest", show_default=True,
+              help="Of manifests, of `report --json`, of a line of `export ndjson` or of `run --events`.")  # fmt: skip
 @DEBUG
 def schema(form: str, debug: bool) -> int:
     """

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_end, watched
 from batchedit.cli.commands import cli
-from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, name_list, pilot_options, plan_from
+from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, name_list, pilot_options, plan_from, telling_options
 from batchedit.cli.voice import say
 from batchedit.money import MicroUSD, decimal_text, format_usd
 
@@ -34,8 +34,9 @@ METHOD = (
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
 @NO_INPUT
 @QUIET
-def pilot(as_json: bool, budget: str | None, rate: int | str | None, concurrency: int | None, yes: bool,
-          no_input: bool | None, quiet: bool | None, **flags: Any) -> int:  # fmt: skip
+@telling_options
+def pilot(as_json: bool, budget: str | None, yes: bool,
+          **flags: Any) -> int:  # fmt: skip
     """
     Buy a sample of MANIFEST, and say what the whole will cost.
 
@@ -51,11 +52,11 @@ def pilot(as_json: bool, budget: str | None, rate: int | str | None, concurrency
 
     limit = limit_from(budget)
     made = plan_from(flags)
-    behaviour = behaviour_for(made, rate=rate, concurrency=concurrency, no_input=no_input, quiet=quiet)
+    behaviour = behaviour_for(made, **flags)
     agree_to(made, limit, behaviour, as_json=as_json, yes=yes)
     options = behaviour.run_options(limit)
     summary = watched(
-        lambda progress: run_plan_sync(made, options, observer=progress), quiet=behaviour["quiet"] or as_json
+        lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
     # A pilot that had nothing to do may have recognised that without drawing.
     again = made if made.choice.drawn is not None else plan_from({**flags, "save": ""})
@@ -71,8 +72,8 @@ def pilot(as_json: bool, budget: str | None, rate: int | str | None, concurrency
     if as_json:
         say(json.dumps({**json.loads(end_json(made, summary)), "pilot": pilot_json(found, whole)}, indent=2))
     else:
-        say(end_text(made, summary))
-        say("\n" + pilot_text(found, whole, now, flags["manifest"], bool(summary.reason)))
+        say_end(end_text(made, summary), behaviour)
+        say_end("\n" + pilot_text(found, whole, now, flags["manifest"], bool(summary.reason)), behaviour)
     return summary.exit_code
 
 

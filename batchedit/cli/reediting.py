@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_end, watched
 from batchedit.cli.commands import cli
-from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, reedit_from, reedit_options
+from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, reedit_from, reedit_options, telling_options
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, UsageError
 
@@ -27,9 +27,9 @@ from batchedit.errors import ExitCode, UsageError
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
 @NO_INPUT
 @QUIET
+@telling_options
 def reedit(as_json: bool, prompt: str | None, from_notes: bool, drop: bool, dry_run: bool, budget: str | None,
-           rate: int | str | None, concurrency: int | None, yes: bool, no_input: bool | None, quiet: bool | None,
-           **flags: Any) -> int:  # fmt: skip
+           yes: bool, **flags: Any) -> int:  # fmt: skip
     """
     Buy tasks of MANIFEST once more with another prompt: those that are rejected, or --select.
 
@@ -54,13 +54,13 @@ def reedit(as_json: bool, prompt: str | None, from_notes: bool, drop: bool, dry_
             say_warnings(made)
         say(plan_json(made) if as_json else plan_text(made, limit))
         return ExitCode.DONE
-    behaviour = behaviour_for(made, rate=rate, concurrency=concurrency, no_input=no_input, quiet=quiet)
+    behaviour = behaviour_for(made, **flags)
     agree_to(made, limit, behaviour, as_json=as_json, yes=yes)
     options = behaviour.run_options(limit)
     summary = watched(
-        lambda progress: run_plan_sync(made, options, observer=progress), quiet=behaviour["quiet"] or as_json
+        lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
-    say(end_json(made, summary) if as_json else end_text(made, summary))
+    say_end(end_json(made, summary) if as_json else end_text(made, summary), behaviour)
     return summary.exit_code
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import behaviour_for, watched
+from batchedit.cli.carrying import behaviour_for, say_end, watched
 from batchedit.cli.commands import cli
-from batchedit.cli.options import DEBUG, JSON, QUIET, manifest_options
+from batchedit.cli.options import DEBUG, JSON, QUIET, manifest_options, telling_options
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, NothingSelected
 from batchedit.model import ON_UNKNOWN
@@ -26,7 +26,12 @@ _SELECT = click.option(
 @click.option("--on-unknown", type=click.Choice([name for name in ON_UNKNOWN if name != "resend"]),
               help="Outcomes that the provider cannot tell: stay held, or count as spent and lost.")  # fmt: skip
 @QUIET
-def reconcile(as_json: bool, on_unknown: str | None, quiet: bool | None, **flags: Any) -> int:
+@telling_options
+def reconcile(
+    as_json: bool,
+    on_unknown: str | None,
+    **flags: Any,
+) -> int:
     """
     Settle what earlier runs of MANIFEST left open. Never buys.
 
@@ -37,12 +42,12 @@ def reconcile(as_json: bool, on_unknown: str | None, quiet: bool | None, **flags
     from batchedit.cli.printing import end_json, end_text
 
     plan = outline_from(flags)
-    behaviour = behaviour_for(plan, quiet=quiet)
+    behaviour = behaviour_for(plan, **flags)
     options = behaviour.run_options(on_unknown=on_unknown)
     summary = watched(
-        lambda progress: reconcile_sync(plan, options, observer=progress), quiet=behaviour["quiet"] or as_json
+        lambda progress: reconcile_sync(plan, options, observer=progress), plan, behaviour, as_json=as_json
     )
-    say(end_json(plan, summary) if as_json else end_text(plan, summary))
+    say_end(end_json(plan, summary) if as_json else end_text(plan, summary), behaviour)
     return summary.exit_code
 
 
