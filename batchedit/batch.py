@@ -285,6 +285,7 @@ class _Run:
         states = self.ledger.states()
         context.progress.total = sum(states.values())
         context.progress.done = states[State.DONE]
+        context.progress.budget, context.progress.limit = self.budget.limit, self.limits.requests_per_minute
         resume: list[tuple[RequestRow, Attempt]] = self.ledger.open_attempts()
         for row, _ in resume:
             self.budget.adopt(row.key, self.budget.accounts_of(row.labels, row.edit))

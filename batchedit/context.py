@@ -99,6 +99,8 @@ class Progress:
         ahead: Being prepared, or waiting for their turn to be sent.
         spent: By this run and those that it continues.
         held: Reserved or at risk.
+        budget: The most that may be spent and held, None without a limit.
+        limit: Most edits started per minute, None if no number is known.
         notes: Things said once per run, such as a price that differs from the list.
     """
 
@@ -112,6 +114,8 @@ class Progress:
     ahead: int = 0
     spent: int = 0
     held: int = 0
+    budget: int | None = None
+    limit: int | None = None
     notes: list[str] = field(default_factory=list)
 
 

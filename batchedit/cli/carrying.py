@@ -16,6 +16,7 @@ from batchedit.money import MicroUSD, parse_usd
 if TYPE_CHECKING:
     from batchedit.cli.printing import ProgressLine
     from batchedit.configuration import Value
+    from batchedit.ending import RunSummary
     from batchedit.manifest import Manifest
     from batchedit.planned import Plan
     from batchedit.run_options import RunOptions
@@ -129,7 +130,7 @@ def agree_to(plan: Plan, limit: MicroUSD | None, behaviour: Behaviour, *, as_jso
     from batchedit.cli.printing import say_warnings
 
     say_warnings(plan)
-    if not as_json:
+    if not (as_json or behaviour["quiet"]):
         say(plan_text(plan, limit), err=True)
     figures = plan.figures
     if figures.purchases and plan.agreed is None and not plan.rehearsal:
@@ -177,6 +178,13 @@ def watched(work: Callable[[ProgressLine], T], plan: Plan, behaviour: Behaviour,
         return work(progress)
 
 
-def say_end(text: str, behaviour: Behaviour) -> None:
-    """The end of a run: on stdout, or beside it where that is for events."""
-    say(text, err=behaviour["events"] == "-")
+def say_summary(plan: Plan, summary: RunSummary, behaviour: Behaviour, *, as_json: bool) -> None:
+    """
+    The end of a run: on stdout, or beside it where that is for events. With `--quiet` only if somebody is needed, so
+    that a scheduler has nothing to mail after a good night; JSON always, since a program waits for it.
+    """
+    from batchedit.cli.printing import end_json, end_text
+
+    if as_json or summary.exit_code or not behaviour["quiet"]:
+        text = end_json(plan, summary) if as_json else end_text(plan, summary)
+        say(text, err=behaviour["events"] == "-")

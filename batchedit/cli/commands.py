@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_end, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
 from batchedit.cli.options import (
     DEBUG,
     JSON,
@@ -140,7 +140,6 @@ def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **
     MANIFEST is a YAML, CSV or JSON Lines file, a folder, a picture, a glob in quotes, or a plan that was saved.
     """
     from batchedit.batch import run_plan_sync
-    from batchedit.cli.printing import end_json, end_text
 
     limit, made = limit_from(budget), plan_to_run(flags)
     behaviour = behaviour_for(made, **flags)
@@ -149,20 +148,33 @@ def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **
     summary = watched(
         lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
-    say_end(end_json(made, summary) if as_json else end_text(made, summary), behaviour)
+    say_summary(made, summary, behaviour, as_json=as_json)
     return summary.exit_code
 
 
 @cli.command()
 @click.argument("ledger", default="out")
+@click.option("--watch", is_flag=True, help="Go on saying it until the run has ended.")
+@click.option("--every", type=click.FloatRange(min=0.2), default=2.0, show_default=True, metavar="SECONDS",
+              help="How often to look.")  # fmt: skip
 @JSON
 @DEBUG
-def status(ledger: str, as_json: bool, debug: bool) -> int:
+def status(ledger: str, watch: bool, every: float, as_json: bool, debug: bool) -> int:
     """
     Say where things stand in LEDGER (a file or an output folder), also while a run is going on.
+
+    Only reads. --watch ends with the run; with --json it prints a line whenever something has changed.
+
+    \b
+      batchedit status out
+      batchedit status out --watch
     """
+    from batchedit.cli.watching import watch as keep_watching
+    from batchedit.ledger.reader import ledger_at
     from batchedit.report import render_report
 
+    if watch:
+        return keep_watching(ledger_at(ledger), every, as_json=as_json)
     say(render_report(ledger, by=(), form="json" if as_json else "text"))
     return ExitCode.DONE
 

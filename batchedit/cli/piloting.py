@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_end, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
 from batchedit.cli.commands import cli
 from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, name_list, pilot_options, plan_from, telling_options
 from batchedit.cli.voice import say
@@ -46,7 +46,7 @@ def pilot(as_json: bool, budget: str | None, yes: bool,
       batchedit pilot night.yaml -n 20 --stratify client,edit
     """
     from batchedit.batch import run_plan_sync
-    from batchedit.cli.printing import end_json, end_text
+    from batchedit.cli.printing import end_json
     from batchedit.effects import Effects
     from batchedit.pilot import examine
 
@@ -72,8 +72,10 @@ def pilot(as_json: bool, budget: str | None, yes: bool,
     if as_json:
         say(json.dumps({**json.loads(end_json(made, summary)), "pilot": pilot_json(found, whole)}, indent=2))
     else:
-        say_end(end_text(made, summary), behaviour)
-        say_end("\n" + pilot_text(found, whole, now, flags["manifest"], bool(summary.reason)), behaviour)
+        say_summary(made, summary, behaviour, as_json=False)
+        if summary.exit_code or not behaviour["quiet"]:
+            text = pilot_text(found, whole, now, flags["manifest"], bool(summary.reason))
+            say("\n" + text, err=behaviour["events"] == "-")
     return summary.exit_code
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_end, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
 from batchedit.cli.commands import cli
 from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, reedit_from, reedit_options, telling_options
 from batchedit.cli.voice import say
@@ -43,7 +43,7 @@ def reedit(as_json: bool, prompt: str | None, from_notes: bool, drop: bool, dry_
     """
     from batchedit.batch import run_plan_sync
     from batchedit.cli.planning import plan_json, plan_text
-    from batchedit.cli.printing import end_json, end_text, say_warnings
+    from batchedit.cli.printing import say_warnings
 
     if drop:
         return _drop(prompt, from_notes, flags)
@@ -60,7 +60,7 @@ def reedit(as_json: bool, prompt: str | None, from_notes: bool, drop: bool, dry_
     summary = watched(
         lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
-    say_end(end_json(made, summary) if as_json else end_text(made, summary), behaviour)
+    say_summary(made, summary, behaviour, as_json=as_json)
     return summary.exit_code
 
 

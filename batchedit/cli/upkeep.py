@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import behaviour_for, say_end, watched
+from batchedit.cli.carrying import behaviour_for, say_summary, watched
 from batchedit.cli.commands import cli
 from batchedit.cli.options import DEBUG, JSON, QUIET, manifest_options, telling_options
 from batchedit.cli.voice import say
@@ -39,7 +39,6 @@ def reconcile(
     """
     from batchedit.batch import reconcile_sync
     from batchedit.cli.options import outline_from
-    from batchedit.cli.printing import end_json, end_text
 
     plan = outline_from(flags)
     behaviour = behaviour_for(plan, **flags)
@@ -47,7 +46,7 @@ def reconcile(
     summary = watched(
         lambda progress: reconcile_sync(plan, options, observer=progress), plan, behaviour, as_json=as_json
     )
-    say_end(end_json(plan, summary) if as_json else end_text(plan, summary), behaviour)
+    say_summary(plan, summary, behaviour, as_json=as_json)
     return summary.exit_code
 
 
