@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from batchedit.cli import configuring as _configuring  # noqa: F401  adds its commands
+from batchedit.cli import completing as _completing  # noqa: F401  adds its commands
+from batchedit.cli import configuring as _configuring  # noqa: F401  likewise
 from batchedit.cli import doctoring as _doctoring  # noqa: F401  likewise
 from batchedit.cli import exporting as _exporting  # noqa: F401  likewise
 from batchedit.cli import filing as _filing  # noqa: F401  likewise

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
+from batchedit.cli.helping import Group
 from batchedit.cli.options import (
     DEBUG,
     JSON,
@@ -28,7 +29,7 @@ from batchedit.errors import ExitCode, ManifestError, UsageError
 from batchedit.model import ON_UNKNOWN
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="batchedit")
 def cli() -> None:
     """
