@@ -37,9 +37,10 @@ from batchedit.ledger.records import Attempt, Override, Pace, RequestRow, TaskRo
 from batchedit.ledger.run_records import RunStart
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy, State
+from batchedit.logs import LOGGER
 from batchedit.manifest import Findings
 from batchedit.model import Quote, Request
-from batchedit.money import ZERO, MicroUSD
+from batchedit.money import ZERO, MicroUSD, format_usd
 from batchedit.outputs import Outputs
 from batchedit.plan import BUYING, Verdict
 from batchedit.planned import Entry, Plan
@@ -48,7 +49,7 @@ from batchedit.polling import Board
 from batchedit.pool import Pool
 from batchedit.providers.registry import Connected, Setup, connect
 from batchedit.redelivery import redeliver
-from batchedit.run_options import RunOptions, facts_of, limits_of, pacer_for
+from batchedit.run_options import RunOptions, facts_of, key_places, limits_of, pacer_for
 from batchedit.settled import can_be_marked, make_mark, still_settled
 from batchedit.sources import Sources
 from batchedit.turning import drop_turned
@@ -134,6 +135,7 @@ async def _carry_out(
     servers: anyio.abc.TaskGroup | None,
 ) -> RunSummary:
     effects = effects or Effects.real()
+    LOGGER.info("%s: %d to buy, %s money", plan.manifest.name, plan.figures.purchases, plan.world)
     with ExitStack() as stack:
         run = _Run(plan, options, effects, stack, os.environ if environment is None else environment)
         wire = Wire(run.connected.endpoint, servers=servers, offload=effects.offload)
@@ -141,7 +143,12 @@ async def _carry_out(
             if plan.figures.purchases >= _MUCH:
                 workers.prepare()
             await effects.offload(partial(begin, run))
-            return await run.execute(wire, workers, observer)
+            summary = await run.execute(wire, workers, observer)
+    LOGGER.info(
+        "run %d ended with exit code %d: %s spent, %s at risk%s", summary.run_id, summary.exit_code,
+        format_usd(summary.spent), format_usd(summary.at_risk), f"; {summary.reason}" if summary.reason else "",
+    )  # fmt: skip
+    return summary
 
 
 def run_plan_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: Observer | None = None) -> RunSummary:
@@ -184,6 +191,7 @@ class _Run:
                 effects=effects,
                 state=workspace.state / "provider",
                 environment=environment,
+                places=key_places(plan, options),
             )
         )
         stack.callback(self.connected.close)
@@ -280,6 +288,7 @@ class _Run:
         states = self.ledger.states()
         context.progress.total = sum(states.values())
         context.progress.done = states[State.DONE]
+        context.progress.budget, context.progress.limit = self.budget.limit, self.limits.requests_per_minute
         resume: list[tuple[RequestRow, Attempt]] = self.ledger.open_attempts()
         for row, _ in resume:
             self.budget.adopt(row.key, self.budget.accounts_of(row.labels, row.edit))

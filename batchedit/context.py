@@ -17,6 +17,7 @@ from batchedit.ledger.journal import Journal
 from batchedit.ledger.records import Attempt, RequestRow
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy
+from batchedit.logs import LOGGER
 from batchedit.model import Limits
 from batchedit.money import MicroUSD
 from batchedit.outputs import Outputs
@@ -98,6 +99,8 @@ class Progress:
         ahead: Being prepared, or waiting for their turn to be sent.
         spent: By this run and those that it continues.
         held: Reserved or at risk.
+        budget: The most that may be spent and held, None without a limit.
+        limit: Most edits started per minute, None if no number is known.
         notes: Things said once per run, such as a price that differs from the list.
     """
 
@@ -111,6 +114,8 @@ class Progress:
     ahead: int = 0
     spent: int = 0
     held: int = 0
+    budget: int | None = None
+    limit: int | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -222,6 +227,7 @@ class Context:
         """Let nothing new be sent, and call back what has not been sent yet. The first reason stands."""
         if self.stop is None:
             self.stop, self.stop_message = reason, message
+            LOGGER.warning("nothing more is sent (%s): %s", reason, message)
         for scope in self._unsent:
             scope.cancel()
         self.wake()
@@ -290,6 +296,7 @@ class Context:
         """Say something once per run."""
         if note not in self.progress.notes:
             self.progress.notes.append(note)
+            LOGGER.warning("%s", note)
 
     def note_undelivered(self, note: str) -> None:
         """Count a task that is paid for and has no file where it should be, and say it of the first few."""

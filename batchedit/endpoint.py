@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from batchedit.addresses import Reach, is_loopback
 from batchedit.errors import UsageError
@@ -20,6 +21,7 @@ class Key:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._forms = _forms_of(text.encode()) if len(text) >= _SHORTEST_SECRET else ()
 
     def reveal(self) -> str:
         """The key itself, for the Authorization header."""
@@ -27,8 +29,10 @@ class Key:
 
     def mask(self, body: bytes) -> bytes:
         """The body without the key, should a server repeat it: answers are kept and shown."""
-        secret = self._text.encode()
-        return body.replace(secret, b"...") if len(secret) >= _SHORTEST_SECRET else body
+        for form in self._forms:
+            if form in body:
+                body = body.replace(form, b"...")
+        return body
 
     def fingerprint(self, salt: str) -> str:
         """Tells keys apart within one ledger, and is of no use anywhere else."""
@@ -36,6 +40,18 @@ class Key:
 
     def __repr__(self) -> str:
         return "Key(...)"
+
+
+def _forms_of(secret: bytes) -> tuple[bytes, ...]:
+    """How a server might repeat a key: as it is, in a URL, in hex, backwards, or in base64 wherever it stands there."""
+    forms = {secret, secret[::-1], secret.hex().encode(), secret.hex().upper().encode()}
+    forms |= {quote(secret, safe="").encode(), b"".join(b"%%%02X" % byte for byte in secret)}
+    for shift in range(3):
+        # The characters at either end also hold bits of what stands beside it there.
+        skipped, padded = -(-shift * 8 // 6), b"\0" * shift + secret
+        middle = b64encode(padded)[skipped : len(padded) * 8 // 6]
+        forms |= {middle, middle.replace(b"+", b"-").replace(b"/", b"_")}
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

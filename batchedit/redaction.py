@@ -13,6 +13,11 @@ _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?#]+)[?#][^\s\"'<>]*", re.IGNORECAS
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s\"'<>?#@]*@", re.IGNORECASE)
 _KEY = re.compile(r"\b(rf_(?:live|svc)_|sk-|whsec_)[A-Za-z0-9_\-]{4,}")
 _BEARER = re.compile(r"(?i)\b(bearer|key)\s+[A-Za-z0-9._\-]{8,}")
+# A signed address within another one, or in a message that quotes it: the query's marks are encoded themselves.
+_SIGNED = re.compile(
+    r"(?i)((?:x-(?:amz|goog|oss)-(?:signature|credential|security-token)|signature|sig|access_token|token)(?:=|%3d|%253d))"
+    r"[^&\s\"'<>\\]{6,}"
+)
 _DATA_URI = re.compile(r"data:([\w.+/-]+);base64,[A-Za-z0-9+/=]+")
 
 # Query parameters that carry a permission and not the identity of a picture. Names of the S3, GCS, Azure and
@@ -21,6 +26,11 @@ _SIGNING = frozenset(
     {"expires", "signature", "key-pair-id", "policy", "awsaccesskeyid", "googleaccessid", "token", "access_token"}
     | {"sig", "se", "sp", "sv", "sr", "st", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv"}
 )
+_DRIVES = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, DEL, C1
+    "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Characters that move the cursor, change a terminal's state, turn text around, or cannot be seen."""
 
 
 def redact(text: str) -> str:
@@ -30,6 +40,7 @@ def redact(text: str) -> str:
     if "://" in text:
         text = _USERINFO.sub(r"\1", text)
         text = _URL_QUERY.sub(r"\1?...", text)
+    text = _SIGNED.sub(r"\1...", text)
     text = _KEY.sub(r"\1...", text)
     return _BEARER.sub(r"\1 ...", text)
 
@@ -50,3 +61,19 @@ def unsigned_url(url: str) -> str:
     kept = [(name, value) for name, value in pairs if not _is_signing(name)]
     query = parts.query if len(kept) == len(pairs) else urlencode(kept)
     return urlunsplit((parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower(), parts.path, query, ""))
+
+
+def harmless(text: str) -> str:
+    """
+    The text with what would drive a terminal shown as ``\\u001b``. Names of files, titles and a provider's messages can
+    hold anything; in JSON the form means the same character, so that nothing is lost there.
+    """
+    return _DRIVES.sub(_shown, text)
+
+
+def _shown(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
+from batchedit.credentials import KeyPlaces
 from batchedit.learning import Learner
 from batchedit.ledger.records import Pace
 from batchedit.ledger.run_records import RunFacts, Setting, SkippedRows
@@ -32,6 +34,8 @@ class RunOptions:
         on_unknown: Overrides the manifest's choice for outcomes that asking does not settle.
         grace_seconds: After a signal, how long what is in flight may go on.
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
+        keys: Where keys may be besides the environment; the folder is the manifest's if none is named.
+        origins: Where overridden limits come from, by field: for the ledger; ``flag`` if not said.
     """
 
     budget: MicroUSD | None = None
@@ -42,6 +46,15 @@ class RunOptions:
     on_unknown: str | None = None
     grace_seconds: float = 60.0
     handle_signals: bool = False
+    keys: KeyPlaces = KeyPlaces()
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+def key_places(plan: Plan, options: RunOptions) -> KeyPlaces:
+    """Where keys may be: `.env` is beside the manifest, and without a manifest's file there is none."""
+    if options.keys.folder is not None or plan.manifest.path is None:
+        return options.keys
+    return replace(options.keys, folder=plan.manifest.path.parent)
 
 
 def pacer_for(limits: Limits, learnt: Pace | None) -> Pacer:
@@ -74,7 +87,7 @@ def facts_of(plan: Plan, options: RunOptions, connected: Connected, limits: Limi
     for each in fields(Limits):
         value, origin = getattr(limits, each.name), "default"
         if each.name in _LIMIT_OPTIONS and getattr(options, each.name) is not None:
-            origin = "flag"
+            origin = options.origins.get(each.name, "flag")
         elif each.name in given:
             origin = "manifest"
         elif each.name in connected.limits:

@@ -6,7 +6,10 @@ import sys
 
 import click
 
-from batchedit.cli import exporting as _exporting  # noqa: F401  adds its commands
+from batchedit.cli import completing as _completing  # noqa: F401  adds its commands
+from batchedit.cli import configuring as _configuring  # noqa: F401  likewise
+from batchedit.cli import doctoring as _doctoring  # noqa: F401  likewise
+from batchedit.cli import exporting as _exporting  # noqa: F401  likewise
 from batchedit.cli import filing as _filing  # noqa: F401  likewise
 from batchedit.cli import listing as _listing  # noqa: F401  likewise
 from batchedit.cli import piloting as _piloting  # noqa: F401  likewise
@@ -40,17 +43,17 @@ def run(arguments: list[str]) -> int:
         say("stopped; the same command goes on from here", err=True)
         return int(ExitCode.SIGINT)
     except click.ClickException as error:
-        error.show()
+        _explain(error)
         return int(ExitCode.USAGE)
     except BatchEditError as error:
-        if debug:
-            raise
-        say(str(error), err=True)
+        say(_trace(error) if debug else str(error), err=True)
         return int(error.exit_code)
     except Exception as error:  # the last resort of the last line: a bug becomes a sentence and exit code 1
-        if debug:
-            raise
         from batchedit.redaction import redact
+
+        if debug:
+            say(_trace(error), err=True)
+            return int(ExitCode.BUG)
 
         say(
             f"a bug in batchedit: {type(error).__name__}: {redact(str(error))}\n"
@@ -58,3 +61,32 @@ def run(arguments: list[str]) -> int:
             err=True,
         )
         return int(ExitCode.BUG)
+
+
+def _trace(error: BaseException) -> str:
+    """Where an error comes from, without the values of variables, and redacted like everything else."""
+    import traceback
+
+    from batchedit.redaction import redact
+
+    return redact("".join(traceback.format_exception(error)).rstrip())
+
+
+_KEY_FLAGS = ("--api-key", "--apikey", "--key", "--token", "--secret")
+
+
+def _explain(error: click.ClickException) -> None:
+    """What is wrong with a command line, which may hold what must not be repeated."""
+    from batchedit.redaction import redact
+
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        say(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+    say(f"Error: {redact(error.format_message())}", err=True)
+    if isinstance(error, click.NoSuchOption) and error.option_name in _KEY_FLAGS:
+        say(
+            "  there is no flag for a key, since everybody on a machine can read the flags of every program.\n"
+            "  Put it into a file that only you can read, and name that: export BATCHEDIT_API_KEY_FILE=...\n"
+            "  What has been typed here is in the shell's history by now: replace the key at the provider.",
+            err=True,
+        )

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, limit_from, pace_from, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
+from batchedit.cli.helping import Group
 from batchedit.cli.options import (
     DEBUG,
     JSON,
+    NO_INPUT,
+    QUIET,
     Pace,
     choosing_options,
     manifest_options,
     plan_from,
     plan_to_run,
     survey_from,
+    telling_options,
 )
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, ManifestError, UsageError
 from batchedit.model import ON_UNKNOWN
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="batchedit")
 def cli() -> None:
     """
@@ -37,6 +42,9 @@ def cli() -> None:
       batchedit run night.yaml --budget 25                 do it, or go on with it
       batchedit report out                                 where did the money go?
     """
+    from batchedit.configuration import check_variables
+
+    check_variables(os.environ)
 
 
 @cli.command()
@@ -115,18 +123,17 @@ def plan(as_json: bool, use_exit_code: bool, by: str | None, save: str | None, *
 @click.option("--rate", type=Pace(), metavar="N|auto|none",
               help="Most edits started per minute; auto finds the provider's limit, none has no limit.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most edits in flight.")
-@click.option("--grace", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
-              help="After Ctrl-C, how long what is in flight may go on.")  # fmt: skip
+@click.option("--grace", type=click.FloatRange(min=0), metavar="SECONDS",
+              help="After Ctrl-C, how long what is in flight may go on; 60 if nothing else is set.")  # fmt: skip
 @click.option("--max-fail", type=click.IntRange(min=1), metavar="N", help="Stop after so many failed edits.")
 @click.option("--on-unknown", type=click.Choice(ON_UNKNOWN),
               help="What becomes of outcomes that the provider cannot tell: stay held (the default), be sent again once"
               " (may be bought twice), or count as spent and lost.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
-@click.option("--no-input", is_flag=True, help="Never ask.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: int | None, grace: float,
-        max_fail: int | None, on_unknown: str | None, yes: bool, no_input: bool, quiet: bool,
-        **flags: Any) -> int:  # fmt: skip
+@NO_INPUT
+@QUIET
+@telling_options
+def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **flags: Any) -> int:  # fmt: skip
     """
     Do what MANIFEST asks for, or go on with it.
 
@@ -134,37 +141,41 @@ def run(as_json: bool, budget: str | None, rate: int | str | None, concurrency: 
     MANIFEST is a YAML, CSV or JSON Lines file, a folder, a picture, a glob in quotes, or a plan that was saved.
     """
     from batchedit.batch import run_plan_sync
-    from batchedit.cli.printing import end_json, end_text
-    from batchedit.run_options import RunOptions
 
-    limit, (per_minute, learns) = limit_from(budget), pace_from(rate)
-    made = plan_to_run(flags)
-    agree_to(made, limit, as_json=as_json, yes=yes, no_input=no_input)
-    options = RunOptions(
-        budget=limit,
-        in_flight=concurrency,
-        requests_per_minute=per_minute,
-        learn_rate=learns,
-        max_failures=max_fail,
-        on_unknown=on_unknown,
-        grace_seconds=grace,
-        handle_signals=True,
+    limit, made = limit_from(budget), plan_to_run(flags)
+    behaviour = behaviour_for(made, **flags)
+    agree_to(made, limit, behaviour, as_json=as_json, yes=yes)
+    options = behaviour.run_options(limit, on_unknown)
+    summary = watched(
+        lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
-    summary = watched(lambda progress: run_plan_sync(made, options, observer=progress), quiet=quiet or as_json)
-    say(end_json(made, summary) if as_json else end_text(made, summary))
+    say_summary(made, summary, behaviour, as_json=as_json)
     return summary.exit_code
 
 
 @cli.command()
 @click.argument("ledger", default="out")
+@click.option("--watch", is_flag=True, help="Go on saying it until the run has ended.")
+@click.option("--every", type=click.FloatRange(min=0.2), default=2.0, show_default=True, metavar="SECONDS",
+              help="How often to look.")  # fmt: skip
 @JSON
 @DEBUG
-def status(ledger: str, as_json: bool, debug: bool) -> int:
+def status(ledger: str, watch: bool, every: float, as_json: bool, debug: bool) -> int:
     """
     Say where things stand in LEDGER (a file or an output folder), also while a run is going on.
+
+    Only reads. --watch ends with the run; with --json it prints a line whenever something has changed.
+
+    \b
+      batchedit status out
+      batchedit status out --watch
     """
+    from batchedit.cli.watching import watch as keep_watching
+    from batchedit.ledger.reader import ledger_at
     from batchedit.report import render_report
 
+    if watch:
+        return keep_watching(ledger_at(ledger), every, as_json=as_json)
     say(render_report(ledger, by=(), form="json" if as_json else "text"))
     return ExitCode.DONE
 
@@ -198,8 +209,9 @@ def emulate(host: str, port: int, seed: str, state: Path | None, switches: tuple
 
 
 @cli.command()
-@click.option("--of", "form", type=click.Choice(["manifest", "report", "results"]), default="manifest",
-              show_default=True, help="Of manifests, of `report --json`, or of a line of `export ndjson`.")  # fmt: skip
+@click.option("--of", "form", type=click.Choice(["manifest", "report", "results", "events"]),
+              default="manifest", show_default=True,
+              help="Of manifests, of `report --json`, of a line of `export ndjson` or of `run --events`.")  # fmt: skip
 @DEBUG
 def schema(form: str, debug: bool) -> int:
     """

@@ -14,7 +14,16 @@ ASK_ABOVE = MicroUSD(5_000_000)
 TYPE_AMOUNT_ABOVE = MicroUSD(100_000_000)
 
 
-def agree(*, requests: int, high: MicroUSD, limit: MicroUSD | None, yes: bool, may_ask: bool) -> None:
+def agree(
+    *,
+    requests: int,
+    high: MicroUSD,
+    limit: MicroUSD | None,
+    yes: bool,
+    may_ask: bool,
+    ask_above_requests: int = ASK_ABOVE_REQUESTS,
+    ask_above: MicroUSD = ASK_ABOVE,
+) -> None:
     """
     Make sure that somebody agreed to the money.
 
@@ -24,6 +33,8 @@ def agree(*, requests: int, high: MicroUSD, limit: MicroUSD | None, yes: bool, m
         limit: The budget from a flag or the manifest, None without one.
         yes: The flag ``--yes``.
         may_ask: A person can be asked.
+        ask_above_requests: Up to so many need no question, if they are cheap.
+        ask_above: Up to so much needs no question, if they are few.
 
     Raises:
         ConsentMissing: if nobody agreed and nobody can be asked.
@@ -43,7 +54,7 @@ def agree(*, requests: int, high: MicroUSD, limit: MicroUSD | None, yes: bool, m
             agreed = False
         if not agreed:
             raise ConsentMissing("that is not the amount; nothing was sent")
-    elif (requests > ASK_ABOVE_REQUESTS or high > ASK_ABOVE) and not click.confirm(
+    elif (requests > ask_above_requests or high > ask_above) and not click.confirm(
         f"Buy {requests} edits for up to {format_usd(high)}?", err=True
     ):
         raise ConsentMissing("nothing was sent")

@@ -86,6 +86,27 @@ DEBUG = click.option("--debug", is_flag=True, help="Show where an error comes fr
 JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
+NO_INPUT = click.option("--no-input", is_flag=True, default=None, help="Never ask.")
+QUIET = click.option(
+    "-q", "--quiet", is_flag=True, default=None, help="Say only what somebody must do something about."
+)
+
+
+_TELLING = (
+    click.option("-v", "--verbose", count=True, help="Say more on stderr; -vv every change of state."),
+    click.option("--log-file", metavar="FILE", help="Keep a log; moved aside at 10 MB, private."),
+    click.option("--log-format", type=click.Choice(["text", "json"]), help="Of the log; text if nothing else is set."),
+    click.option("--events", metavar="FILE|-", help="A line of JSON for each change of state; - is stdout."),
+)
+
+
+def telling_options(command: F) -> F:
+    """What is told besides the answer, and where."""
+    for option in reversed(_TELLING):
+        command = option(command)
+    return command
+
+
 def manifest_options(command: F) -> F:
     """The manifest, where it goes, and what overrides it."""
     for option in reversed((MANIFEST, *_PLACE, *_OVERRIDES, *_PLANNING, DEBUG)):
@@ -310,7 +331,22 @@ def reedit_from(flags: dict[str, Any], *, prompt: str | None, from_notes: bool) 
 
 
 _HARMLESS = frozenset(
-    {"manifest", "as_json", "rate", "concurrency", "grace", "max_fail", "yes", "no_input", "quiet", "debug"}
+    {
+        "manifest",
+        "as_json",
+        "rate",
+        "concurrency",
+        "grace",
+        "max_fail",
+        "yes",
+        "no_input",
+        "quiet",
+        "debug",
+        "verbose",
+        "log_file",
+        "log_format",
+        "events",
+    }
 )
 """Parameters of `run` that change nothing about what is bought."""
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, limit_from, pace_from, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
 from batchedit.cli.commands import cli
-from batchedit.cli.options import JSON, Pace, name_list, pilot_options, plan_from
+from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, name_list, pilot_options, plan_from, telling_options
 from batchedit.cli.voice import say
 from batchedit.money import MicroUSD, decimal_text, format_usd
 
@@ -32,10 +32,11 @@ METHOD = (
 @click.option("--rate", type=Pace(), metavar="N|auto|none", help="As for `run`.")
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most edits in flight.")
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
-@click.option("--no-input", is_flag=True, help="Never ask.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def pilot(as_json: bool, budget: str | None, rate: int | str | None, concurrency: int | None, yes: bool,
-          no_input: bool, quiet: bool, **flags: Any) -> int:  # fmt: skip
+@NO_INPUT
+@QUIET
+@telling_options
+def pilot(as_json: bool, budget: str | None, yes: bool,
+          **flags: Any) -> int:  # fmt: skip
     """
     Buy a sample of MANIFEST, and say what the whole will cost.
 
@@ -45,22 +46,18 @@ def pilot(as_json: bool, budget: str | None, rate: int | str | None, concurrency
       batchedit pilot night.yaml -n 20 --stratify client,edit
     """
     from batchedit.batch import run_plan_sync
-    from batchedit.cli.printing import end_json, end_text
+    from batchedit.cli.printing import end_json
     from batchedit.effects import Effects
     from batchedit.pilot import examine
-    from batchedit.run_options import RunOptions
 
-    limit, (per_minute, learns) = limit_from(budget), pace_from(rate)
+    limit = limit_from(budget)
     made = plan_from(flags)
-    agree_to(made, limit, as_json=as_json, yes=yes, no_input=no_input)
-    options = RunOptions(
-        budget=limit,
-        in_flight=concurrency,
-        requests_per_minute=per_minute,
-        learn_rate=learns,
-        handle_signals=True,
+    behaviour = behaviour_for(made, **flags)
+    agree_to(made, limit, behaviour, as_json=as_json, yes=yes)
+    options = behaviour.run_options(limit)
+    summary = watched(
+        lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
-    summary = watched(lambda progress: run_plan_sync(made, options, observer=progress), quiet=quiet or as_json)
     # A pilot that had nothing to do may have recognised that without drawing.
     again = made if made.choice.drawn is not None else plan_from({**flags, "save": ""})
     whole = plan_from({**flags, "sample": None, "stratify": None, "save": ""})
@@ -75,8 +72,10 @@ def pilot(as_json: bool, budget: str | None, rate: int | str | None, concurrency
     if as_json:
         say(json.dumps({**json.loads(end_json(made, summary)), "pilot": pilot_json(found, whole)}, indent=2))
     else:
-        say(end_text(made, summary))
-        say("\n" + pilot_text(found, whole, now, flags["manifest"], bool(summary.reason)))
+        say_summary(made, summary, behaviour, as_json=False)
+        if summary.exit_code or not behaviour["quiet"]:
+            text = pilot_text(found, whole, now, flags["manifest"], bool(summary.reason))
+            say("\n" + text, err=behaviour["events"] == "-")
     return summary.exit_code
 
 

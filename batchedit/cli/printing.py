@@ -11,9 +11,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from batchedit.cli.voice import say
+from batchedit.cli.watching import is_live
 from batchedit.errors import ExitCode, Problem
+from batchedit.forecast import duration_text
 from batchedit.lifecycle import State
-from batchedit.money import decimal_text, format_usd
+from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.report.advice import advice, waiting_lines
 from batchedit.report.text import state_counts
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from batchedit.planned import Plan
     from batchedit.verifying import Verification
 
-_PLAIN_EVERY_SECONDS = 30.0
+_PLAIN_EVERY_SECONDS = 60.0
 
 
 def skipped_lines(plan: Plan) -> list[str]:
@@ -171,14 +173,21 @@ def ledger_json(found: LedgerInfo) -> str:
 
 
 class ProgressLine:
-    """Progress on stderr: a tqdm bar on a terminal, a plain line now and then elsewhere."""
+    """
+    Progress on stderr: a tqdm bar on a terminal; elsewhere a plain line each minute and each tenth.
+
+    Args:
+        quiet: Show nothing.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._bar: Any = None
         self._told = 0
-        self._terminal = sys.stderr.isatty()
-        self._last = time.monotonic()  # noqa: TID251  how often a person is told is no part of a run
+        self._terminal = is_live(sys.stderr)
+        self._last = self._start = _now()
+        self._tenths = -1
+        self._began = 0
 
     def __call__(self, progress: Progress) -> None:
         """Show where the run stands."""
@@ -189,14 +198,23 @@ class ProgressLine:
         self._told = len(progress.notes)
         if self._terminal:
             self._show_bar(progress)
-        elif time.monotonic() - self._last >= _PLAIN_EVERY_SECONDS:  # noqa: TID251  as above
-            self._last = time.monotonic()  # noqa: TID251  as above
-            say(progress_text(progress), err=True)
+            return
+        finished = _finished(progress)
+        tenths = 10 * finished // progress.total if progress.total else 0
+        if self._tenths < 0:
+            self._tenths, self._began = tenths, finished
+        elif tenths > self._tenths or _now() - self._last >= _PLAIN_EVERY_SECONDS:
+            self._tenths, self._last = max(tenths, self._tenths), _now()
+            say(progress_text(progress, self._seconds_left(progress, finished)), err=True)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.close()
+
+    def _seconds_left(self, progress: Progress, finished: int) -> float | None:
+        new, left = finished - self._began, progress.total - finished - progress.unknown
+        return (_now() - self._start) * left / new if new > 0 and left > 0 else None
 
     def _tell(self, note: str) -> None:
         """What is said once in a run, when it happens; the summary says it again."""
@@ -205,7 +223,7 @@ class ProgressLine:
         say(f"note: {note}", err=True)
 
     def _show_bar(self, progress: Progress) -> None:
-        finished = progress.done + progress.failed + progress.suspect + progress.lost
+        finished = _finished(progress)
         if self._bar is None:
             import tqdm
 
@@ -215,18 +233,38 @@ class ProgressLine:
             )
         self._bar.set_postfix_str(
             f"{progress.in_flight} in flight, {progress.failed} failed, {progress.unknown} unknown,"
-            f" {format_usd(progress.spent)}",
+            f" {_of(progress)}{_limited(progress)}",
             refresh=False,
         )
         self._bar.total = progress.total  # grows when edits come that were waiting for others
         self._bar.update(finished - self._bar.n)
 
 
-def progress_text(progress: Progress) -> str:
+def _now() -> float:
+    return time.monotonic()  # noqa: TID251  how often a person is told is no part of a run
+
+
+def _finished(progress: Progress) -> int:
+    return progress.done + progress.failed + progress.suspect + progress.lost
+
+
+def _of(progress: Progress) -> str:
+    """What is spent, of what may be."""
+    budget = "" if progress.budget is None else f" of {format_usd(MicroUSD(progress.budget))}"
+    return f"{format_usd(MicroUSD(progress.spent))}{budget}"
+
+
+def _limited(progress: Progress) -> str:
+    return "" if progress.limit is None else f", limit {progress.limit}/min"
+
+
+def progress_text(progress: Progress, seconds_left: float | None = None) -> str:
     """One plain line."""
+    left = "" if seconds_left is None else f", about {duration_text(seconds_left)} left"
     return (
         f"{progress.done} of {progress.total} done, {progress.failed} failed, {progress.unknown} unknown,"
-        f" {progress.in_flight} in flight, spent {format_usd(progress.spent)}, held {format_usd(progress.held)}"
+        f" {progress.in_flight} in flight{_limited(progress)}, spent {_of(progress)},"
+        f" held {format_usd(MicroUSD(progress.held))}{left}"
     )
 
 

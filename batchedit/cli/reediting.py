@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, limit_from, pace_from, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
 from batchedit.cli.commands import cli
-from batchedit.cli.options import JSON, Pace, reedit_from, reedit_options
+from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, reedit_from, reedit_options, telling_options
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, UsageError
 
@@ -25,11 +25,11 @@ from batchedit.errors import ExitCode, UsageError
 @click.option("--rate", type=Pace(), metavar="N|auto|none", help="As for `run`.")
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most edits in flight.")
 @click.option("-y", "--yes", is_flag=True, help="Agree to the quote without being asked.")
-@click.option("--no-input", is_flag=True, help="Never ask.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@NO_INPUT
+@QUIET
+@telling_options
 def reedit(as_json: bool, prompt: str | None, from_notes: bool, drop: bool, dry_run: bool, budget: str | None,
-           rate: int | str | None, concurrency: int | None, yes: bool, no_input: bool, quiet: bool,
-           **flags: Any) -> int:  # fmt: skip
+           yes: bool, **flags: Any) -> int:  # fmt: skip
     """
     Buy tasks of MANIFEST once more with another prompt: those that are rejected, or --select.
 
@@ -43,28 +43,24 @@ def reedit(as_json: bool, prompt: str | None, from_notes: bool, drop: bool, dry_
     """
     from batchedit.batch import run_plan_sync
     from batchedit.cli.planning import plan_json, plan_text
-    from batchedit.cli.printing import end_json, end_text, say_warnings
-    from batchedit.run_options import RunOptions
+    from batchedit.cli.printing import say_warnings
 
     if drop:
         return _drop(prompt, from_notes, flags)
-    limit, (per_minute, learns) = limit_from(budget), pace_from(rate)
+    limit = limit_from(budget)
     made = reedit_from(flags, prompt=prompt, from_notes=from_notes)
     if dry_run:
         if not as_json:
             say_warnings(made)
         say(plan_json(made) if as_json else plan_text(made, limit))
         return ExitCode.DONE
-    agree_to(made, limit, as_json=as_json, yes=yes, no_input=no_input)
-    options = RunOptions(
-        budget=limit,
-        in_flight=concurrency,
-        requests_per_minute=per_minute,
-        learn_rate=learns,
-        handle_signals=True,
+    behaviour = behaviour_for(made, **flags)
+    agree_to(made, limit, behaviour, as_json=as_json, yes=yes)
+    options = behaviour.run_options(limit)
+    summary = watched(
+        lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
-    summary = watched(lambda progress: run_plan_sync(made, options, observer=progress), quiet=quiet or as_json)
-    say(end_json(made, summary) if as_json else end_text(made, summary))
+    say_summary(made, summary, behaviour, as_json=as_json)
     return summary.exit_code
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import watched
+from batchedit.cli.carrying import behaviour_for, say_summary, watched
 from batchedit.cli.commands import cli
-from batchedit.cli.options import DEBUG, JSON, manifest_options
+from batchedit.cli.options import DEBUG, JSON, QUIET, manifest_options, telling_options
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, NothingSelected
 from batchedit.model import ON_UNKNOWN
@@ -25,8 +25,13 @@ _SELECT = click.option(
 @JSON
 @click.option("--on-unknown", type=click.Choice([name for name in ON_UNKNOWN if name != "resend"]),
               help="Outcomes that the provider cannot tell: stay held, or count as spent and lost.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def reconcile(as_json: bool, on_unknown: str | None, quiet: bool, **flags: Any) -> int:
+@QUIET
+@telling_options
+def reconcile(
+    as_json: bool,
+    on_unknown: str | None,
+    **flags: Any,
+) -> int:
     """
     Settle what earlier runs of MANIFEST left open. Never buys.
 
@@ -34,13 +39,14 @@ def reconcile(as_json: bool, on_unknown: str | None, quiet: bool, **flags: Any) 
     """
     from batchedit.batch import reconcile_sync
     from batchedit.cli.options import outline_from
-    from batchedit.cli.printing import end_json, end_text
-    from batchedit.run_options import RunOptions
 
     plan = outline_from(flags)
-    options = RunOptions(on_unknown=on_unknown, handle_signals=True)
-    summary = watched(lambda progress: reconcile_sync(plan, options, observer=progress), quiet=quiet or as_json)
-    say(end_json(plan, summary) if as_json else end_text(plan, summary))
+    behaviour = behaviour_for(plan, **flags)
+    options = behaviour.run_options(on_unknown=on_unknown)
+    summary = watched(
+        lambda progress: reconcile_sync(plan, options, observer=progress), plan, behaviour, as_json=as_json
+    )
+    say_summary(plan, summary, behaviour, as_json=as_json)
     return summary.exit_code
 
 

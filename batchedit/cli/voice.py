@@ -1,4 +1,4 @@
-"""Saying things on stdout and stderr, to readers that may have gone."""
+"""Saying things on stdout and stderr, to readers that may have gone, and to terminals that obey what they show."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import sys
 
 import click
 
+from batchedit.redaction import harmless
+
 
 def say(text: str, *, err: bool = False) -> None:
     """
-    Print a line. A reader that has gone, as with `| head`, changes nothing: the command goes on and its exit code
-    still tells how it ended. What is no valid Unicode, as in names of files from elsewhere, is shown as ``\\udcff``.
+    Print a line, made harmless. A reader that has gone, as with `| head`, changes nothing: the command goes on and its
+    exit code still tells how it ended. What is no valid Unicode, as in names of files from elsewhere, is shown as
+    ``\\udcff``.
     """
     try:
-        click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"), err=err)
+        click.echo(harmless(text).encode("utf-8", "backslashreplace").decode("utf-8"), err=err)
     except BrokenPipeError:
         # Later writes, and the interpreter's own flush at the end, must not meet the closed pipe again.
         sink = os.open(os.devnull, os.O_WRONLY)

@@ -9,11 +9,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from batchedit.credentials import KeyPlaces
 from batchedit.effects import Effects
 from batchedit.endpoint import Endpoint
 from batchedit.errors import UsageError
 from batchedit.model import Limits, ProviderSettings
-from batchedit.providers.base import Provider
+from batchedit.providers.account import Account
+from batchedit.providers.base import Flow, Provider
 
 GROUP = "batchedit.providers"
 
@@ -31,6 +33,7 @@ class Setup:
         limits: As the manifest sets them.
         state: A folder of its own beside the ledger; it may not exist yet.
         environment: For keys.
+        places: Where keys may be besides.
     """
 
     settings: ProviderSettings
@@ -38,6 +41,7 @@ class Setup:
     effects: Effects
     state: Path
     environment: Mapping[str, str]
+    places: KeyPlaces = KeyPlaces()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,8 @@ class Connected:
     Attributes:
         world: ``real`` or ``rehearsal``: whether its money is.
         limits: Fields of `model.Limits` that it sets where the user has not.
+        key_origin: Where the key was found, in words; empty without one.
+        look: Makes a flow that asks, for free, about key, account and model; None if there is nobody to ask.
         close: Called when the run is over.
     """
 
@@ -55,6 +61,8 @@ class Connected:
     endpoint: Endpoint
     world: str
     limits: Mapping[str, Any] = field(default_factory=dict)
+    key_origin: str = ""
+    look: Callable[[], Flow[Account]] | None = None
     close: Callable[[], None] = _nothing
 
 

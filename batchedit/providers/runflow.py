@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from batchedit.bodies import Body, FilePart, Upload, json_body
+from batchedit.credentials import find_key
 from batchedit.data_uris import lift
-from batchedit.endpoint import Endpoint, Key
+from batchedit.endpoint import Endpoint
 from batchedit.errors import (
     InputFormRefused,
     NotSent,
@@ -28,6 +30,7 @@ from batchedit.errors import (
 )
 from batchedit.model import ProviderSettings, Reply, explicit_size
 from batchedit.money import MicroUSD
+from batchedit.providers.account import look
 from batchedit.providers.answers import (
     RunRecord,
     find_outputs,
@@ -347,10 +350,10 @@ def create(setup: Setup) -> Connected:
     Entry point of the provider ``runflow``.
 
     Raises:
-        UsageError: if there is no key in the environment.
+        UsageError: if there is no key, or it cannot be read.
     """
-    key = setup.environment.get(KEY_VARIABLE, "").strip()
-    if not key:
+    found = find_key(setup.environment, setup.places, own=KEY_VARIABLE, provider="runflow")
+    if found is None:
         raise UsageError(
             f"the provider runflow needs a key, and {KEY_VARIABLE} is not set",
             hint=f"export {KEY_VARIABLE}=..., or rehearse for free with --rehearse",
@@ -358,12 +361,13 @@ def create(setup: Setup) -> Connected:
     provider = Runflow(setup.settings, poll_seconds=setup.limits.poll_seconds)
     endpoint = Endpoint(
         base_url=provider.base_url,
-        key=Key(key),
+        key=found.key,
         organization=setup.settings.organization,
         timeout_seconds=setup.limits.request_timeout_seconds,
         storage=setup.settings.storage,
     )
-    return Connected(provider=provider, endpoint=endpoint, world="real")
+    return Connected(provider=provider, endpoint=endpoint, world="real", key_origin=found.origin,
+                     look=partial(look, provider.model))  # fmt: skip
 
 
 def _post(url: str, body: dict[str, Any]) -> Send:

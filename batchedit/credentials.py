@@ -1,0 +1,212 @@
+"""
+Where an API key is found. Never in a flag, which every user of a machine can see, and never in a manifest.
+
+First found wins: the file that BATCHEDIT_API_KEY_FILE names, BATCHEDIT_API_KEY, the provider's own variable; the same
+three in `.env` beside the manifest, which only fills in what the environment lacks; `key_command`; the keyring.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchedit.endpoint import Key
+from batchedit.errors import UsageError
+
+FILE_VARIABLE = "BATCHEDIT_API_KEY_FILE"
+VARIABLE = "BATCHEDIT_API_KEY"
+SERVICE = "batchedit"
+"""Under this name a keyring has it; the user name is the provider's."""
+COMMAND_SECONDS = 10.0
+KEYRING_SECONDS = 5.0
+_LARGEST = 64 * 1024
+_USABLE = re.compile(r"[!-~]{1,4096}")
+_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_KEYRING = "import sys, keyring; sys.stdout.write(keyring.get_password(sys.argv[1], sys.argv[2]) or '')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPlaces:
+    """
+    Where to look besides the environment.
+
+    Attributes:
+        folder: Whose `.env` is read; None for none.
+        command: A program and its arguments, run without a shell; it prints the key.
+        keyring: Ask the system's keyring.
+        may_ask: False where nobody can unlock a keyring.
+    """
+
+    folder: Path | None = None
+    command: str | None = None
+    keyring: bool = False
+    may_ask: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundKey:
+    """A key and, in words, where it was."""
+
+    key: Key
+    origin: str
+
+
+def find_key(environment: Mapping[str, str], places: KeyPlaces, *, own: str, provider: str) -> FoundKey | None:
+    """
+    The key for a provider, None if there is none anywhere.
+
+    Args:
+        environment: Variables.
+        own: The provider's own variable.
+        provider: Its name, for the keyring.
+
+    Raises:
+        UsageError: if a place is named and does not give a key: a file that others may read, a command that fails.
+    """
+    found = _in_variables(environment, own, "", Path())
+    if found is None and places.folder is not None:
+        path = places.folder / ".env"
+        # A variable that is there and empty is not missing: that is how one switches the file off.
+        missing = {name: text for name, text in _dotenv(path, own).items() if name not in environment}
+        found = _in_variables(missing, own, f" in {path}", places.folder)
+    if found is None and places.command is not None:
+        found = _of_command(places.command)
+    if found is None and places.keyring:
+        found = _of_keyring(environment, places, provider)
+    return found
+
+
+def _in_variables(variables: Mapping[str, str], own: str, where: str, folder: Path) -> FoundKey | None:
+    name = variables.get(FILE_VARIABLE, "")
+    if name:
+        return _of_file(folder / name, f"the file of {FILE_VARIABLE}{where}")
+    for variable in (VARIABLE, own):
+        text = variables.get(variable, "").strip()
+        if text:
+            return _usable(text, f"{variable}{where}")
+    return None
+
+
+def _of_file(path: Path, origin: str) -> FoundKey:
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"{origin}, {path}, is no file")
+            # A secret that a cluster mounts belongs to root and is read through the group.
+            others = stat.S_IRWXO | stat.S_IRWXG
+            allowed = stat.S_IRGRP if status.st_uid == 0 and os.geteuid() != 0 else 0
+            if status.st_mode & others & ~allowed:
+                raise UsageError(
+                    f"{origin}, {path}, can be read or changed by others (mode {stat.S_IMODE(status.st_mode):04o})",
+                    hint=f"chmod 600 {shlex.quote(str(path))}; if others have seen the key, replace it at the provider",
+                )
+            if status.st_uid not in (0, os.geteuid()):
+                raise UsageError(f"{origin}, {path}, belongs to somebody else")
+            data = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{origin}, {path}, cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(data) > _LARGEST:
+        raise UsageError(f"{origin}, {path}, is too large for a key")
+    return _usable(data.decode("utf-8", "replace").strip(), f"{origin} ({path})")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """So that a pipe without a writer does not stop everything."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _dotenv(path: Path, own: str) -> dict[str, str]:
+    """The variables in a file of lines NAME=VALUE that are about keys; those of others are left alone."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            text = file.read(_LARGEST).decode("utf-8-sig", "replace")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    values = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _ASSIGNMENT.fullmatch(line.strip())
+        if match is None or line.lstrip().startswith("#"):
+            continue
+        name, value = match[1], match[2].strip()
+        if name in (FILE_VARIABLE, VARIABLE, own):
+            values[name] = _unquoted(value)
+        elif name.startswith("BATCHEDIT_"):
+            hint = "settings are in the environment, batchedit.toml, or your own file of settings"
+            raise UsageError(f"{path}:{number}: {name} has no effect here; only keys are read from .env", hint=hint)
+    return values
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] in "\"'":
+        end = value.find(value[0], 1)
+        return value[1:end] if end > 0 else value
+    return value.split(" #", 1)[0].strip()
+
+
+def _of_command(command: str) -> FoundKey:
+    try:
+        arguments = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"key_command cannot be taken apart: {error}") from None
+    if not arguments:
+        raise UsageError("key_command is empty")
+    return _usable(_output(arguments, COMMAND_SECONDS, "key_command"), "key_command")
+
+
+def _of_keyring(environment: Mapping[str, str], places: KeyPlaces, provider: str) -> FoundKey | None:
+    if not places.may_ask and sys.platform == "linux" and not environment.get("DBUS_SESSION_BUS_ADDRESS"):
+        return None  # it could only wait for somebody who is not there
+    from importlib.util import find_spec
+
+    if find_spec("keyring") is None:
+        raise UsageError(
+            "the setting keyring needs the package keyring", hint='pip install "batchedit[keyring]", or take it out'
+        )
+    # In a process of its own, which can be ended: backends wait for dialogues and buses as long as they like.
+    text = _output([sys.executable, "-c", _KEYRING, SERVICE, provider], KEYRING_SECONDS, "the keyring")
+    return _usable(text, f"the keyring ({SERVICE}, {provider})") if text else None
+
+
+def _output(arguments: list[str], seconds: float, what: str) -> str:
+    """What a program prints. Its errors are not shown: they may hold what must not be seen."""
+    try:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UsageError(f"{what} cannot be started: {error.strerror}") from None
+    with process:
+        try:
+            data, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise UsageError(
+                f"{what} gave no key within {seconds:g} seconds", hint="does it wait for somebody?"
+            ) from None
+    if process.returncode:
+        raise UsageError(f"{what} failed (exit code {process.returncode})", hint="run it by hand to see why")
+    return data[:_LARGEST].decode("utf-8", "replace").strip()
+
+
+def _usable(text: str, origin: str) -> FoundKey:
+    if not _USABLE.fullmatch(text):
+        why = "is empty" if not text else "holds spaces, several lines, or what is no ASCII"
+        raise UsageError(f"the key from {origin} {why}")
+    return FoundKey(key=Key(text), origin=origin)

@@ -1,0 +1,272 @@
+"""Settings and keys: who wins, what is refused, and where a key is looked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batchedit import credentials
+from batchedit.configuration import SETTINGS
+from batchedit.credentials import KeyPlaces, find_key
+from batchedit.errors import UsageError
+from tests.conftest import KEY, Result, Served, Shop, database
+
+Cli = Callable[..., Result]
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def home(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's file of settings, and none of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(shop.root / "xdg"))
+    for name in list(os.environ):
+        if name.startswith("BATCHEDIT_"):
+            monkeypatch.delenv(name)
+    path = shop.root / "xdg" / "batchedit" / "config.toml"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def setting(result: Result, name: str) -> tuple[object, str]:
+    assert result.code == 0, result.err
+    found = result.json()["settings"][name]
+    return found["value"], found["origin"]
+
+
+def test_the_higher_layer_wins(cli: Cli, shop: Shop, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environment, manifest, project, user, built in: each is what counts once those above it say nothing."""
+    manifest = shop.write(
+        "n.yaml", "version: 1\nlimits: {rpm: 30}\ndefaults: {prompt: x}\nsources: [{glob: in/*.png}]\n"
+    )
+    silent = shop.write("s.yaml", "version: 1\ndefaults: {prompt: x}\nsources: [{glob: in/*.png}]\n")
+    assert setting(cli("config", "show", "--json"), "rate") == (None, "default")
+    home.write_text("rate = 10\ngrace = 5")
+    assert setting(cli("config", "show", "--json"), "rate") == (10, "user")
+    shop.write("batchedit.toml", "rate = 20")
+    assert setting(cli("config", "show", silent, "--json"), "rate") == (20, "project")
+    assert setting(cli("config", "show", silent, "--json"), "grace") == (5.0, "user")
+    assert setting(cli("config", "show", manifest, "--json"), "rate") == (30, "manifest")
+    monkeypatch.setenv("BATCHEDIT_RATE", "auto")
+    assert setting(cli("config", "show", manifest, "--json"), "rate") == ("auto", "environment")
+    shown = cli("config", "show", manifest, "--origin").out
+    assert "environment (BATCHEDIT_RATE)" in shown
+    assert f"user ({home})" in shown
+
+
+def test_a_run_obeys_and_the_ledger_says_who_wanted_it(
+    cli: Cli, shop: Shop, home: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is printed is what a run does, flags over everything."""
+    shop.write("batchedit.toml", "concurrency = 2\nmax_fail = 7")
+    monkeypatch.setenv("BATCHEDIT_RATE", "900")
+    assert cli("run", jobs, "--max-fail", "9").code == 0
+    with database(shop.root / "out" / ".batchedit" / "ledger.db") as db:
+        facts = json.loads(db.execute("SELECT facts FROM runs").fetchone()[0])
+    found = {name: (value, origin) for name, value, origin in facts["settings"]}
+    assert found["in flight"] == ("2", "project")
+    assert found["requests per minute"] == ("900", "environment")
+    assert found["max failures"] == ("9", "flag")
+
+
+def test_a_pyproject_counts_and_only_with_its_table(cli: Cli, shop: Shop, home: Path) -> None:
+    """Somebody else's pyproject.toml is no file of ours, and ends no search."""
+    shop.write("batchedit.toml", "rate = 20")
+    shop.write("below/pyproject.toml", "[tool.other]\nx = 1 # tool.batchedit")
+    os.chdir(shop.root / "below")
+    assert setting(cli("config", "show", "--json"), "rate") == (20, "project")
+    shop.write("below/pyproject.toml", "[tool.batchedit]\nrate = 40")
+    assert setting(cli("config", "show", "--json"), "rate") == (40, "project")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rat = 3", ["batchedit.toml: rat is no setting", "did you mean rate?"]),
+        ("max-fail = 3", ["did you mean max_fail?"]),
+        ("quality = 'high'", ["quality is no setting", "by a flag or the manifest only"]),
+        ("budget = 5", ["by a flag or the manifest only"]),
+        ("api_key = 'x'", ["keys are not kept in settings"]),
+        ("rate = 0", ["batchedit.toml: rate", "is not a whole number above 0, auto or none"]),
+        ("rate = [1]", ["must be a text, a number, true or false"]),
+        ("keyring = true", ["cannot be set by a project's file", "BATCHEDIT_KEYRING"]),
+        ("key_command = 'rm -rf /'", ["cannot be set by a project's file"]),
+        ("log_file = '.bashrc'", ["cannot be set by a project's file"]),
+        ("rate = ", ["batchedit.toml is not TOML"]),
+        ("ask_above = 'much'", ["'much' is not an amount in dollars"]),
+        (f"ask_above = '{KEY}'", ["looks like an API key"]),
+        (f"{KEY} = 1", ["is no setting"]),
+        ("a = " + "[" * 5000, ["is not TOML"]),
+    ],
+)
+def test_a_wrong_file_is_refused(cli: Cli, shop: Shop, home: Path, text: str, words: list[str]) -> None:
+    """Exit code 2, the place, what to do; and never a key."""
+    shop.write("batchedit.toml", text)
+    result = cli("config", "show")
+    assert result.code == 2
+    assert all(word in result.err for word in words), result.err
+    assert KEY not in result.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("BATCHEDIT_RAET", "3", ["BATCHEDIT_RAET, which is no setting", "did you mean BATCHEDIT_RATE?"]),
+        ("BATCHEDIT_MODEL", "x", ["by a flag or the manifest only"]),
+        ("BATCHEDIT_PROVIDER", "x", ["by a flag or the manifest only"]),
+        ("BATCHEDIT_GRACE", "soon", ["BATCHEDIT_GRACE: the value is not a number of seconds"]),
+        ("BATCHEDIT_QUIET", "2", ["is neither true nor false"]),
+    ],
+)
+def test_a_wrong_variable_is_refused(
+    cli: Cli, home: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: list[str]
+) -> None:
+    """Also by commands that would not have used it; nothing was sent."""
+    monkeypatch.setenv(name, text)
+    result = cli("run", jobs)
+    assert result.code == 2
+    assert all(word in result.err for word in words), result.err
+
+
+def test_what_is_documented_is_what_there_is() -> None:
+    """docs/settings.md has each setting."""
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    assert all(f"| `{name}` |" in text for name in SETTINGS)
+
+
+# Keys
+
+
+def find(environment: dict[str, str], **places: object) -> str:
+    found = find_key(environment, KeyPlaces(**places), own="RUNFLOW_API_KEY", provider="runflow")  # type: ignore[arg-type]
+    return "" if found is None else f"{found.key.reveal()} from {found.origin}"
+
+
+def secret(folder: Path, text: str, mode: int = 0o600, name: str = "key") -> Path:
+    path = folder / name
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_the_first_place_that_has_a_key_counts(tmp_path: Path) -> None:
+    """File, variable, the provider's variable, .env, command."""
+    path = secret(tmp_path, "k-file\n")
+    secret(tmp_path, "# keys\nexport RUNFLOW_API_KEY='k-env' # mine\nOTHER=1\n", name=".env")
+    command = f"{sys.executable} -c 'print(\"k-command\")'"
+    everything = {"BATCHEDIT_API_KEY_FILE": str(path), "BATCHEDIT_API_KEY": "k-ours", "RUNFLOW_API_KEY": "k-theirs"}
+    places = {"folder": tmp_path, "command": command}
+    assert find(everything, **places) == f"k-file from the file of BATCHEDIT_API_KEY_FILE ({path})"
+    del everything["BATCHEDIT_API_KEY_FILE"]
+    assert find(everything, **places) == "k-ours from BATCHEDIT_API_KEY"
+    del everything["BATCHEDIT_API_KEY"]
+    assert find(everything, **places) == "k-theirs from RUNFLOW_API_KEY"
+    assert find({}, **places) == f"k-env from RUNFLOW_API_KEY in {tmp_path / '.env'}"
+    assert find({"RUNFLOW_API_KEY": ""}, **places) == "k-command from key_command"
+    assert find({}, command=command) == "k-command from key_command"
+    assert find({}) == ""
+
+
+def test_a_dotenv_may_name_a_file_beside_it(tmp_path: Path) -> None:
+    """Relative paths start where the file is."""
+    secret(tmp_path, "k-file")
+    secret(tmp_path, "BATCHEDIT_API_KEY_FILE=key", name=".env")
+    assert find({}, folder=tmp_path).startswith("k-file from")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+def test_a_file_that_others_may_read_is_no_place_for_a_key(tmp_path: Path, mode: int) -> None:
+    """It says so, with the command that helps."""
+    path = secret(tmp_path, KEY, mode)
+    with pytest.raises(UsageError, match=f"mode 0{mode:o}") as caught:
+        find({"BATCHEDIT_API_KEY_FILE": str(path)})
+    assert "chmod 600" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "two words", "two\nlines", "k\u00e9y", "x" * 70_000])
+def test_what_is_no_key_is_refused_without_being_shown(tmp_path: Path, text: str) -> None:
+    """A header could not hold it."""
+    path = secret(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        find({"BATCHEDIT_API_KEY_FILE": str(path)})
+    assert not text or text not in str(caught.value)
+
+
+def test_a_pipe_or_a_folder_is_no_file(tmp_path: Path) -> None:
+    """And does not make anybody wait."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for name in ("pipe", ".", "missing"):
+        with pytest.raises(UsageError):
+            find({"BATCHEDIT_API_KEY_FILE": str(tmp_path / name)})
+
+
+def test_a_command_that_fails_or_waits_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its errors are not shown, what it started is ended, and it gets no input."""
+    monkeypatch.setattr(credentials, "COMMAND_SECONDS", 0.5)
+    with pytest.raises(UsageError, match="exit code 3") as caught:
+        find({}, command=f"sh -c 'echo {KEY} >&2; exit 3'")
+    assert KEY not in str(caught.value)
+    with pytest.raises(UsageError, match=r"no key within 0\.5 seconds"):
+        find({}, command="sh -c 'sleep 60; echo x'")
+    with pytest.raises(UsageError, match="cannot be started"):
+        find({}, command="/nowhere/at-all")
+    with pytest.raises(UsageError, match="is empty"):
+        find({}, command="cat")
+    with pytest.raises(UsageError, match="taken apart"):
+        find({}, command="'")
+
+
+_BACKEND = """
+import keyring.backend, time
+class Backend(keyring.backend.KeyringBackend):
+    priority = 9
+    def get_password(self, service, user):
+        time.sleep({sleep})
+        return {{("batchedit", "runflow"): "k-ring"}}.get((service, user))
+    def set_password(self, service, user, text): pass
+    def delete_password(self, service, user): pass
+"""
+
+
+def test_the_keyring_comes_last_and_never_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real keyring package with a backend of ours."""
+    (tmp_path / "ring.py").write_text(_BACKEND.format(sleep=0))
+    (tmp_path / "slow.py").write_text(_BACKEND.format(sleep=60))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "ring.Backend")
+    assert find({}, keyring=True) == "k-ring from the keyring (batchedit, runflow)"
+    assert find({"RUNFLOW_API_KEY": "k"}, keyring=True) == "k from RUNFLOW_API_KEY"
+    if sys.platform == "linux":
+        assert find({}, keyring=True, may_ask=False) == ""
+    assert find({"DBUS_SESSION_BUS_ADDRESS": "x"}, keyring=True, may_ask=False).startswith("k-ring")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "slow.Backend")
+    monkeypatch.setattr(credentials, "KEYRING_SECONDS", 1.0)
+    with pytest.raises(UsageError, match="no key within 1 seconds"):
+        find({}, keyring=True)
+
+
+def test_a_run_takes_its_key_from_beside_the_manifest(
+    cli: Cli, shop: Shop, home: Path, serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is started from elsewhere."""
+    served = serve()
+    monkeypatch.delenv("RUNFLOW_API_KEY")
+    manifest = served.manifest(shop)
+    (shop.root / "elsewhere").mkdir()
+    assert cli("run", manifest, "--yes").code == 2
+    shop.write(".env", f"RUNFLOW_API_KEY={KEY}\n")
+    monkeypatch.chdir(shop.root / "elsewhere")
+    assert cli("run", manifest, "--yes", "--out", shop.root / "out").code == 0
+    assert served.audit()["billed_runs_total"] == 3
+
+
+def test_settings_in_dotenv_are_not_silently_ignored(tmp_path: Path) -> None:
+    """They would work in the environment, and do not here."""
+    secret(tmp_path, "BATCHEDIT_RATE=3", name=".env")
+    with pytest.raises(UsageError, match=r"\.env:1: BATCHEDIT_RATE has no effect here"):
+        find({}, folder=tmp_path)
