@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+from batchedit.caps import PeriodCap
 from batchedit.learning import Learner
 from batchedit.ledger.records import Pace
 from batchedit.ledger.run_records import RunFacts, Setting, SkippedRows
@@ -32,6 +33,8 @@ class RunOptions:
         on_unknown: Overrides the manifest's choice for outcomes that asking does not settle.
         grace_seconds: After a signal, how long what is in flight may go on.
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
+        until: Unix time at which nothing new is sent any more; what is in flight then has the grace. None for none.
+        caps: Further limits, such as those of a night or a month; the smallest one holds.
     """
 
     budget: MicroUSD | None = None
@@ -42,6 +45,8 @@ class RunOptions:
     on_unknown: str | None = None
     grace_seconds: float = 60.0
     handle_signals: bool = False
+    until: float | None = None
+    caps: tuple[PeriodCap, ...] = ()
 
 
 def pacer_for(limits: Limits, learnt: Pace | None) -> Pacer:

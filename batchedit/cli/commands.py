@@ -198,12 +198,12 @@ def emulate(host: str, port: int, seed: str, state: Path | None, switches: tuple
 
 
 @cli.command()
-@click.option("--of", "form", type=click.Choice(["manifest", "report", "results"]), default="manifest",
-              show_default=True, help="Of manifests, of `report --json`, or of a line of `export ndjson`.")  # fmt: skip
+@click.option("--of", "form", type=click.Choice(["manifest", "job", "report", "results"]), default="manifest",
+              show_default=True, help="Of manifests, jobs, `report --json`, or a line of `export ndjson`.")  # fmt: skip
 @DEBUG
 def schema(form: str, debug: bool) -> int:
     """
-    Print the JSON Schema of manifests, for editors that complete and check while one types, or of what we write.
+    Print the JSON Schema of manifests or jobs, for editors that complete and check while one types, or of our output.
 
     \b
       batchedit schema > schema.json
@@ -214,6 +214,11 @@ def schema(form: str, debug: bool) -> int:
 
     from batchedit.manifest.schema import schema_text
 
+    if form == "job":
+        from batchedit.jobs.schema import job_schema_text
+
+        say(job_schema_text().rstrip())
+        return ExitCode.DONE
     if form != "manifest":
         part = "report" if form == "report" else "exporting"
         say((files("batchedit") / part / f"{form}.schema.json").read_text("utf-8").rstrip())
