@@ -17,7 +17,7 @@ from datetime import UTC, tzinfo
 from batchedit.errors import UsageError
 from batchedit.jobs.model import Job
 from batchedit.jobs.vocabulary import DAYS
-from batchedit.jobs.window import Window, moment, sample_days
+from batchedit.jobs.window import moment, sample_days
 
 _KEY_VARIABLE = "RUNFLOW_API_KEY"
 _IMAGE = "registry.example.com/batchedit:latest"
@@ -144,7 +144,7 @@ def _cron(job: Job, python: str) -> str:
 # Add these lines with: crontab -e
 # cron mails whatever the job prints: with --quiet only what needs a person. Its environment is nearly empty, so that
 # secrets ({_comment(", ".join(_variables(job)))}) must be set here, or by a wrapper that reads a file of yours.
-# CRON_TZ is known to cronie; other crons use the machine's zone, and start at {hour}:{minute} of that.
+# CRON_TZ is known to cronie; other crons use the machine's zone, and start at {hour}:{minute:0>2} of that.
 CRON_TZ={zone}
 {line}
 """
@@ -159,12 +159,7 @@ def _cron_fields(job: Job) -> tuple[str, str, str]:
     if job.window is None:
         return "19", "0", "*"
     days = "*" if len(job.window.days) == 7 else ",".join(str((day + 1) % 7) for day in sorted(job.window.days))
-    return str(job.window.start.hour), str(_first_minute(job.window)), days
-
-
-def _first_minute(window: Window) -> int:
-    """The minute of the start; one that begins within a minute starts with `--wait`."""
-    return window.start.minute
+    return str(job.window.start.hour), str(job.window.start.minute), days
 
 
 # -- Kubernetes ----------------------------------------------------------------------------------------------
