@@ -1,4 +1,4 @@
-"""Jobs in virtual time: windows, limits of nights and months, pilots, several manifests; the emulator's bill is the judge."""
+"""Jobs in virtual time: windows, limits, pilots, several manifests; the emulator's bill is the judge."""
 
 from __future__ import annotations
 
