@@ -80,7 +80,7 @@ def _systemd(job: Job, python: str) -> str:
 Description={_description(job)}
 Wants=network-online.target
 After=network-online.target
-# OnFailure=some-unit-that-tells-you@%n.service
+# OnFailure=a unit of yours that tells you, besides the notices of the job
 
 [Service]
 Type=oneshot
@@ -158,7 +158,11 @@ def cron_command(command: str) -> str:
 def _cron_fields(job: Job) -> tuple[str, str, str]:
     if job.window is None:
         return "19", "0", "*"
-    days = "*" if len(job.window.days) == 7 else ",".join(str((day + 1) % 7) for day in sorted(job.window.days))
+    days = (
+        "*"
+        if len(job.window.days) == 7
+        else ",".join(str(day) for day in sorted((each + 1) % 7 for each in job.window.days))
+    )
     return str(job.window.start.hour), str(job.window.start.minute), days
 
 
