@@ -146,6 +146,8 @@ def events_of(end: JobEnd, told: Told) -> frozenset[str]:
         found.add("failed")
     if told.unknown:
         found.add("unknown")
+    if told.left:
+        found.add("limit")
     return frozenset(found)
 
 
@@ -166,16 +168,13 @@ def make_message(end: JobEnd, told: Told) -> Message:
 
 
 def next_command(end: JobEnd) -> str:
-    """The command that goes on."""
+    """The command that goes on; it asks about unknown outcomes before it buys anything."""
     job = shlex.quote(str(end.job.path))
     match end.exit_code:
         case ExitCode.DONE:
             return ""
         case ExitCode.USAGE | ExitCode.NOTHING_SELECTED:
             return f"batchedit job check {job}"
-        case ExitCode.UNKNOWN if end.job.parts:
-            part = end.job.parts[0]
-            return f"batchedit reconcile {shlex.quote(part.manifest)} --out {shlex.quote(str(part.out))}"
         case _:
             return f"batchedit job run {job}"
 

@@ -59,8 +59,6 @@ def hook() -> Iterator[Seen]:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        do_GET = do_POST
-
         def log_message(self, *_: object) -> None:
             """Quietly."""
 
@@ -87,9 +85,9 @@ class _Handler:
     def __init__(self, post: Post) -> None:
         self._post = post
 
-    async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:  # noqa: N802  the library's name
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        self._post.mails.append(message)  # type: ignore[arg-type]  # the policy makes them
+        self._post.mails.append(message)
         self._post.over_tls.append(session.ssl is not None)
         return "250 OK"
 
@@ -287,9 +285,8 @@ def test_a_notice_that_fails_changes_nothing(
     assert result.code == 0
     lines = [line for line in result.err.splitlines() if "notice 1" in line]
     assert len(lines) == 1
-    assert (
-        lines[0] in (f"notice 1 (webhook): {said}", "notice 1 (webhook): no answer within 0.5 s") and said in lines[0]
-    )
+    assert lines[0] in (f"notice 1 (webhook): {said}", "notice 1 (webhook): no answer within 0.5 s")
+    assert said in lines[0]
     assert SECRET not in result.out + result.err
 
 

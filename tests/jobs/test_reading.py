@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -199,7 +199,7 @@ def test_all_of_a_job(tmp_path: Path) -> None:
         ("run", "edit", "white", MicroUSD(3_000_000)),
     ]  # fmt: skip
     assert job.window is not None
-    assert (job.window.days, job.window.grace_seconds, str(job.zone)) == ({0, 4}, 1.5, "Europe/Berlin")
+    assert (job.window.days, job.window.grace_seconds, str(job.zone)) == (frozenset({0, 4}), 1.5, "Europe/Berlin")
     assert job.gate is not None
     assert (job.gate.tasks, job.gate.strata, job.gate.seed, job.gate.max_failed) == (20, ("client",), "x", 10)
     assert (job.by, job.period, set(job.reports)) == (("client", "day"), "week", {"html", "text"})

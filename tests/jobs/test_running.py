@@ -49,6 +49,10 @@ def many(shop: Shop) -> Shop:
     return shop
 
 
+def write(text: str) -> None:
+    Path("job.yaml").write_text(text)
+
+
 class World:
     """
     A clock that jumps, and one emulator for all starts.
@@ -78,7 +82,7 @@ class World:
 
     async def start(self, text: str, *, wait: bool = False) -> JobEnd:
         """Start a job once."""
-        Path("job.yaml").write_text(text)
+        write(text)
         effects = Effects(wall=self.wall, offload=inline, commit=inline, seed="1")
         return await run_job(load_job("job.yaml"), wait=wait, effects=effects, environment={}, say=self.said.append)
 
@@ -133,9 +137,9 @@ def test_outside_the_window_nothing_is_sent(play: Play) -> None:
         end = await world.start(HEAD + WINDOW)
         assert end.exit_code == 6
         assert end.reasons == ["outside the window: it opens at 2026-11-25 19:00 CET; nothing was sent"]
-        assert not Path("out").exists()
 
     play(World("2026-11-25T12:00"), nights)
+    assert not Path("out").exists()
 
 
 def test_with_wait_it_begins_when_the_window_opens(play: Play) -> None:
