@@ -246,14 +246,17 @@ class _Run:
             limit = MicroUSD((limit or ZERO) + others)
         else:
             spent, held = self.ledger.money()
+        accounts = open_accounts(plan.manifest.spending, self.ledger, self.options.caps)
         if limit is None:
-            limit = MicroUSD(spent + held + to_buy)
+            # The limits of a job are for everybody's spending too: what is left of the smallest one.
+            rooms = [account.left for name, account in accounts.items() if not name[0] and account.left is not None]
+            limit = MicroUSD(spent + held + (min(rooms) if rooms else to_buy))
         self.spent_before = spent
         self.budget = Budget(
             limit=limit,
             spent=spent,
             held=held,
-            accounts=open_accounts(plan.manifest.spending, self.ledger),
+            accounts=accounts,
             warn_at=plan.manifest.spending.warn_at,
         )
 
@@ -297,6 +300,7 @@ class _Run:
             sources,
             grace_seconds=self.options.grace_seconds,
             handle_signals=self.options.handle_signals,
+            until=self.options.until,
         )
         try:
             await redeliver(context)

@@ -9,7 +9,7 @@ each account that the task has which bears its cost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchedit.money import ZERO, MicroUSD, format_usd
@@ -17,8 +17,11 @@ from batchedit.money import ZERO, MicroUSD, format_usd
 EDIT = "edit"
 """The one name of an account that is not a label: the edit's own name."""
 
-Name = tuple[str, str]
-"""An account: a label and its value, or `EDIT` and an edit."""
+Name = tuple[str, ...]
+"""
+An account: a label and its value, or `EDIT` and an edit; with a period besides if it is only for that, such as a night.
+The account of everything in a period has an empty label and value.
+"""
 
 
 @dataclass(slots=True)
@@ -71,19 +74,26 @@ class Budget(Account):
     Attributes:
         accounts: Those within it, each with a limit of its own.
         warn_at: Percent of a limit at which a note is due.
+        wholes: Those of the accounts that every request is charged to.
+        periods: Those that accounts may be for.
     """
 
     accounts: Mapping[Name, Account] = field(default_factory=dict)
     warn_at: tuple[int, ...] = ()
     _open: dict[str, tuple[Name, ...]] = field(default_factory=dict)
+    wholes: tuple[Name, ...] = field(init=False)
+    periods: tuple[str, ...] = field(init=False)
     _warned: dict[Name, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.wholes = tuple(name for name in self.accounts if not name[0])
+        self.periods = tuple(dict.fromkeys(name[2] for name in self.accounts if len(name) > 2))
 
     def accounts_of(self, labels: Mapping[str, str], edit: str) -> tuple[Name, ...]:
         """The accounts that a task with these labels, of this edit, is charged to."""
         if not self.accounts:
             return ()
-        names = ((EDIT, edit), *((label, value) for label, value in labels.items() if label != EDIT))
-        return tuple(name for name in names if name in self.accounts)
+        return tuple(name for name in account_names(labels, edit, self.periods) if name in self.accounts)
 
     def reserve(self, worst: MicroUSD, key: str = "", of: tuple[Name, ...] = ()) -> bool:
         """
@@ -145,6 +155,15 @@ class Budget(Account):
         return found
 
 
+def account_names(labels: Mapping[str, str], edit: str, periods: Iterable[str] = ()) -> Sequence[Name]:
+    """What accounts that a task with these labels, of this edit, is charged to may be called."""
+    pairs = [(EDIT, edit), *((label, value) for label, value in labels.items() if label and label != EDIT)]
+    within = [*periods]
+    wholes: list[Name] = [("", "", period) for period in within]
+    return [*wholes, *pairs, *((label, value, period) for period in within for label, value in pairs)]
+
+
 def described(name: Name) -> str:
     """An account in words."""
-    return f"the budget for {name[0]} {name[1]}" if name[0] else "the budget"
+    words = f"the budget for {name[0]} {name[1]}" if name[0] else "the budget"
+    return f"{words} of {name[2]}" if len(name) > 2 else words

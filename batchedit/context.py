@@ -35,6 +35,7 @@ class StopReason(enum.StrEnum):
 
     BUDGET = "budget"
     BREAKER = "breaker"
+    WINDOW = "window"
     ACCOUNT = "account"
     STORAGE = "storage"
     LEDGER = "ledger"

@@ -100,13 +100,15 @@ def exit_code(
             return ExitCode.SIGINT
         case StopReason.SIGTERM:
             return ExitCode.SIGTERM
-        case StopReason.BUDGET | StopReason.BREAKER | None:
+        case StopReason.BUDGET | StopReason.BREAKER | StopReason.WINDOW | None:
             pass
     if bugs:
         return ExitCode.BUG
     if states[State.UNKNOWN] or states[State.SENDING]:
         return ExitCode.UNKNOWN
-    if stop is not None or held_back or any(states[s] for s in (State.PENDING, State.ACCEPTED, State.FETCHING)):
+    # What was in flight at the window's end may have been the last of it.
+    stopped = stop not in (None, StopReason.WINDOW)
+    if stopped or held_back or any(states[s] for s in (State.PENDING, State.ACCEPTED, State.FETCHING)):
         return ExitCode.LIMIT
     # Waiting for a person's approval alone is how it should be.
     others = {reason for reason, count in (waiting or {}).items() if count and reason != APPROVAL}

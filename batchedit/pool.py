@@ -33,6 +33,7 @@ from batchedit.sources import Sources
 
 _PAGE = 200
 _TOLD = 5
+_LOOK_AT_THE_CLOCK_SECONDS = 30.0
 _LONGEST_DELAY_SECONDS = 4500.0
 _SIGNALS = {signal.SIGINT: StopReason.SIGINT, signal.SIGTERM: StopReason.SIGTERM}
 
@@ -46,6 +47,7 @@ class Pool:
         sources: For the pictures on their way in.
         grace_seconds: After a signal, how long what is in flight may go on.
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the pool runs.
+        until: Unix time at which nothing new is sent any more; None for no such time.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class Pool:
         *,
         grace_seconds: float = 60.0,
         handle_signals: bool = False,
+        until: float | None = None,
     ) -> None:
+        self._until = until
         self._context = context
         self._sources = sources
         self._grace = grace_seconds
@@ -87,6 +91,8 @@ class Pool:
                 if self._handle_signals:
                     services.start_soon(self._obey_signals)
                 services.start_soon(self._drain)
+                if self._until is not None:
+                    services.start_soon(self._close_window, self._until)
                 async with anyio.create_task_group() as workers:
                     self._workers = workers
                     await self._feed(workers)
@@ -152,8 +158,16 @@ class Pool:
             else:
                 return
 
+    async def _close_window(self, until: float) -> None:
+        """At the end of the window stop sending; what is in flight goes on within the grace."""
+        while (left := until - self._context.effects.wall()) > 0:  # noqa: ASYNC110  no event tells the time
+            # The clock may be set meanwhile, and a machine may sleep.
+            await anyio.sleep(min(left, _LOOK_AT_THE_CLOCK_SECONDS))
+        self._context.halt(StopReason.WINDOW, "the window is over; the same command goes on when it opens again")
+        self._draining.set()
+
     async def _drain(self) -> None:
-        """After a signal, let what is in flight end within the grace, then leave it to the next run."""
+        """After a signal, or the window's end, let what is in flight end within the grace; then leave it."""
         await self._draining.wait()
         await anyio.sleep(self._grace)
         self._leave()
@@ -190,13 +204,13 @@ class Pool:
             if parked and self._reserve(parked[0]):
                 return parked.popleft()
             other = budget.lacking(parked[0].price, parked[0].of) if parked else None
-            if other is not None and other != name:
+            if other is not None and other != name and other not in budget.wholes:
                 self._park(parked.popleft(), other)
         while self._ready:
             if self._reserve(self._ready[0]):
                 return self._ready.popleft()
             account = budget.lacking(self._ready[0].price, self._ready[0].of)
-            if account is None:
+            if account is None or account in budget.wholes:
                 return None
             self._park(self._ready.popleft(), account)
             if not self._ready and not self._exhausted:
@@ -289,9 +303,15 @@ class Pool:
                     words = f"{room} is left, its next edit may cost up to {format_usd(price)}"
                     parts.append(f"{described(name)} is used up: {words}")
             return "; ".join([*parts[:_TOLD], "raise it in the manifest's budget and run again to go on"])
-        price = self._ready[0].price
+        price, whole = self._ready[0].price, budget.lacking(self._ready[0].price, budget.wholes)
+        if whole is not None:
+            left = budget.accounts[whole].left or 0
+            return (
+                f"{described(whole)} is used up: {format_usd(left)} is left, the next edit may cost up to"
+                f" {format_usd(price)}; the same command goes on when there is room again"
+            )
         left = budget.left or 0
         return (
             f"the budget is used up: {format_usd(left)} is left, the next edit may cost up to {format_usd(price)};"
-            " raise --budget and run again to go on"
+            f" raise {'it' if budget.wholes else '--budget'} and run again to go on"
         )

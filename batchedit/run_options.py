@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from batchedit.caps import PeriodCap
 from batchedit.credentials import KeyPlaces
 from batchedit.learning import Learner
 from batchedit.ledger.records import Pace
@@ -36,6 +37,8 @@ class RunOptions:
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
         keys: Where keys may be besides the environment; the folder is the manifest's if none is named.
         origins: Where overridden limits come from, by field: for the ledger; ``flag`` if not said.
+        until: Unix time at which nothing new is sent any more; what is in flight then has the grace. None for none.
+        caps: Further limits, such as those of a night or a month; the smallest one holds.
     """
 
     budget: MicroUSD | None = None
@@ -48,6 +51,8 @@ class RunOptions:
     handle_signals: bool = False
     keys: KeyPlaces = KeyPlaces()
     origins: Mapping[str, str] = field(default_factory=dict)
+    until: float | None = None
+    caps: tuple[PeriodCap, ...] = ()
 
 
 def key_places(plan: Plan, options: RunOptions) -> KeyPlaces:

@@ -38,6 +38,7 @@ LEVELS = {
     "rerendering": 4, "delivering": 4,
     "exporting": 4, "exporting.dictionary": 1,
     "pilot": 4,
+    "jobs": 4, "jobs.vocabulary": 1, "jobs.window": 1, "jobs.model": 1, "jobs.values": 1, "jobs.notice_keys": 1, "jobs.reading": 1, "jobs.schema": 1,
     "reedits": 4, "reediting": 4, "review": 4, "comparing": 4, "returned": 4,
     "cli": 5, "__init__": 6, "__main__": 6,
 }  # fmt: skip

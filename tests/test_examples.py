@@ -7,14 +7,18 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from PIL import Image
 
 from batchedit.cli.commands import cli as commands
+from batchedit.effects import Effects
 from tests.conftest import Result
 
 ROOT = Path(__file__).parent.parent
@@ -28,19 +32,30 @@ EXAMPLES = {
     "examples/manifests/masks-and-variants.yaml": 8,
     "examples/manifests/packshots.yaml": 4,
     "examples/manifests/white-then-scene.yaml": 4,
-    "jobs/nightly-catalog.yaml": 4,
 }
+JOBS = {
+    "jobs/nightly-catalog.yaml": ("out-night", 4, ["{night}.csv", "{night}.html"]),
+    "jobs/pilot-then-full.yaml": ("out-pilot", 12, ["{night}.md"]),
+    "jobs/rehearse-tomorrow.yaml": ("out-rehearsal", 4, ["{night}.txt"]),
+}
+"""Where they work, how many pictures they make, and what they write."""
+FOLLOWERS = {
+    "jobs/resume-after-crash.yaml": ["after-the-crash.txt"],
+    "jobs/weekly-cost-report.yaml": ["week-{night}.csv", "week-{night}.html"],
+}
+"""Those that work on what the nightly job has left."""
 
 
 def test_every_example_is_listed_here() -> None:
     """A new example cannot be forgotten."""
     found = {
         str(path.relative_to(ROOT))
-        for pattern in ("examples/manifests/*.yaml", "examples/manifests/*.csv", "jobs/*.yaml")
+        for pattern in ("examples/manifests/*.yaml", "examples/manifests/*.csv")
         for path in ROOT.glob(pattern)
     }
     helpers = {"examples/manifests/autumn.defaults.yaml", "examples/manifests/shop-export.csv"}
     assert found - helpers == set(EXAMPLES)
+    assert {str(path.relative_to(ROOT)) for path in ROOT.glob("jobs/*")} == {*JOBS, *FOLLOWERS}
 
 
 @pytest.fixture
@@ -67,6 +82,48 @@ def test_examples_run_to_their_outputs(cli: Cli, copy: Path, manifest: str, pict
         with Image.open(path) as image:
             image.load()
     assert cli("run", manifest, "--out", "out", "--json").json()["spent"] == "0.00"
+
+
+@pytest.fixture
+def evening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a Wednesday, ten at night in Berlin, from now on."""
+    shift = datetime(2026, 11, 25, 21, 0, tzinfo=UTC).timestamp() - time.time()
+    monkeypatch.setattr(Effects, "real", classmethod(lambda cls: cls(wall=lambda: time.time() + shift)))
+
+
+def files_for(job: str, end: dict[str, Any], out: str, names: list[str]) -> None:
+    """The reports and exports of a job are there, and it names them."""
+    found = [Path(f"{out}-reports") / name.format(night=end["night"]) for name in names]
+    assert {Path(name).resolve() for name in end["files"]} == {path.resolve() for path in found}, job
+    assert all(path.stat().st_size for path in found)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_jobs_run_to_their_outputs(cli: Cli, copy: Path, evening: None, job: str) -> None:
+    """Checked, run, all pictures and files there; started again, nothing is sent."""
+    out, pictures, names = JOBS[job]
+    checked = cli("job", "check", job)
+    assert (checked.code, checked.err) == (0, "")
+    result = cli("job", "run", job, "--json")
+    assert result.code == 0, result.err
+    end = result.json()
+    assert end["rehearsal"]
+    found = [path for path in Path(out).rglob("*") if path.is_file() and ".batchedit" not in path.parts]
+    assert len(found) == pictures == end["done"]
+    files_for(job, end, out, names)
+    again = cli("job", "run", job, "--json").json()
+    assert (again["exit_code"], again["spent"], again["spent_night"]) == (0, "0.00", end["spent"])
+
+
+@pytest.mark.parametrize("job", FOLLOWERS)
+def test_jobs_after_a_night(cli: Cli, copy: Path, evening: None, job: str) -> None:
+    """Before there is a ledger they say so; then they write what they are for, and spend nothing."""
+    assert cli("job", "check", job).code == 0
+    assert cli("job", "run", job).code in (8, 9)
+    assert cli("job", "run", "jobs/nightly-catalog.yaml").code == 0
+    end = cli("job", "run", job, "--json").json()
+    assert (end["exit_code"], end["spent"]) == (0, "0.00")
+    files_for(job, end, "out-night", FOLLOWERS[job])
 
 
 def keys_of(tree: object) -> Iterator[str]:

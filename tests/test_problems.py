@@ -38,7 +38,8 @@ def codes() -> set[str]:
     found: set[str] = set()
     package = Path(batchedit.__file__).parent
     names = ("naming", "planner", "checking", "counting", "selecting", "cli/printing")
-    for path in (*(package / "manifest").glob("*.py"), *(package / f"{name}.py" for name in names)):
+    readers = (*(package / "manifest").glob("*.py"), *(package / "jobs").glob("*.py"))
+    for path in (*readers, *(package / f"{name}.py" for name in names)):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

@@ -11,6 +11,7 @@ from batchedit.cli import configuring as _configuring  # noqa: F401  likewise
 from batchedit.cli import doctoring as _doctoring  # noqa: F401  likewise
 from batchedit.cli import exporting as _exporting  # noqa: F401  likewise
 from batchedit.cli import filing as _filing  # noqa: F401  likewise
+from batchedit.cli import jobbing as _jobbing  # noqa: F401  likewise
 from batchedit.cli import listing as _listing  # noqa: F401  likewise
 from batchedit.cli import piloting as _piloting  # noqa: F401  likewise
 from batchedit.cli import pricing as _pricing  # noqa: F401  likewise

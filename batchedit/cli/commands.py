@@ -209,13 +209,13 @@ def emulate(host: str, port: int, seed: str, state: Path | None, switches: tuple
 
 
 @cli.command()
-@click.option("--of", "form", type=click.Choice(["manifest", "report", "results", "events"]),
+@click.option("--of", "form", type=click.Choice(["manifest", "job", "report", "results", "events"]),
               default="manifest", show_default=True,
-              help="Of manifests, of `report --json`, of a line of `export ndjson` or of `run --events`.")  # fmt: skip
+              help="Of manifests, jobs, `report --json`, a line of `export ndjson` or of `run --events`.")  # fmt: skip
 @DEBUG
 def schema(form: str, debug: bool) -> int:
     """
-    Print the JSON Schema of manifests, for editors that complete and check while one types, or of what we write.
+    Print the JSON Schema of manifests or jobs, for editors that complete and check while one types, or of our output.
 
     \b
       batchedit schema > schema.json
@@ -226,6 +226,11 @@ def schema(form: str, debug: bool) -> int:
 
     from batchedit.manifest.schema import schema_text
 
+    if form == "job":
+        from batchedit.jobs.schema import job_schema_text
+
+        say(job_schema_text().rstrip())
+        return ExitCode.DONE
     if form != "manifest":
         part = "report" if form == "report" else "exporting"
         say((files("batchedit") / part / f"{form}.schema.json").read_text("utf-8").rstrip())

@@ -17,6 +17,7 @@ from typing import Self
 from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
 from batchedit.ledger.listing import LedgerListing
+from batchedit.ledger.periods import LedgerPeriods
 from batchedit.ledger.records import Decision, Digest, OutputRow, Reviewed, Standing, read_raw
 from batchedit.ledger.reviewing import LedgerReviews
 from batchedit.ledger.run_records import RunFacts, RunRow
@@ -56,7 +57,7 @@ def has_begun(path: Path) -> bool:
             raise LedgerError(f"the ledger {path} cannot be read: {error}", hint=DAMAGED_HINT) from error
 
 
-class Ledger(LedgerListing, LedgerReviews):
+class Ledger(LedgerListing, LedgerReviews, LedgerPeriods):
     """
     A ledger opened for reading; a context manager.
 

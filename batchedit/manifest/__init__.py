@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
+from typing import Any
 
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.budgeting import met
@@ -107,6 +108,19 @@ class Manifest:
     def limits(self) -> Limits:
         """How hard the provider may be driven."""
         return self._head.limits
+
+    def adapt(self, *, provider: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
+        """
+        Put what a job says in place of what the file says.
+
+        Args:
+            provider: Fields of `ProviderSettings`.
+            limits: Fields of `Limits`.
+        """
+        head = self._head
+        head.provider = replace(head.provider, **provider)
+        head.limits = replace(head.limits, **limits)
+        head.limits_given |= frozenset(limits)
 
     @property
     def limits_given(self) -> frozenset[str]:

@@ -84,6 +84,10 @@ class HeadReader:
     def _version(self, tree: Node) -> None:
         pairs = tree.value if isinstance(tree.value, dict) else {}
         if "version" not in pairs:
+            if "job" in pairs and self._rows_allowed:
+                hint = f"Start it with: batchedit job run {tree.place.file}"
+                problem = Problem(place=pairs["job"][0], code="no-version", message="this is a job", hint=hint)
+                raise ManifestError([problem])
             if self._rows_allowed:
                 self._reading.wrong(
                     tree.place, "no-version", "the key version is missing", hint="Begin with: version: 1"

@@ -22,7 +22,7 @@ from tests.manifest.conftest import Folder
 from tests.manifest.test_wrong import YAML
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted([*(ROOT / "examples" / "manifests").glob("*.yaml"), *(ROOT / "jobs").glob("*.yaml")])
+EXAMPLES = sorted((ROOT / "examples" / "manifests").glob("*.yaml"))
 SHAPE = {
     "unknown-key", "wrong-type", "no-version", "version", "bad-quality", "bad-format", "bad-n", "bad-sync_mode",
     "bad-enabled", "bad-limit", "bad-budget", "bad-provider",
