@@ -47,6 +47,10 @@ def run_command(job: str, wait: bool, no_input: bool, quiet: bool, as_json: bool
 
     The same command starts, resumes and finishes. Without --wait a start outside the window sends nothing and ends with
     exit code 6, as does a job that stops at its window's end or at a limit with work left.
+
+    \b
+      batchedit job run jobs/nightly-catalog.yaml --no-input
+      batchedit job run jobs/nightly-catalog.yaml --wait     # until its window opens
     """
     from batchedit.cli.printing import ProgressLine
     from batchedit.jobs.reading import load_job
@@ -85,6 +89,9 @@ def check_command(job: str, as_json: bool, debug: bool) -> int:
 
     Exit code 2 if there are problems. A variable of the environment that is not set is a warning: the scheduler may
     have it.
+
+    \b
+      batchedit job check jobs/nightly-catalog.yaml
     """
     from batchedit.cli.printing import findings_json
     from batchedit.errors import ManifestError
@@ -112,7 +119,14 @@ def check_command(job: str, as_json: bool, debug: bool) -> int:
 @JSON
 @DEBUG
 def list_command(folder: Path, as_json: bool, debug: bool) -> int:
-    """List the jobs in FOLDER: what each does and when it starts next. Exit code 2 if one of them is wrong."""
+    """
+    List the jobs in FOLDER: what each does and when it starts next.
+
+    Exit code 2 if one of them is wrong.
+
+    \b
+      batchedit job list jobs
+    """
     from batchedit.jobs.checking import list_jobs
 
     if not folder.is_dir():
@@ -156,7 +170,15 @@ def _one_of(schedulers: dict[str, Any]) -> str:
 @click.option("--github", is_flag=True, help="A workflow for GitHub Actions.")
 @DEBUG
 def install_command(job: str, debug: bool, **schedulers: bool) -> int:
-    """Print what a scheduler needs to start JOB; nothing is installed. How to install it stands in its comments."""
+    """
+    Print what a scheduler needs to start JOB; nothing is installed.
+
+    How to install it stands in its comments.
+
+    \b
+      batchedit job install jobs/nightly-catalog.yaml --systemd
+      batchedit job install jobs/nightly-catalog.yaml --cron
+    """
     from batchedit.jobs.installing import printed
     from batchedit.jobs.reading import load_job
 
