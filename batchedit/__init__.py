@@ -15,10 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchedit.batch import run_plan, run_plan_sync
+    from batchedit.batch import run_plan
+    from batchedit.calling import Result, Session, run_plan_sync, session
+    from batchedit.control import Control
     from batchedit.delivering import DeliverySummary, deliver
     from batchedit.ending import RunSummary
-    from batchedit.errors import BatchEditError, ExitCode
+    from batchedit.errors import BatchEditError, ExitCode, RunError
     from batchedit.ledger.reader import Ledger
     from batchedit.ledger.records import Decision
     from batchedit.manifest import load_manifest
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BatchEditError": "batchedit.errors",
+    "Control": "batchedit.control",
+    "Result": "batchedit.calling",
+    "RunError": "batchedit.errors",
+    "Session": "batchedit.calling",
     "DeliverySummary": "batchedit.delivering",
     "Decision": "batchedit.ledger.records",
     "ExitCode": "batchedit.errors",
@@ -56,11 +62,13 @@ _HOME = {
     "render": "batchedit.rerendering",
     "render_report": "batchedit.report",
     "run_plan": "batchedit.batch",
-    "run_plan_sync": "batchedit.batch",
+    "run_plan_sync": "batchedit.calling",
+    "session": "batchedit.calling",
 }
 
 __all__ = [
     "BatchEditError",
+    "Control",
     "Decision",
     "DeliverySummary",
     "ExitCode",
@@ -71,8 +79,11 @@ __all__ = [
     "Provider",
     "RenderSummary",
     "Request",
+    "Result",
+    "RunError",
     "RunOptions",
     "RunSummary",
+    "Session",
     "Task",
     "deliver",
     "drop_reedits",
@@ -84,6 +95,7 @@ __all__ = [
     "render_report",
     "run_plan",
     "run_plan_sync",
+    "session",
 ]
 
 

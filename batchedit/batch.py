@@ -24,6 +24,7 @@ from batchedit.breaker import Breaker
 from batchedit.budget import Budget
 from batchedit.caps import open_accounts
 from batchedit.context import Context, Observer, StopReason
+from batchedit.control import Control
 from batchedit.effects import Effects
 from batchedit.ending import RunSummary, exit_code, nothing_to_do
 from batchedit.errors import ExitCode, LedgerError, StorageError
@@ -72,6 +73,7 @@ async def run_plan(
     observer: Observer | None = None,
     environment: Mapping[str, str] | None = None,
     servers: anyio.abc.TaskGroup | None = None,
+    control: Control | None = None,
 ) -> RunSummary:
     """
     Do what a plan says, or go on with it.
@@ -83,6 +85,7 @@ async def run_plan(
         observer: Called after every change with the run's counts.
         environment: Where keys are looked up; None for the process's own.
         servers: Where in-process servers run, if they shall outlive this call.
+        control: Stops it from another thread.
 
     Raises:
         LedgerError: if the ledger is in use, damaged, newer, or of the other world. Nothing was sent.
@@ -94,7 +97,7 @@ async def run_plan(
         if not still_settled(plan):
             raise LedgerError(f"{plan.workspace.root} has changed since the plan was made", hint="just run it again")
         return nothing_to_do(plan.mark, options.budget if options.budget is not None else plan.manifest.budget)
-    return await _carry_out(_Run.record, plan, options, effects, observer, environment, servers)
+    return await _carry_out(_Run.record, plan, options, effects, observer, environment, servers, control)
 
 
 async def reconcile(
@@ -105,6 +108,7 @@ async def reconcile(
     observer: Observer | None = None,
     environment: Mapping[str, str] | None = None,
     servers: anyio.abc.TaskGroup | None = None,
+    control: Control | None = None,
 ) -> RunSummary:
     """
     Settle what earlier runs left open, without buying anything.
@@ -114,7 +118,7 @@ async def reconcile(
 
     Args:
         plan: From `planner.outline` or `make_plan`; its tasks are not looked at.
-        options, effects, observer, environment, servers: As for `run_plan`; the budget does not matter.
+        options, effects, observer, environment, servers, control: As for `run_plan`; the budget does not matter.
 
     Raises:
         LedgerError, StorageError, UsageError: as `run_plan`; also LedgerError if there is no ledger.
@@ -122,7 +126,7 @@ async def reconcile(
     """
     if not has_begun(plan.workspace.ledger):
         raise LedgerError(f"there is no ledger at {plan.workspace.ledger}")
-    return await _carry_out(_Run.rejoin, plan, options, effects, observer, environment, servers)
+    return await _carry_out(_Run.rejoin, plan, options, effects, observer, environment, servers, control)
 
 
 async def _carry_out(
@@ -133,6 +137,7 @@ async def _carry_out(
     observer: Observer | None,
     environment: Mapping[str, str] | None,
     servers: anyio.abc.TaskGroup | None,
+    control: Control | None,
 ) -> RunSummary:
     effects = effects or Effects.real()
     LOGGER.info("%s: %d to buy, %s money", plan.manifest.name, plan.figures.purchases, plan.world)
@@ -143,32 +148,12 @@ async def _carry_out(
             if plan.figures.purchases >= _MUCH:
                 workers.prepare()
             await effects.offload(partial(begin, run))
-            summary = await run.execute(wire, workers, observer)
+            summary = await run.execute(wire, workers, observer, control)
     LOGGER.info(
         "run %d ended with exit code %d: %s spent, %s at risk%s", summary.run_id, summary.exit_code,
         format_usd(summary.spent), format_usd(summary.at_risk), f"; {summary.reason}" if summary.reason else "",
     )  # fmt: skip
     return summary
-
-
-def run_plan_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: Observer | None = None) -> RunSummary:
-    """
-    Like `run_plan`, for callers without an event loop.
-
-    Raises:
-        As `run_plan`; also RuntimeError if called where an event loop is running in this thread.
-    """
-    return anyio.run(lambda: run_plan(plan, options, observer=observer))
-
-
-def reconcile_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: Observer | None = None) -> RunSummary:
-    """
-    Like `reconcile`, for callers without an event loop.
-
-    Raises:
-        As `reconcile`; also RuntimeError if called where an event loop is running in this thread.
-    """
-    return anyio.run(lambda: reconcile(plan, options, observer=observer))
 
 
 class _Run:
@@ -275,7 +260,9 @@ class _Run:
         self.spent_before = spent
         self.budget = Budget(limit=MicroUSD(spent + held), spent=spent, held=held)
 
-    async def execute(self, wire: Wire, workers: Workers, observer: Observer | None) -> RunSummary:
+    async def execute(
+        self, wire: Wire, workers: Workers, observer: Observer | None, control: Control | None
+    ) -> RunSummary:
         """Deliver what is paid already, then run the pool, then say how it went."""
         context = self._context(wire, workers, observer)
         sources = Sources(
@@ -300,7 +287,11 @@ class _Run:
             sources,
             grace_seconds=self.options.grace_seconds,
             handle_signals=self.options.handle_signals,
+<<<<<<< HEAD
             until=self.options.until,
+=======
+            control=control,
+>>>>>>> refs/h/h3
         )
         try:
             await redeliver(context)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from html import escape
+from typing import Any
 
 from batchedit.context import StopReason
-from batchedit.errors import ExitCode
+from batchedit.errors import (
+    AccountRefused,
+    ExitCode,
+    Interrupted,
+    LimitReached,
+    PartialFailure,
+    RunError,
+    UnknownOutcome,
+)  # fmt: skip
 from batchedit.ledger.waiting import APPROVAL, FAILED
 from batchedit.lifecycle import State
-from batchedit.money import ZERO, MicroUSD
+from batchedit.money import ZERO, MicroUSD, decimal_text, format_usd
 from batchedit.settled import Mark
 
 
@@ -48,6 +59,63 @@ class RunSummary:
     waiting: Mapping[str, int]
     reason: str
     notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: amounts as dollars in text."""
+        return {
+            "run": self.run_id,
+            "exit_code": int(self.exit_code),
+            "states": {str(state): count for state, count in self.states.items()},
+            "spent": decimal_text(self.spent),
+            "spent_before": decimal_text(self.spent_before),
+            "at_risk": decimal_text(self.at_risk),
+            "budget": decimal_text(self.budget),
+            "currency": "USD",
+            "unknown": list(self.unknown),
+            "held_back": self.held_back,
+            "undelivered": self.undelivered,
+            "waiting": dict(sorted(self.waiting.items())),
+            "reason": self.reason,
+            "notes": list(self.notes),
+        }
+
+    def raise_for_status(self) -> None:
+        """
+        Nothing if everything is done.
+
+        Raises:
+            RunError: of the kind that the exit code means, with `money_spent`, `retryable` and `hint`.
+        """
+        if self.exit_code is ExitCode.DONE:
+            return
+        kind, retryable, hint = _ENDINGS.get(self.exit_code, (RunError, False, ""))
+        counts = ", ".join(f"{count} {state}" for state, count in self.states.items() if count)
+        raise kind(
+            f"run {self.run_id} ended with exit code {int(self.exit_code)}: {self.reason or counts}",
+            code=self.exit_code,
+            money_spent=Decimal(self.spent) / 1_000_000,
+            retryable=retryable,
+            hint=hint,
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        rows = [(str(state), str(count)) for state, count in self.states.items() if count]
+        rows += [("spent", format_usd(self.spent)), ("at risk", format_usd(self.at_risk))]
+        rows += [("budget", format_usd(self.budget)), ("exit code", str(int(self.exit_code)))]
+        rows += [("stopped", self.reason)] if self.reason else []
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+        return f"<table>{cells}</table>"
+
+
+_ENDINGS: Mapping[ExitCode, tuple[type[RunError], bool, str]] = {
+    ExitCode.SOME_FAILED: (PartialFailure, False, "batchedit ls --select status:failed says which, and why"),
+    ExitCode.ACCOUNT: (AccountRefused, False, "check key and credit: batchedit auth check"),
+    ExitCode.LIMIT: (LimitReached, False, "run the same plan again, on purpose: work is left"),
+    ExitCode.UNKNOWN: (UnknownOutcome, False, "batchedit reconcile asks the provider, and buys nothing"),
+    ExitCode.SIGINT: (Interrupted, True, "run the same plan again: it goes on from here"),
+    ExitCode.SIGTERM: (Interrupted, True, "run the same plan again: it goes on from here"),
+}
 
 
 def nothing_to_do(mark: Mark, limit: MicroUSD | None) -> RunSummary:

@@ -8,6 +8,8 @@ Every error of this package, drawn as a tree, and the exit code that each one en
       NothingSelected              5
       LedgerError                  8   in use, damaged, newer than this program, or of another world
       StorageError                 9   disk full, read-only, failed fsync
+      RunError                     -   a run's end, raised only on request: PartialFailure 3, AccountRefused 4,
+                                       LimitReached 6, UnknownOutcome 7, Interrupted 130 and 143
       ProviderError                -   what the provider (or the way to it) answered; the pool decides
         NotSent                        surely not sent: DNS, refused, TLS, no connection to be had
         Throttled                      429: surely refused, come back later
@@ -30,6 +32,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
 
@@ -113,6 +116,10 @@ class BatchEditError(Exception):
     """Base of everything this package raises on purpose."""
 
     exit_code: ExitCode = ExitCode.BUG
+    money_spent: Decimal | None = None
+    """Dollars that this very call has spent, None if that is not known."""
+    retryable: bool = False
+    """True if the same call may succeed later with nobody doing anything."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -127,6 +134,7 @@ class UsageError(BatchEditError):
     """The command line or the settings do not make sense together."""
 
     exit_code = ExitCode.USAGE
+    money_spent = Decimal(0)
 
 
 class ConsentMissing(UsageError):
@@ -148,6 +156,7 @@ class NothingSelected(BatchEditError):
     """The manifest or the selection holds no task."""
 
     exit_code = ExitCode.NOTHING_SELECTED
+    money_spent = Decimal(0)
 
 
 class LedgerError(BatchEditError):
@@ -160,6 +169,41 @@ class StorageError(BatchEditError):
     """The disk did not take what must be kept; nothing more may be bought."""
 
     exit_code = ExitCode.STORAGE
+
+
+class RunError(BatchEditError):
+    """
+    A run has ended, and not everything is done. Raised only on request (`check=`, `RunSummary.raise_for_status`).
+
+    Attributes:
+        code: The run's exit code, which says why.
+    """
+
+    def __init__(self, message: str, *, code: ExitCode, money_spent: Decimal, retryable: bool, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = self.code = code
+        self.money_spent = money_spent
+        self.retryable = retryable
+
+
+class PartialFailure(RunError):
+    """It finished; some tasks failed, are suspect or lost (exit code 3)."""
+
+
+class AccountRefused(RunError):
+    """The provider refuses the account: key, credit, permission (4)."""
+
+
+class LimitReached(RunError):
+    """It stopped at a limit, and work is left (6)."""
+
+
+class UnknownOutcome(RunError):
+    """Outcomes are unknown, and money may be out (7)."""
+
+
+class Interrupted(RunError):
+    """Somebody stopped it (130, 143)."""
 
 
 class ProviderError(BatchEditError):

@@ -22,6 +22,7 @@ import anyio.abc
 
 from batchedit.budget import Name, described
 from batchedit.context import Buy, Context, Follow, Look, Seat, Settle, StopReason, Work
+from batchedit.control import Control
 from batchedit.effects import unix
 from batchedit.errors import LedgerError, StorageError
 from batchedit.ledger.records import Attempt, RequestRow
@@ -33,7 +34,11 @@ from batchedit.sources import Sources
 
 _PAGE = 200
 _TOLD = 5
+<<<<<<< HEAD
 _LOOK_AT_THE_CLOCK_SECONDS = 30.0
+=======
+_CONTROL_SECONDS = 0.1
+>>>>>>> refs/h/h3
 _LONGEST_DELAY_SECONDS = 4500.0
 _SIGNALS = {signal.SIGINT: StopReason.SIGINT, signal.SIGTERM: StopReason.SIGTERM}
 
@@ -47,7 +52,11 @@ class Pool:
         sources: For the pictures on their way in.
         grace_seconds: After a signal, how long what is in flight may go on.
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the pool runs.
+<<<<<<< HEAD
         until: Unix time at which nothing new is sent any more; None for no such time.
+=======
+        control: Looked at now and then for a wish to stop; None for none.
+>>>>>>> refs/h/h3
     """
 
     def __init__(
@@ -57,13 +66,18 @@ class Pool:
         *,
         grace_seconds: float = 60.0,
         handle_signals: bool = False,
+<<<<<<< HEAD
         until: float | None = None,
+=======
+        control: Control | None = None,
+>>>>>>> refs/h/h3
     ) -> None:
         self._until = until
         self._context = context
         self._sources = sources
         self._grace = grace_seconds
         self._handle_signals = handle_signals
+        self._control = control
         self._ready: deque[Buy] = deque()
         self._free: deque[Follow | Look | Settle] = deque()
         self._parked: dict[Name, deque[Buy]] = {}
@@ -90,6 +104,8 @@ class Pool:
                 self._take_up(resume)
                 if self._handle_signals:
                     services.start_soon(self._obey_signals)
+                if self._control is not None:
+                    services.start_soon(self._obey, self._control)
                 services.start_soon(self._drain)
                 if self._until is not None:
                     services.start_soon(self._close_window, self._until)
@@ -119,6 +135,14 @@ class Pool:
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             async for number in signals:
                 self.interrupt(_SIGNALS[number], "stopped by a signal; the same command goes on from here")
+
+    async def _obey(self, control: Control) -> None:
+        seen = 0
+        while True:
+            while seen < control.asked:
+                seen += 1
+                self.interrupt(StopReason.SIGINT, "stopped by its caller; the same plan goes on from here")
+            await anyio.sleep(_CONTROL_SECONDS)
 
     def _take_up(self, resume: list[tuple[RequestRow, Attempt]]) -> None:
         context, now = self._context, anyio.current_time()

@@ -26,7 +26,7 @@ from typing import Any
 from unittest import mock
 
 from batchedit import batch
-from batchedit.batch import run_plan_sync
+from batchedit.calling import run_plan_sync
 from batchedit.context import Progress
 from batchedit.endpoint import Endpoint
 from batchedit.manifest import load_manifest

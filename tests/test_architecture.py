@@ -29,7 +29,7 @@ LEVELS = {
     "postprocess": 1,
     "digests": 2,
     "polling": 2, "context": 3, "hooks": 3, "rendering": 3, "delivery": 3, "purchase": 3, "pool": 3, "redelivery": 3, "reconciliation": 3,
-    "selectors": 1, "selection": 1, "selecting": 4, "listing": 4, "naming": 4, "settled": 4, "ending": 4, "planned": 4, "diagnosis": 4, "run_options": 4, "planner": 4, "verifying": 4, "checking": 4, "batch": 4, "report": 4,
+    "selectors": 1, "selection": 1, "selecting": 4, "listing": 4, "naming": 4, "settled": 4, "ending": 4, "planned": 4, "calling": 4, "control": 1, "diagnosis": 4, "run_options": 4, "planner": 4, "verifying": 4, "checking": 4, "batch": 4, "report": 4,
     "ledger.waiting": 1, "releasing": 3, "chains": 4, "verdicts": 4,
     "starting": 4,
     "differences": 1, "forecast": 1, "counting": 4,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from batchedit import planner
-from batchedit.batch import run_plan_sync
+from batchedit.calling import run_plan_sync
 from batchedit.context import Progress
 from batchedit.errors import LedgerError
 from batchedit.manifest import Overrides, load_manifest

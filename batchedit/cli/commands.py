@@ -140,7 +140,7 @@ def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **
     The same command starts, resumes and finishes. Run again when all is done, it sends nothing.
     MANIFEST is a YAML, CSV or JSON Lines file, a folder, a picture, a glob in quotes, or a plan that was saved.
     """
-    from batchedit.batch import run_plan_sync
+    from batchedit.calling import run_plan_sync
 
     limit, made = limit_from(budget), plan_to_run(flags)
     behaviour = behaviour_for(made, **flags)

@@ -41,7 +41,8 @@ def agree(
     """
     if yes or limit is not None:
         return
-    if not (may_ask and sys.stdin.isatty() and sys.stderr.isatty()):
+    # A stream that is closed is None.
+    if not (may_ask and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))):
         raise ConsentMissing(
             f"this would spend up to {format_usd(high)} and nobody has agreed to it",
             hint=f"add --budget {format_usd(high).lstrip('$')} (a limit that holds) or --yes",

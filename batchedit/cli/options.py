@@ -190,6 +190,8 @@ def read_ids(source: str) -> list[str]:
     """
     from batchedit.errors import UsageError
 
+    if source == "-" and sys.stdin is None:  # closed
+        raise UsageError("--ids-from -: there is no standard input")
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text("utf-8-sig")
     except OSError as error:

@@ -45,7 +45,7 @@ def pilot(as_json: bool, budget: str | None, yes: bool,
     \b
       batchedit pilot night.yaml -n 20 --stratify client,edit
     """
-    from batchedit.batch import run_plan_sync
+    from batchedit.calling import run_plan_sync
     from batchedit.cli.printing import end_json
     from batchedit.effects import Effects
     from batchedit.pilot import examine

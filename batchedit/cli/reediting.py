@@ -41,7 +41,7 @@ def reedit(as_json: bool, prompt: str | None, from_notes: bool, drop: bool, dry_
       batchedit reedit night.yaml --select reason:halo --prompt "Cut it out cleanly, on pure white"
       batchedit reedit night.yaml --from-notes
     """
-    from batchedit.batch import run_plan_sync
+    from batchedit.calling import run_plan_sync
     from batchedit.cli.planning import plan_json, plan_text
     from batchedit.cli.printing import say_warnings
 

@@ -37,7 +37,7 @@ def reconcile(
 
     Asks the provider about unknown outcomes, follows what it has accepted, fetches what is paid.
     """
-    from batchedit.batch import reconcile_sync
+    from batchedit.calling import reconcile_sync
     from batchedit.cli.options import outline_from
 
     plan = outline_from(flags)

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import socket
+from decimal import Decimal
 from pathlib import Path
 
 from batchedit.errors import LedgerError, StorageError
@@ -42,10 +43,12 @@ class LedgerLock:
         except OSError as error:
             owner = _owner(self._file)
             os.close(self._file)
-            raise LedgerError(
+            busy = LedgerError(
                 f"{what} is in use by another run ({owner})",
                 hint="wait for it, or stop it with Ctrl-C; nothing was sent",
-            ) from error
+            )
+            busy.retryable, busy.money_spent = True, Decimal(0)
+            raise busy from error
         note = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
         with contextlib.suppress(OSError):  # a full disk: the lock holds without its note
             os.ftruncate(self._file, 0)

@@ -305,6 +305,15 @@ class Ledger(LedgerListing, LedgerReviews, LedgerPeriods):
 
     # -- for reports -----------------------------------------------------------------------------------------
 
+    def tasks_of(self, key: str) -> list[tuple[str, str]]:
+        """The tasks that want a request, the one that bears its cost first, each with what is said of the request."""
+        sql = (
+            "SELECT slot, reason FROM tasks JOIN requests ON key = tasks.request_key WHERE request_key = ?"
+            " ORDER BY tasks.rowid"
+        )
+        with closing(self._connection.execute(sql, (key,))) as cursor:
+            return [(row["slot"], row["reason"]) for row in cursor]
+
     def tasks(self, select: Iterable[str] = (), exclude: Iterable[str] = ()) -> Tasks:
         """
         The tasks with their states, in the order in which they were first recorded; ``.to_frame()`` for pandas.

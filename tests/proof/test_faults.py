@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Result, Served, Shop
 from tests.middle import Middle
 from tests.proof.faults import CASES, readme
-from tests.proof.scene import Case, Scene, play
+from tests.proof.scene import Case, Scene, play, signed
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -22,6 +22,7 @@ def test_the_case_is_survived(
 ) -> None:  # fmt: skip
     """What must hold holds during the fault, and the same command finishes when it is over."""
     served, proxy = tampered(latency=(0.01, 0.03), idempotency="off")
+    signed(monkeypatch)
     play(case, Scene(shop, served, proxy, cli, monkeypatch))
 
 
