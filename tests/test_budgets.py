@@ -17,7 +17,20 @@ from tests.test_crash import wait_for
 Cli = Callable[..., Result]
 Serve = Callable[..., Served]
 RUN = ("run", "night.yaml", "--out", "out", "--json", "--no-input")
-NAMES: list[Name] = [("client", "acme"), ("client", "globex"), ("edit", "white"), ("season", "AW")]
+NAMES: list[Name] = [
+    ("client", "acme"), ("client", "globex"), ("edit", "white"), ("season", "AW"), ("", "", "the night"),
+    ("client", "acme", "the night"),
+]  # fmt: skip
+
+
+def test_a_task_is_charged_to_everything_that_it_belongs_to() -> None:
+    """Its edit and labels, alone and within each period, and to what is for everybody."""
+    budget = Budget(accounts={name: Account() for name in [*NAMES, ("", "", "the month")]})
+    assert set(budget.accounts_of({"client": "acme", "season": "SS"}, "white")) == {
+        ("client", "acme"), ("edit", "white"), ("", "", "the night"), ("", "", "the month"),
+        ("client", "acme", "the night"),
+    }  # fmt: skip
+    assert set(budget.wholes) == {("", "", "the night"), ("", "", "the month")}
 
 
 # -- no interleaving passes any limit --------------------------------------------------------------------------------
@@ -25,7 +38,7 @@ NAMES: list[Name] = [("client", "acme"), ("client", "globex"), ("edit", "white")
 
 @given(
     whole=st.none() | st.integers(0, 2_000),
-    limits=st.lists(st.integers(0, 1_000), min_size=4, max_size=4),
+    limits=st.lists(st.integers(0, 1_000), min_size=len(NAMES), max_size=len(NAMES)),
     steps=st.lists(
         st.tuples(
             st.sampled_from(["reserve", "settle", "release", "lose", "again", "surplus"]),
