@@ -113,7 +113,7 @@ MUTANTS = (
     ),
     Mutant(
         "a file that is there counts as durable",
-        (("batchedit/filing.py", "                disk.sync_folder(target.parent)\n", ""),),
+        (("batchedit/filing.py", "            disk.sync_folder(target.parent)\n", ""),),
         ("tests/proof/test_images.py -k after_a_kill",),
     ),
     Mutant(
