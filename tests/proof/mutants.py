@@ -267,7 +267,7 @@ MUTANTS = (
     ),
     Mutant(
         "files of others are overwritten",
-        (("batchedit/filing.py", "            if there and not self._replaceable(target):\n", "            if False:\n"),),
+        (("batchedit/filing.py", "        if there and not self._replaceable(target):\n", "        if False:\n"),),
         ("tests/test_mishaps.py -k in_the_way",),
     ),
     Mutant(
