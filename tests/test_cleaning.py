@@ -370,6 +370,12 @@ def test_what_was_bought_is_handed_over_as_it_came(
     (shop.root / "in/shoe.png").unlink()
     edits = "{scene: {from: white, prompt: 'warmer light'}, white: {prompt: 'pure white background'}}"
     served.manifest(shop, edits=edits, defaults="{quality: low}")
+    proxy.alter(
+        "GET",
+        "/storage/outputs/.*",
+        lambda reply: reply.but(body=reply.body[:-12] + chunk(b"caBX", b"provenance") + reply.body[-12:]),
+        times=2,
+    )
     done = cli("run", "night.yaml", "--out", "out", "--no-input")
     assert done.code == 0, done.err
     sent = [body for call, body in zip(proxy.seen, proxy.bodies, strict=True) if call.startswith("PUT")]
@@ -377,3 +383,4 @@ def test_what_was_bought_is_handed_over_as_it_came(
     assert len(sent) == len(raws) == 2
     assert sent[0] == (shop.root / "in/mug.png").read_bytes()
     assert sent[1] in raws
+    assert not anatomy(sent[1]).is_clean, "it says who made it"
