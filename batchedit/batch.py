@@ -287,11 +287,8 @@ class _Run:
             sources,
             grace_seconds=self.options.grace_seconds,
             handle_signals=self.options.handle_signals,
-<<<<<<< HEAD
             until=self.options.until,
-=======
             control=control,
->>>>>>> refs/h/h3
         )
         try:
             await redeliver(context)
@@ -396,9 +393,13 @@ class _Run:
             ledger.settle(mark.text())
 
     def _make_folders(self) -> None:
-        for folder in (self.plan.workspace.state, self.plan.workspace.ledger.parent):
+        state = self.plan.workspace.state
+        for folder in (state, self.plan.workspace.ledger.parent):
             try:
+                is_new = not folder.exists()
                 disk.make_folders(folder)
+                if folder == state:
+                    disk.claim(folder, is_new=is_new)
             except OSError as error:
                 raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
 

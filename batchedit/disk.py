@@ -109,6 +109,20 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
+def claim(folder: Path, *, is_new: bool) -> None:
+    """
+    Make sure that a folder which holds state is ours. A new one is private; how open an older one is its owner decided.
+
+    Raises:
+        StorageError: if it belongs to another user, who could put anything in the place of what is in it.
+    """
+    owner = folder.stat().st_uid
+    if os.geteuid() not in (0, owner):
+        raise StorageError(f"{folder} belongs to another user (uid {owner}); choose another output folder")
+    if is_new:
+        folder.chmod(0o700)
+
+
 def append(path: Path, *chunks: bytes, mode: int = 0o600) -> None:
     """Add bytes to a temporary file, made private (or with `mode`) if it is new. Not durable before `sync_file`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode)

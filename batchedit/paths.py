@@ -34,7 +34,7 @@ def safe_component(value: str) -> str:
     text = "".join("-" if unicodedata.category(char)[0] == "C" else char for char in text)
     text = text.strip(" .\u00a0")
     text = _shortened(text, MAX_COMPONENT_BYTES - 40)
-    return f"_{text}" if is_device(text) else text or "_"
+    return _shortened(f"_{text}", MAX_COMPONENT_BYTES - 40) if is_device(text) else text or "_"
 
 
 def path_problem(path: str) -> str | None:

@@ -131,6 +131,8 @@ def _told() -> Iterator[None]:
         zlib.error,
     ) as error:
         raise BadPicture(f"damaged: {error}") from None
+    except MemoryError:
+        raise BadPicture("needs more memory than decoding a picture may take") from None
     except OSError as error:
         if error.errno is not None:
             raise

@@ -34,11 +34,8 @@ from batchedit.sources import Sources
 
 _PAGE = 200
 _TOLD = 5
-<<<<<<< HEAD
 _LOOK_AT_THE_CLOCK_SECONDS = 30.0
-=======
 _CONTROL_SECONDS = 0.1
->>>>>>> refs/h/h3
 _LONGEST_DELAY_SECONDS = 4500.0
 _SIGNALS = {signal.SIGINT: StopReason.SIGINT, signal.SIGTERM: StopReason.SIGTERM}
 
@@ -52,11 +49,8 @@ class Pool:
         sources: For the pictures on their way in.
         grace_seconds: After a signal, how long what is in flight may go on.
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the pool runs.
-<<<<<<< HEAD
         until: Unix time at which nothing new is sent any more; None for no such time.
-=======
         control: Looked at now and then for a wish to stop; None for none.
->>>>>>> refs/h/h3
     """
 
     def __init__(
@@ -66,11 +60,8 @@ class Pool:
         *,
         grace_seconds: float = 60.0,
         handle_signals: bool = False,
-<<<<<<< HEAD
         until: float | None = None,
-=======
         control: Control | None = None,
->>>>>>> refs/h/h3
     ) -> None:
         self._until = until
         self._context = context

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import io
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import lru_cache
 from types import TracebackType
@@ -42,6 +43,9 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 _GONE = (403, 404, 410)
 _TIMEOUTS = {"connect": 15.0}
 _MOST_REDIRECTS = 5
+_UNFOLDED_BYTES = 1024 * 1024
+_WINDOWS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
+"""Content codings that are asked for, and what zlib calls them."""
 _HEADERS = {"user-agent": "batchedit", "accept": "*/*"}
 _parsed = lru_cache(maxsize=32)(httpx.URL)  # most calls go to the same few addresses
 
@@ -190,9 +194,12 @@ class Wire:
                         code="DOWNLOAD",
                         http_status=response.status_code,
                     )
-                # Through httpx's decoders only if the storage encodes what it was asked not to.
-                is_plain = "content-encoding" not in response.headers
-                yield aiter(_stream(response)) if is_plain else response.aiter_bytes()
+                coding = response.headers.get("content-encoding", "identity")
+                if coding.strip().lower() not in ("", "identity"):
+                    # It was asked not to; what is encoded could unfold without limit.
+                    message = f"the storage sends the picture encoded ({shorten(coding)}), which is not taken"
+                    raise Unseen(message, code="DOWNLOAD", http_status=response.status_code)
+                yield aiter(_stream(response))
             finally:
                 await response.aclose()
 
@@ -383,12 +390,59 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
 
 
 async def _read_capped(response: httpx.Response, limit: int) -> bytes:
+    """An answer's body, decoded; what unfolds without limit is not unfolded further than that."""
     received = io.BytesIO()  # whose value is no copy
-    async for chunk in response.aiter_bytes():
-        if received.tell() + len(chunk) > limit:
-            raise httpx.RemoteProtocolError("the answer is larger than any answer may be")
-        received.write(chunk)
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity", *_WINDOWS):
+        raise httpx.DecodingError(f"the answer has a content coding that was not asked for ({shorten(coding)})")
+    unfold = None if coding in ("", "identity") else _Unfolding(_WINDOWS[coding])
+    wire_bytes = 0
+    async for chunk in _stream(response):
+        wire_bytes += len(chunk)
+        pieces = (chunk,) if unfold is None else unfold.feed(chunk)
+        for piece in pieces:
+            if max(received.tell() + len(piece), wire_bytes) > limit:
+                raise httpx.RemoteProtocolError("the answer is larger than any answer may be")
+            received.write(piece)
+    if unfold is not None:
+        unfold.end()
     return received.getvalue()
+
+
+class _Unfolding:
+    """A compressed body, unfolded a megabyte at a time."""
+
+    def __init__(self, windows: tuple[int, ...]) -> None:
+        self._windows = [*windows]
+        self._inflater = zlib.decompressobj(self._windows.pop(0))
+        self._is_first = True
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """What a chunk unfolds to."""
+        try:
+            piece = self._inflater.decompress(chunk, _UNFOLDED_BYTES)
+        except zlib.error as error:
+            if not (self._is_first and self._windows):
+                raise httpx.DecodingError(str(error)) from error
+            # "deflate" is sent with and without the head of zlib.
+            self._inflater = zlib.decompressobj(self._windows.pop(0))
+            yield from self.feed(chunk)
+            return
+        self._is_first = self._is_first and not piece
+        while piece:
+            yield piece
+            piece = self._more()
+
+    def _more(self) -> bytes:
+        try:
+            return self._inflater.decompress(self._inflater.unconsumed_tail, _UNFOLDED_BYTES)
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error)) from error
+
+    def end(self) -> None:
+        """There is no more: it must have come to its end."""
+        if not self._inflater.eof and not self._is_first:
+            raise httpx.DecodingError("the compressed answer is cut short")
 
 
 def _headers(response: httpx.Response) -> Mapping[str, str]:

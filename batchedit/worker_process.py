@@ -30,6 +30,8 @@ from batchedit.turning import turn_upright
 HEAD = struct.Struct(">I")
 LENGTH = HEAD.size
 _PARENT_DEATH = 1
+_MEMORY_BYTES = 4 * 1024**3
+"""Address space of a worker: what sixteen of the largest pictures need with room to spare, and no more than that."""
 
 
 def main() -> None:
@@ -38,6 +40,7 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _die_with_parent()
+    limit_memory(_MEMORY_BYTES)
     ledger = Path(sys.argv[5]) if sys.argv[5] else None
     files = Filing(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], ledger, session=sys.argv[6])
     serve(files, sys.stdin.buffer, channel)
@@ -105,6 +108,16 @@ def _result(outcome: Kept | Made | Path | Exception | None) -> dict[str, Any]:
             return {"result": str(outcome)}
         case None:
             return {"result": None}
+
+
+def limit_memory(limit_bytes: int) -> None:
+    """From now on this process is refused more memory than that, so that a picture cannot take the machine's."""
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def _die_with_parent() -> None:

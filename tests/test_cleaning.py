@@ -359,3 +359,28 @@ def test_a_flag_that_is_none_is_refused(cli: Callable[..., Result], shop: Shop) 
     result = cli("check", "m.yaml")
     assert result.code == 2
     assert "'maybe' is neither true nor false" in result.out + result.err
+
+
+def test_what_was_bought_is_handed_over_as_it_came(
+    cli: Callable[..., Result], shop: Shop, tampered: Callable[..., tuple[Served, Middle]]
+) -> None:
+    """An edit that starts from another one's picture: its provenance goes with it, byte by byte."""
+    served, proxy = tampered()
+    (shop.root / "in/lamp.png").unlink()
+    (shop.root / "in/shoe.png").unlink()
+    edits = "{scene: {from: white, prompt: 'warmer light'}, white: {prompt: 'pure white background'}}"
+    served.manifest(shop, edits=edits, defaults="{quality: low}")
+    proxy.alter(
+        "GET",
+        "/storage/outputs/.*",
+        lambda reply: reply.but(body=reply.body[:-12] + chunk(b"caBX", b"provenance") + reply.body[-12:]),
+        times=2,
+    )
+    done = cli("run", "night.yaml", "--out", "out", "--no-input")
+    assert done.code == 0, done.err
+    sent = [body for call, body in zip(proxy.seen, proxy.bodies, strict=True) if call.startswith("PUT")]
+    raws = [path.read_bytes() for path in (shop.root / "out/.batchedit/raw").rglob("*.png")]
+    assert len(sent) == len(raws) == 2
+    assert sent[0] == (shop.root / "in/mug.png").read_bytes()
+    assert sent[1] in raws
+    assert not anatomy(sent[1]).is_clean, "it says who made it"

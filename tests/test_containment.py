@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
+import json
 import os
+import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from batchedit import containment, disk
+from batchedit.cli.voice import say
 from batchedit.containment import InTheWay, Tree
 from batchedit.errors import StorageError
 from batchedit.filing import Filing, Kept
 from batchedit.model import Raw
+from tests.conftest import Result, Shop
 from tests.proof import count
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "symlink"), reason="no symbolic links")
@@ -148,22 +154,39 @@ def test_a_folder_that_becomes_a_link_at_any_moment_leads_nobody_out(tmp_path: P
     over = threading.Event()
     swaps = 0
 
+    link = files.root / "link"
+
+    def put_back(number: int) -> None:
+        """A folder was made where there was none for a moment."""
+        link.unlink(missing_ok=True)
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists() and spare.exists():
+            folder.rename(files.root / f"aside{number}")
+        if spare.exists():
+            spare.rename(folder)
+
     def swap() -> None:
         nonlocal swaps
-        link = files.root / "link"
-        while not over.is_set():
-            link.symlink_to(outside)
-            folder.rename(spare)
-            link.rename(folder)
-            folder.unlink()
-            spare.rename(folder)
-            swaps += 1
+        for number in itertools.count():
+            if over.is_set():
+                return
+            try:
+                link.symlink_to(outside)
+                folder.rename(spare)
+                link.rename(folder)
+                swaps += 1
+                folder.unlink()
+                spare.rename(folder)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    put_back(number)
 
     thread = threading.Thread(target=swap)
     thread.start()
     placed = blocked = 0
     try:
-        while swaps < count(500, 10_000):
+        while swaps < count(500, 10_000) and thread.is_alive():
             for number, raw in enumerate(raws):
                 path = f"a/b/{number}.png"
                 try:
@@ -176,5 +199,108 @@ def test_a_folder_that_becomes_a_link_at_any_moment_leads_nobody_out(tmp_path: P
         over.set()
         thread.join()
     assert state_of(outside) == before
+    assert swaps >= count(500, 10_000)
     assert placed > 0
     assert blocked > 0
+
+
+# -- what holds state ----------------------------------------------------------------------------------------
+
+
+def test_what_holds_state_is_private(cli: Callable[..., Result], shop: Shop, jobs: Path) -> None:
+    """Whatever the umask lets others do; pictures that are delivered are for everybody."""
+    before = os.umask(0o000)
+    try:
+        (shop.root / "in/mug.png").write_bytes(photo())
+        assert cli("run", jobs, "--out", "out", "--no-input").code == 0
+    finally:
+        os.umask(before)
+    state = shop.root / "out/.batchedit"
+    assert state.stat().st_mode & 0o777 == 0o700
+    files = [path for path in state.rglob("*") if path.is_file()]
+    assert files
+    named = {str(path.relative_to(state)): oct(path.stat().st_mode & 0o777) for path in files}
+    provider = ("provider/", "rehearsal/")
+    assert {name: mode for name, mode in named.items() if mode != "0o600" and not name.startswith(provider)} == {}
+    assert (shop.root / "out/mug.png").stat().st_mode & 0o044
+
+
+def photo() -> bytes:
+    """One that lies turned, so that a copy for the upload is made."""
+    buffer = io.BytesIO()
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.new("RGB", (64, 32), (9, 99, 9)).save(buffer, "png", exif=tags.tobytes())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["lock", "ledger.db.lock", "ledger.db"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_planted_as_a_file_of_state_is_not_followed(
+    cli: Callable[..., Result], shop: Shop, jobs: Path, name: str, dangling: bool
+) -> None:
+    """What it leads to is neither made nor cut nor written; it is said what is wrong, and nothing is bought."""
+    victim = shop.root / "victim"
+    if not dangling:
+        victim.write_text("mine")
+    state = shop.root / "out/.batchedit"
+    state.mkdir(parents=True)
+    (state / name).symlink_to(victim)
+    done = cli("run", jobs, "--out", "out", "--no-input")
+    if dangling and name == "ledger.db":  # nothing there: the new ledger takes the link's place
+        assert done.code == 0
+        assert not (state / name).is_symlink()
+    else:
+        assert done.code in (8, 9), done.err
+        assert str(state / name) in done.err
+    assert victim.exists() is not dangling
+    assert dangling or victim.read_text() == "mine"
+
+
+@pytest.mark.skipif(not LINUX or os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_folder_of_somebody_else_is_refused(shop: Shop, jobs: Path) -> None:
+    """Its owner could put another ledger in place of ours at any time."""
+    state = shop.root / "out/.batchedit"
+    state.mkdir(parents=True)
+    os.chown(state, 12345, 12345)
+    code = (
+        "import os, sys, pathlib; from batchedit import disk; from batchedit.errors import StorageError; os.seteuid(54321)\n"
+        f"try: disk.claim(pathlib.Path({str(state)!r}), is_new=False)\n"
+        "except StorageError as error: sys.exit('belongs to another user' not in str(error))\n"
+        "sys.exit(2)"
+    )
+    for folder in (shop.root, *shop.root.parents[:3]):
+        folder.chmod(0o755)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -- what is printed -----------------------------------------------------------------------------------------
+
+ORDERS = [
+    "\x1b]0;title\x07", "\x1b[2J", "\x1b[31mred", "\x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\",
+    "\x1b]52;c;cm0gLXJm\x07", "\x1bc", "\x1b[6n", "\x1bP+q544e\x1b\\", "\x9b2J", "\x9d0;title\x9c", "\x90q\x9c", "\b\b\b\b",
+    "\rsafe", "\x07", "\x00", "\x7f", "\x0e", "\u202egnp.exe", "\u2066x\u2069", "\x85",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_a_terminal_would_obey_is_written_out(
+    cli: Callable[..., Result], shop: Shop, capsys: pytest.CaptureFixture[str], order: str
+) -> None:
+    """From names of files, cells and messages: not one byte below a space but the new lines of ours."""
+    name = f"in/{order}.png"
+    with contextlib.suppress(OSError, ValueError):
+        os.replace("in/mug.png", name)
+    shop.table("jobs.csv", [{"id": f"a{order}b", "image": name, "prompt": f"on white{order}", "clïent": order}])
+    for command in (("check",), ("plan", "--out", "out"), ("run", "--out", "out", "--no-input")):
+        done = cli(command[0], "jobs.csv", *command[1:])
+        assert [letter for letter in done.out + done.err if letter in FORBIDDEN] == []
+    say(f"the provider says {order}")
+    said = capsys.readouterr().out
+    assert [letter for letter in said if letter in FORBIDDEN] == []
+    assert "\\u" in said
+    say(json.dumps({"text": order}, ensure_ascii=False))
+    assert json.loads(capsys.readouterr().out) == {"text": order}
+
+
+FORBIDDEN = {*map(chr, range(32)), *map(chr, range(127, 160)), *"\u202e\u2066\u2069"} - {"\n", "\t"}

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchedit.disk import alone, replace, storage, sync_file, sync_folder, temporary_in
+from batchedit.disk import alone, append, replace, storage, sync_file, sync_folder, temporary_in
 from batchedit.errors import LedgerError, StorageError
 from batchedit.ledger.filesystem import network_type
 from batchedit.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations
@@ -60,6 +60,7 @@ def _make(path: Path, identity: Mapping[str, str]) -> None:
         for stale in folder.glob(f"{stem}*.part*"):
             stale.unlink(missing_ok=True)
         temporary = temporary_in(folder, stem)
+        append(temporary)  # private, as SQLite's own files beside it then are
         try:
             with closing(_open(temporary, path, identity, check=False).conn) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

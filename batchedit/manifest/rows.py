@@ -14,6 +14,7 @@ from batchedit.manifest.findings import Collector
 from batchedit.manifest.layers import Record
 
 DELIMITERS = (",", ";", "\t", "|")
+_LONGEST_LINE = 8 * 1024 * 1024
 _ANNOUNCED = re.compile(r"sep=(.)\r?\n?")
 
 
@@ -53,7 +54,7 @@ class _Table:
         """The records below the header; those without any text are left out."""
         delimiter, line = self._begin()
         before = line - 1
-        reader = csv.reader(self._file, delimiter=delimiter, strict=True)
+        reader = csv.reader(self._lines(), delimiter=delimiter, strict=True)
         try:
             for cells in reader:
                 place, line = Place(self._shown, line), before + reader.line_num + 1
@@ -72,14 +73,25 @@ class _Table:
 
     def _begin(self) -> tuple[str, int]:
         """The delimiter, and the line that reading goes on with; the file stands at its beginning."""
-        first = self._file.readline()
+        try:
+            first = next(self._lines(), "")
+        except csv.Error as error:
+            raise _refuse(Place(self._shown, 1), "csv-syntax", f"is not valid CSV: {error}") from None
         announced = _ANNOUNCED.fullmatch(first)
         if announced is not None and announced[1] in DELIMITERS:
             return announced[1], 2  # a spreadsheet's own way to say it, in a line before the header
         while first and not first.strip():
-            first = self._file.readline()
+            first = self._file.readline(_LONGEST_LINE)
         self._file.seek(0)
         return _delimiter(first), 1
+
+    def _lines(self) -> Iterator[str]:
+        """The lines, none of which is longer than a table's can be: a file without line breaks is not read as one."""
+        readline = self._file.readline
+        while line := readline(_LONGEST_LINE):
+            if len(line) == _LONGEST_LINE:
+                raise csv.Error(f"a line is longer than {_LONGEST_LINE - 1} characters")
+            yield line
 
     def _header(self, cells: list[str], place: Place) -> None:
         self._names = tuple(cell.strip() for cell in cells)

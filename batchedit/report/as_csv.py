@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 from batchedit.grouping import OF_ATTEMPTS
@@ -17,7 +18,8 @@ _COUNTS = ("requests", "attempts", "pictures")
 _TASKS = ("delivered", "reviewed", "approved")
 _AMOUNTS = ("spent", "useful", "wasted", "at_risk", "quoted_low", "quoted_high")
 # The wide ones are what some spreadsheets turn into the narrow ones.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA = re.compile(r"\A[\t\r\n]|(?:\A|[\r\n])[\s\x00-\x1f\ufeff\u200b]*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
+"""What a program may take for a formula, at the beginning or where a cell that is taken apart goes on."""
 
 
 def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *, world: str, raw: bool = False) -> str:
@@ -48,4 +50,4 @@ def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *
 
 def guarded(text: str, *, raw: bool = False) -> str:
     """A text that no spreadsheet takes for a formula: an apostrophe in front makes it plain text."""
-    return f"'{text}" if text.startswith(_FORMULA) and not raw else text
+    return f"'{text}" if _FORMULA.search(text) and not raw else text
