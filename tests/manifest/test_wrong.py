@@ -320,7 +320,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:12: \"api_key\": provider has no key 'api_key'. Known are: name, api, model,"
-                " base_url, organization, images_as, size_as, storage, on_unknown"
+                " base_url, organization, images_as, size_as, storage, keep_metadata, on_unknown"
             ),
         ],
     ),
