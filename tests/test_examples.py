@@ -187,7 +187,7 @@ def test_the_first_screen_has_exactly_two_set_up_commands() -> None:
     assert "pip install" in main
     assert "batchedit run" in main
     assert "pip install" in test
-    assert test.strip().endswith("pytest -n 2")
+    assert test.strip().endswith("pytest -n 4")
 
 
 def test_every_command_in_the_documents_exists() -> None:

@@ -135,7 +135,7 @@ def _in_time(notice: Notice, work: Callable[[], None]) -> None:
     thread.start()
     thread.join(notice.timeout_seconds)
     if thread.is_alive():
-        raise NotSentNotice(f"no answer within {notice.timeout_seconds:g} s")
+        raise NotSentNotice(_silent(notice.timeout_seconds))
     if failed:
         raise failed[0]
 
@@ -170,10 +170,18 @@ def _post(notice: Notice, secrets: Mapping[str, str], body: bytes, headers: Mapp
         error.close()
         raise NotSentNotice(f"was answered with HTTP {error.code}") from None
     except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise NotSentNotice(_silent(notice.timeout_seconds)) from None
         kind = type(error.reason).__name__ if isinstance(error.reason, BaseException) else "URLError"
         raise NotSentNotice(f"could not be delivered ({kind})") from None
+    except TimeoutError:
+        raise NotSentNotice(_silent(notice.timeout_seconds)) from None
     except (OSError, http.client.HTTPException) as error:
         raise NotSentNotice(f"could not be delivered ({type(error).__name__})") from None
+
+
+def _silent(seconds: float) -> str:
+    return f"no answer within {seconds:g} s"
 
 
 def _is_here(scheme: str, host: str) -> bool:

@@ -146,7 +146,7 @@ def events_of(end: JobEnd, told: Told) -> frozenset[str]:
         found.add("failed")
     if told.unknown:
         found.add("unknown")
-    if told.left:
+    if told.left and end.exit_code is not ExitCode.ACCOUNT:
         found.add("limit")
     return frozenset(found)
 
