@@ -121,8 +121,9 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("concurrency", _positive, None, "most edits in flight", ("in_flight",)),
         Setting("max_fail", _positive, None, "stop after so many failed edits", ("max_failures",)),
         Setting("grace", _seconds, 60.0, "seconds that what is in flight may take after Ctrl-C"),
-        Setting("ask_above_edits", _whole, 50, "ask before more edits than this are bought"),
-        Setting("ask_above", _dollars, "5.00", "ask before more dollars than this are spent"),
+        # A folder that came from somebody else must not do away with the question.
+        Setting("ask_above_edits", _whole, 50, "ask before more edits than this are bought", by_project=False),
+        Setting("ask_above", _dollars, "5.00", "ask before more dollars than this are spent", by_project=False),
         Setting("no_input", _switch, False, "never ask"),
         Setting("quiet", _switch, False, "say only what somebody must do something about"),
         Setting("verbose", _verbosity, 0, "1 says more on stderr, 2 every change of state"),

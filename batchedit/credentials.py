@@ -7,6 +7,7 @@ three in `.env` beside the manifest, which only fills in what the environment la
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -31,7 +32,10 @@ KEYRING_SECONDS = 5.0
 _LARGEST = 64 * 1024
 _USABLE = re.compile(r"[!-~]{1,4096}")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
-_KEYRING = "import sys, keyring; sys.stdout.write(keyring.get_password(sys.argv[1], sys.argv[2]) or '')"
+_KEYRING = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[3]); import keyring;"
+    " sys.stdout.write(keyring.get_password(sys.argv[1], sys.argv[2]) or '')"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,12 @@ def find_key(environment: Mapping[str, str], places: KeyPlaces, *, own: str, pro
 def _in_variables(variables: Mapping[str, str], own: str, where: str, folder: Path) -> FoundKey | None:
     name = variables.get(FILE_VARIABLE, "")
     if name:
+        # The environment is the user's own; a `.env` may have come with the manifest, and must not send other files.
+        if where and not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"{FILE_VARIABLE}{where} names a file outside its folder",
+                hint=f"put the file below {folder}, or set the variable in the environment",
+            )
         return _of_file(folder / name, f"the file of {FILE_VARIABLE}{where}")
     for variable in (VARIABLE, own):
         text = variables.get(variable, "").strip()
@@ -175,7 +185,11 @@ def _of_keyring(environment: Mapping[str, str], places: KeyPlaces, provider: str
             "the setting keyring needs the package keyring", hint='pip install "batchedit[keyring]", or take it out'
         )
     # In a process of its own, which can be ended: backends wait for dialogues and buses as long as they like.
-    text = _output([sys.executable, "-c", _KEYRING, SERVICE, provider], KEYRING_SECONDS, "the keyring")
+    # It imports from where this program does, and nothing from the folder that it happens to be started in.
+    here = {"", ".", os.getcwd()}
+    paths = json.dumps([path for path in sys.path if path not in here])
+    arguments = [sys.executable, "-I", "-c", _KEYRING, SERVICE, provider, paths]
+    text = _output(arguments, KEYRING_SECONDS, "the keyring")
     return _usable(text, f"the keyring ({SERVICE}, {provider})") if text else None
 
 

@@ -97,8 +97,9 @@ def test_a_pyproject_counts_and_only_with_its_table(cli: Cli, shop: Shop, home: 
         ("key_command = 'rm -rf /'", ["cannot be set by a project's file"]),
         ("log_file = '.bashrc'", ["cannot be set by a project's file"]),
         ("rate = ", ["batchedit.toml is not TOML"]),
-        ("ask_above = 'much'", ["'much' is not an amount in dollars"]),
-        (f"ask_above = '{KEY}'", ["looks like an API key"]),
+        ("ask_above = '100000'", ["cannot be set by a project's file"]),
+        ("ask_above_edits = 100000", ["cannot be set by a project's file"]),
+        (f"log_format = '{KEY}'", ["looks like an API key"]),
         (f"{KEY} = 1", ["is no setting"]),
         ("a = " + "[" * 5000, ["is not TOML"]),
     ],
@@ -178,6 +179,18 @@ def test_a_dotenv_may_name_a_file_beside_it(tmp_path: Path) -> None:
     assert find({}, folder=tmp_path).startswith("k-file from")
 
 
+def test_a_dotenv_names_no_file_elsewhere(tmp_path: Path) -> None:
+    """It may have come with the manifest, whose address would then get the file."""
+    path = secret(tmp_path, "k-file")
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "link").symlink_to(path)
+    for name in (str(path), "../key", "link"):
+        secret(work, f"BATCHEDIT_API_KEY_FILE={name}", name=".env")
+        with pytest.raises(UsageError, match="names a file outside its folder"):
+            find({}, folder=work)
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
 def test_a_file_that_others_may_read_is_no_place_for_a_key(tmp_path: Path, mode: int) -> None:
     """It says so, with the command that helps."""
@@ -237,8 +250,13 @@ def test_the_keyring_comes_last_and_never_waits_for_nobody(tmp_path: Path, monke
     """A real keyring package with a backend of ours."""
     (tmp_path / "ring.py").write_text(_BACKEND.format(sleep=0))
     (tmp_path / "slow.py").write_text(_BACKEND.format(sleep=60))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "ring.Backend")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "keyring.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(sys, "path", ["", str(elsewhere), *sys.path])
     assert find({}, keyring=True) == "k-ring from the keyring (batchedit, runflow)"
     assert find({"RUNFLOW_API_KEY": "k"}, keyring=True) == "k from RUNFLOW_API_KEY"
     if sys.platform == "linux":
@@ -248,6 +266,7 @@ def test_the_keyring_comes_last_and_never_waits_for_nobody(tmp_path: Path, monke
     monkeypatch.setattr(credentials, "KEYRING_SECONDS", 1.0)
     with pytest.raises(UsageError, match="no key within 1 seconds"):
         find({}, keyring=True)
+    assert not (elsewhere / "ran").exists()
 
 
 def test_a_run_takes_its_key_from_beside_the_manifest(
