@@ -134,7 +134,10 @@ class Filing:
             StorageError: if the disk refuses it.
         """
         with storage("make", self.state):
-            for folder in (self.root, self.state / "raw", self.state / "answers"):
+            inside = (self.state / "raw", self.state / "answers")
+            if link := next((folder for folder in (self.state, *inside) if folder.is_symlink()), None):
+                raise StorageError(f"{link} is a symbolic link; put a folder in its place")
+            for folder in (self.root, *inside):
                 disk.make_folders(folder)
             for kind in ("raw", "answers"):
                 for stale in self.state.glob(f"{kind}/*.part"):

@@ -257,6 +257,37 @@ def test_a_link_planted_as_a_file_of_state_is_not_followed(
     assert dangling or victim.read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["lock", "ledger.db.lock"])
+def test_another_name_of_a_file_planted_as_a_lock_is_not_emptied(
+    cli: Callable[..., Result], shop: Shop, jobs: Path, name: str
+) -> None:
+    """Whoever holds a lock writes into its file."""
+    victim = shop.root / "victim"
+    victim.write_text("mine")
+    state = shop.root / "out/.batchedit"
+    state.mkdir(parents=True)
+    (state / name).hardlink_to(victim)
+    done = cli("run", jobs, "--out", "out", "--no-input")
+    assert done.code == 9, done.err
+    assert str(state / name) in done.err
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["raw", "answers"])
+def test_folders_of_state_are_no_links(cli: Callable[..., Result], shop: Shop, jobs: Path, name: str) -> None:
+    """Else a run would clear away half-written files wherever one leads, and write there."""
+    victim = shop.root / "victim"
+    victim.mkdir()
+    (victim / "download.part").write_text("mine")
+    state = shop.root / "out/.batchedit"
+    state.mkdir(parents=True)
+    (state / name).symlink_to(victim)
+    done = cli("run", jobs, "--out", "out", "--no-input")
+    assert done.code == 9, done.err
+    assert str(state / name) in done.err
+    assert [path.name for path in victim.iterdir()] == ["download.part"]
+
+
 @pytest.mark.skipif(not LINUX or os.geteuid() != 0, reason="only root can be somebody else")
 def test_a_folder_of_somebody_else_is_refused(shop: Shop, jobs: Path) -> None:
     """Its owner could put another ledger in place of ours at any time."""

@@ -38,6 +38,9 @@ class LedgerLock:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StorageError(f"cannot open the lock file {path}: {error.strerror}") from error
+        if os.fstat(self._file).st_nlink > 1:  # somebody's planted name of another file, which would be emptied
+            os.close(self._file)
+            raise StorageError(f"the lock file {path} is another name of some file; remove it")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
