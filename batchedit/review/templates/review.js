@@ -56,7 +56,9 @@
       const job = queue[0];
       let answer = null;
       try {
-        const body = JSON.stringify(job.body());
+        const given = job.body();
+        if (given === null) { queue.shift(); tellSaving(); continue; }
+        const body = JSON.stringify(given);
         const response = await fetch(job.path, {
           method: "POST", headers: { "content-type": "application/json", "x-batchedit": "review" },
           body, keepalive: body.length < KEPT_ALIVE, // a browser sends so much even while the page is closed
@@ -72,7 +74,7 @@
       }
       queue.shift();
       banner(answer.refused ? `Not taken: ${answer.refused}` : "");
-      if (!answer.refused) job.done(answer);
+      if (answer.refused) job.refused(); else job.done(answer);
       tellSaving();
     }
     isSending = false;
@@ -101,39 +103,72 @@
     for (const pair of data.pairs || []) if (Object.hasOwn(kept.pairs, pair.id)) Object.assign(pair, { outcome: kept.pairs[pair.id], touched: true });
   }
 
+  // What stands about a card: the number of that decision, null while it is on its way. An undo may only take back the
+  // decision of its own entry, so it sends that number; once it is taken, what stood before stands again, renumbered.
+  const standing = (card) => card.standing || (card.standing = { id: card.seen });
+
   function decide(changes, { undoing = false } = {}) {
     if (readOnly) { banner("This review is only to look at."); return; }
-    const before = changes.map(({ card }) => ({ card, verdict: card.verdict, reason: card.reason, note: card.note }));
-    for (const { card, verdict, reason, note } of changes) {
+    const entries = changes.map(({ card, own, over }) => {
+      const entry = { card, verdict: card.verdict, reason: card.reason, note: card.note, key: card.key, over: standing(card) };
+      return undoing ? { ...entry, own: over, undoes: own } : { ...entry, own: { id: null } };
+    });
+    changes.forEach(({ card, verdict, reason, note }, index) => {
+      card.standing = entries[index].own;
+      card.standing.id = null;
       Object.assign(card, { verdict, reason, note, by: data.who, touched: true, at: new Date().toISOString() });
       paint(card);
-    }
+    });
     if (!undoing) {
-      undone.push({ cards: before });
+      undone.push({ cards: entries });
       const now = performance.now();
       for (const { verdict } of changes) if (verdict !== "undecided") paces.push(now);
     }
     tellCounts();
     for (let first = 0; first < changes.length; first += AT_ONCE) {
-      const part = changes.slice(first, first + AT_ONCE);
-      const wanted = part.map(({ card, verdict, reason, note }) => ({ card, verdict, reason, note, key: card.key }));
+      const part = entries.slice(first, first + AT_ONCE);
+      const wanted = changes.slice(first, first + AT_ONCE).map(({ verdict, reason, note }, index) => ({ verdict, reason, note, entry: part[index] }));
+      let sent = [];
       keep({
         size: part.length, path: "decide", locally: () => {},
-        body: () => ({ decisions: wanted.map(({ card, verdict, reason, note, key }) => ({ id: card.id, key, verdict, reason, note, ...(undoing ? { seen: card.seen } : {}) })) }),
-        done: (answer) => answer.taken.forEach((each, index) => taken(wanted[index].card, each)),
+        body: () => {
+          sent = wanted.filter(({ entry }) => !undoing || entry.undoes.id !== null); // what was not taken has nothing to undo
+          return sent.length ? { decisions: sent.map(({ verdict, reason, note, entry }) => ({ id: entry.card.id, key: entry.key, verdict, reason, note, ...(undoing ? { seen: entry.undoes.id } : {}) })) } : null;
+        },
+        done: (answer) => answer.taken.forEach((each, index) => taken(sent[index].entry.card, each, sent[index].entry)),
+        refused: () => part.forEach(restored),
       });
     }
   }
 
-  function taken(card, each) {
-    if (each.seen !== null) { card.seen = Math.max(card.seen, each.seen); return; }
+  function restored(entry) {
+    const { card, verdict, reason, note } = entry;
+    forget(card, entry.key);
+    if (card.standing !== entry.own) return;
+    card.standing = entry.over;
+    Object.assign(card, { verdict, reason, note });
+    paint(card); tellCounts();
+  }
+
+  // Steps that cannot be undone any more: somebody else has spoken, or the pictures are others.
+  function forget(card, key) {
+    for (let index = undone.length - 1; index >= 0; index -= 1) {
+      const step = undone[index];
+      if (step.cards) step.cards = step.cards.filter((entry) => entry.card !== card || entry.key !== key);
+      if (step.cards ? !step.cards.length : step.card === card && step.key === key) undone.splice(index, 1);
+    }
+  }
+
+  function taken(card, each, entry) {
+    if (each.seen !== null) { card.seen = Math.max(card.seen, each.seen); entry.own.id = each.seen; return; }
+    forget(card, entry.key);
     banner(`${card.item}: somebody else has decided, or it has another picture by now. It was not changed; look at it again.`);
     if (each.card) refresh(card, each.card);
   }
 
   function refresh(card, told) {
     const prompt = data.prompts.push(told.prompt) - 1;
-    Object.assign(card, told, { prompt });
+    Object.assign(card, told, { prompt, standing: { id: told.seen } });
     paint(card, true);
     tellCounts();
     if (inLoupe && current() === card) look();
@@ -143,10 +178,12 @@
     const last = undone.pop();
     if (!last) { say("Nothing to undo"); return; }
     if (last.pair) { last.pair.outcome = last.outcome; judge(last.pair, last.outcome, true); pairAt = data.pairs.indexOf(last.pair); showPair(); return; }
+    const here = (last.cards || [last]).filter(({ card, key }) => card.key === key); // no step is for other pictures
+    if (!here.length) { undo(); return; }
     if (last.wish) { setWish(last.card, last.before, true); go(last.card); return; }
-    decide(last.cards, { undoing: true });
-    go(last.cards[0].card);
-    say(last.cards.length > 1 ? `${number(last.cards.length)} are as before` : `${last.cards[0].card.item} is ${last.cards[0].verdict} again`);
+    decide(here, { undoing: true });
+    go(here[0].card);
+    say(here.length > 1 ? `${number(here.length)} are as before` : `${here[0].card.item} is ${here[0].card.verdict} again`);
   }
 
   function go(card) {
@@ -566,11 +603,15 @@
   }
 
   function setWish(card, wish, undoing = false) {
-    if (!undoing) undone.push({ wish: true, card, before: card.wish });
+    const key = card.key, before = card.wish;
+    if (!undoing) undone.push({ wish: true, card, before, key });
     card.wish = wish; card.touched = true;
     paint(card); tellCounts();
-    const key = card.key;
-    keep({ size: 1, path: "wish", locally: () => {}, body: () => ({ id: card.id, key, prompt: wish ? wish[0] : "", note: wish ? wish[1] : "" }), done: (told) => { if (told.seen === null) taken(card, told); } });
+    keep({
+      size: 1, path: "wish", locally: () => {}, body: () => ({ id: card.id, key, prompt: wish ? wish[0] : "", note: wish ? wish[1] : "" }),
+      done: (told) => { if (told.seen === null) taken(card, told, { key }); },
+      refused: () => { forget(card, key); if (card.wish === wish) { card.wish = before; paint(card); tellCounts(); } },
+    });
   }
 
   function approveAll() {
@@ -616,7 +657,7 @@
   function judge(pair, outcome) {
     pair.outcome = outcome; pair.touched = true;
     tellCounts();
-    keep({ size: 1, path: "compare", locally: () => {}, body: () => ({ id: pair.id, winner: outcome }), done: () => {} });
+    keep({ size: 1, path: "compare", locally: () => {}, body: () => ({ id: pair.id, winner: outcome }), done: () => {}, refused: () => {} });
   }
 
   function stepPair(step) { pairAt = Math.min(data.pairs.length - 1, Math.max(0, pairAt + step)); showPair(); }
@@ -667,9 +708,10 @@
     for (const each of told.said) {
       const card = byId.get(each.id);
       if (!card || each.seen <= card.seen || each.key !== card.key) continue;
+      const own = standing(card);
       card.seen = each.seen;
-      if (queue.length) continue; // what is on its way is newer
-      Object.assign(card, { verdict: each.verdict, reason: each.reason, note: each.note, by: each.by, at: each.at });
+      if (own.id === null) continue; // what is on its way is newer
+      Object.assign(card, { standing: { id: each.seen }, verdict: each.verdict, reason: each.reason, note: each.note, by: each.by, at: each.at });
       paint(card); tellCounts();
     }
   }
