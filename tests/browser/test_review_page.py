@@ -337,6 +337,55 @@ def test_what_is_not_taken_is_not_shown_and_not_undone(studio: Studio, tmp_path:
     page.complaints.clear()  # the browser's own words about the refusal
 
 
+def test_all_pictures_of_a_task_are_seen(studio: Studio, tmp_path: Path) -> None:
+    """Keys and buttons go through them, the card says how many there are, and a folder has them too."""
+    ledger = make_ledger(tmp_path / "out", 3, shop_row)
+    with database(ledger) as db:
+        slot = str(db.execute("SELECT slot FROM tasks ORDER BY rowid LIMIT 1").fetchone()[0])
+        for number in (2, 3):  # as if bought with n: 3; the other two are other tasks' pictures
+            name, digest = db.execute(
+                "SELECT path, sha256 FROM outputs WHERE path = ?", (f"{number - 1:06}.png",)
+            ).fetchone()
+            copy = f"more-{number}.png"
+            (tmp_path / "out" / copy).write_bytes((tmp_path / "out" / name).read_bytes())
+            db.execute(
+                "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"
+                " SELECT slot, ?, ?, ?, ?, request_key, ?, placed_at FROM outputs WHERE slot = ? AND number = 1",
+                (number, copy, copy, copy, digest, slot),
+            )
+    item = slot.split("/")[0]
+    page = studio.review(ledger)
+    assert page.page.locator(".several-files").all_inner_texts() == ["3 pictures"]
+    page.run(
+        "(item) => [...document.querySelectorAll('.card')].find(c => c.querySelector('.name').textContent === item).click()",
+        item,
+    )
+    page.press("Enter")
+    source = "document.querySelector('#after img').getAttribute('src')"
+    seen_at = []
+    for press in ("", "]", "]", "]", "["):
+        if press:
+            page.press(press)
+        page.until(
+            "document.querySelector('#after img').complete && document.querySelector('#after img').naturalWidth > 0"
+        )
+        seen_at.append((page.page.locator("#which").inner_text()[:14], page.run(source).split("/")[2]))
+    assert seen_at == [(f"picture {number} of 3", str(number)) for number in (1, 2, 3, 3, 2)]
+    page.page.locator("#files [data-file='1']").click()
+    assert page.run(source).split("/")[2] == "3"
+    page.press("Escape", "Home")
+    folder = tmp_path / "static"
+    report = report_id(ledger)
+    sheet = sheet_of(ledger)
+    sheet.secret = secret_of(report)
+    write_handout(sheet, folder, report=report)
+    name = sheet.id_of(slot)
+    assert {path.name for path in (folder / "pictures").glob(f"{name}-[0-9]-screen.webp")} == {
+        f"{name}-{number}-screen.webp" for number in (1, 2, 3)
+    }
+    assert len([*sheet.ahead()]) == 3 + 3 + 2
+
+
 def test_filters_have_counts_and_approve_all_asks(studio: Studio, tmp_path: Path) -> None:
     """Counts are of what would be shown; search finds items, prompts and notes; Shift+A names the number first."""
     page = studio.review(make_ledger(tmp_path / "out", 60, shop_row))

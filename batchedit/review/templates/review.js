@@ -11,6 +11,7 @@
     ["← → or K J", "one back, one on; ↑ ↓ a row"], ["Home End", "first, last"],
     ["Enter or Space", "look closely; Esc goes back"], ["S", "side by side, slider, one picture"],
     ["B", "hold to see the picture before"], ["Z", "100 % at the pointer, both in step"],
+    ["[ ]", "the other pictures of this task, looked at closely"],
     ["C", "variants and revisions of this item"], ["Shift+A", "approve all undecided in this filter"],
     ["F, /", "filter, search"], ["?", "these keys"],
   ];
@@ -356,6 +357,7 @@
     element.setAttribute("aria-label", `${card.item}${nameOf(card) ? `, ${nameOf(card)}` : ""}: ${card.verdict}${card.reason ? ` because of ${card.reason}` : ""}${card.checks.length ? `; ${card.checks.length} warnings` : ""}`);
     $(".more", element).textContent = [nameOf(card), labelsOf(card)].filter(Boolean).join(" · ") || dollars(card.cost);
     const signs = [make("span", { className: `v-${card.verdict}` }, verdictOf(card))];
+    if (card.count > 1) signs.push(make("span", { className: "several-files" }, `${card.count} pictures`));
     if (card.wish) signs.push(make("span", { title: "a re-edit is noted" }, "✎ re-edit"));
     if (card.note) signs.push(make("span", { title: card.note }, "✉ note"));
     if (card.checks.length) signs.push(make("span", { className: "warn", title: card.checks.map((check) => check.join(": ")).join("\n") }, `⚠ ${card.checks[0][0]}${card.checks.length > 1 ? ` +${card.checks.length - 1}` : ""}`));
@@ -419,11 +421,27 @@
     file = 1;
     $("#stage").classList.toggle("alone", !card.before);
     show($("#before img"), card.before ? url(card.id, "before", "screen") : "", `${card.item} before`);
-    show($("#after img"), url(card.id, "1", "screen"), `${card.item} after`);
+    showFile(card);
     $("#loupe").dataset.id = card.id;
     describe(card);
     $("#prompt").open = false; $("#history").open = false;
     preload();
+  }
+
+  function showFile(card) {
+    show($("#after img"), url(card.id, String(file), "screen"), `${card.item} after${card.count > 1 ? `, picture ${file} of ${card.count}` : ""}`);
+    $("#files").hidden = card.count < 2;
+    $("#which").textContent = `picture ${file} of ${card.count}; the verdict is about all of them`;
+    for (const button of $("#files").querySelectorAll("button")) { const next = file + Number(button.dataset.file); button.disabled = next < 1 || next > card.count; }
+  }
+
+  function turn(step) {
+    const card = current();
+    if (!card || file + step < 1 || file + step > card.count) return;
+    unzoom();
+    file += step;
+    showFile(card);
+    say(`picture ${file} of ${card.count}`);
   }
 
   function show(image, source, alt) {
@@ -750,7 +768,7 @@
       ArrowDown: () => select(at + row), ArrowUp: () => select(at - row), Home: () => select(0), End: () => select(view.length - 1),
       Enter: () => (inLoupe ? close() : open()), " ": () => (inLoupe ? close() : open()), c: compare, f: rail, "/": search, "?": tellKeys,
     };
-    if (inLoupe) Object.assign(table, { Escape: () => (zoom ? unzoom() : close()), s: cycle, b: () => $("#stage").classList.add("peek"), z: () => toggleZoom(pointer) });
+    if (inLoupe) Object.assign(table, { Escape: () => (zoom ? unzoom() : close()), s: cycle, b: () => $("#stage").classList.add("peek"), z: () => toggleZoom(pointer), "[": () => turn(-1), "]": () => turn(1) });
     else if (key === "Escape" && $("#rail").classList.contains("open")) return rail;
     else Object.assign(table, { s: () => { open(); cycle(); }, b: () => {}, z: () => { open(); toggleZoom(null); } });
     return table[key];
@@ -790,6 +808,7 @@
     $("#slider").addEventListener("input", () => slide(Number($("#slider").value)));
     $("#pager").addEventListener("click", (event) => { if (event.target.dataset.step) { page += Number(event.target.dataset.step); at = page * PAGE; draw(); } });
     for (const button of $("#panel").querySelectorAll("[data-move]")) button.addEventListener("click", () => select(at + Number(button.dataset.move)));
+    for (const button of $("#files").querySelectorAll("button")) button.addEventListener("click", () => turn(Number(button.dataset.file)));
     $("#reasons").replaceChildren(...data.reasons.map(([word, meaning], index) => {
       const button = make("button", { type: "button", "data-reason": word, "aria-pressed": "false" }, make("kbd", {}, String(index + 1)), meaning);
       button.addEventListener("click", () => verdict("rejected", word));
