@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -30,6 +31,7 @@ from batchedit.lifecycle import State
 from batchedit.manifest import Findings, Manifest
 from batchedit.paths import path_problem
 from batchedit.planned import Workspace
+from batchedit.recipe import POST
 from batchedit.scratch import Scratch
 
 SHEET, SHOPIFY = "delivery.csv", "delivery-shopify.csv"
@@ -51,9 +53,10 @@ class DeliverySummary:
         size_bytes: Of those that were copied.
         rejected, unreviewed, missing: Tasks that are meant and left out: somebody has rejected them, nobody has looked
             at them, or they have no file.
+        outdated: Tasks that are left out since their files are not as they are wanted now; `render` makes them.
         taken_unreviewed: Tasks that were delivered although nobody has looked at them.
         failed: Files that could not be delivered.
-        failures: Why, of the first of them.
+        failures: Why, of the first of them and of those that are outdated.
         sheets: The tables that were written.
     """
 
@@ -66,6 +69,7 @@ class DeliverySummary:
     unreviewed: int = 0
     taken_unreviewed: int = 0
     missing: int = 0
+    outdated: int = 0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
     sheets: list[Path] = field(default_factory=list)
@@ -73,7 +77,7 @@ class DeliverySummary:
     @property
     def exit_code(self) -> ExitCode:
         """As the command line returns it."""
-        return ExitCode.SOME_FAILED if self.failed else ExitCode.DONE
+        return ExitCode.SOME_FAILED if self.failed or self.outdated else ExitCode.DONE
 
 
 def deliver(
@@ -122,6 +126,8 @@ def deliver(
         reader, chosen = stack.enter_context(Exports(workspace.ledger)), stack.enter_context(_Chosen())
         _choose(reader, chosen, manifest, select, exclude, summary, unreviewed=unreviewed)
         _agree(summary, workspace, unreviewed=unreviewed)
+        if not summary.tasks:
+            return summary  # all are outdated
         reader.choose(chosen.slots())
         if flavour == "shopify" and manifest is not None:
             write_shopify(reader, io.StringIO(), manifest, prefix)  # a mistake is told before anything is copied
@@ -187,13 +193,19 @@ class _Chosen(Scratch):
     """The tasks that are delivered, on the disk. A context manager."""
 
     TABLES = """
-    CREATE TABLE asked (slot TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE asked (slot TEXT PRIMARY KEY, recipe TEXT, paths TEXT) WITHOUT ROWID;
     CREATE TABLE chosen (id INTEGER PRIMARY KEY, slot TEXT);
     """
 
-    def ask(self, slot: str) -> None:
-        """A task of the manifest."""
-        self._connection.execute("INSERT OR IGNORE INTO asked VALUES (?)", (slot,))
+    def ask(self, slot: str, recipe: str, paths: Sequence[str]) -> None:
+        """A task of the manifest, with what it wants of its files."""
+        row = (slot, recipe, json.dumps(paths))
+        self._connection.execute("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", row)
+
+    def is_right(self, slot: str, rows: Sequence[OutputRow], pictures: int) -> bool:
+        """True if a task of the manifest has the files that are wanted of it."""
+        recipe, paths = self._connection.execute("SELECT recipe, paths FROM asked WHERE slot = ?", (slot,)).fetchone()
+        return [row.planned for row in rows] == json.loads(paths)[:pictures] and all(r.recipe == recipe for r in rows)
 
     def is_asked(self, slot: str) -> bool:
         """True for a task of the manifest."""
@@ -234,7 +246,7 @@ def _choose(
     if manifest is not None:
         findings = Findings()
         for asked in manifest.tasks(findings):
-            chosen.ask(asked.slot)
+            chosen.ask(asked.slot, asked.recipe.digest if asked.recipe is not None else "", asked.outputs)
         findings.raise_if_problems()
     named = manifest.selectors if manifest is not None else None
     for task in selected_tasks(reader, select, exclude, named=named):
@@ -245,6 +257,13 @@ def _choose(
             summary.missing += 1
         elif task.review == "rejected":
             summary.rejected += 1
+        elif (task.review == "approved" or unreviewed) and (
+            (POST, "failed") in task.checks
+            or (manifest is not None and not chosen.is_right(task.slot, files, reader.pictures_of(task.key)))
+        ):
+            summary.outdated += 1
+            if len(summary.failures) < _TOLD:
+                summary.failures.append(f"{task.slot}: its file is not as it is wanted now; render first")
         elif task.review == "approved" or unreviewed:
             summary.taken_unreviewed += task.review != "approved"
             chosen.add(task.slot)
@@ -262,7 +281,7 @@ def _agree(summary: DeliverySummary, workspace: Workspace, *, unreviewed: bool) 
             hint=f"look at them: `batchedit review {workspace.root}` or `batchedit verdicts export`; or leave them out:"
             " --select verdict:approved; or take them as they are: --unreviewed",
         )
-    if not summary.tasks:
+    if not summary.tasks and not summary.outdated:
         raise NothingSelected(
             f"there is nothing to deliver: {summary.rejected} tasks are rejected, {summary.missing} have no picture",
             hint="`batchedit ls` shows where each stands",

@@ -220,7 +220,7 @@ def test_the_sheet_for_a_shop(cli: Cli, shop: Shop) -> None:
         assert "secret" not in result.err
     assert cli("deliver", "hand", *flavour).code == 2
     shop.write("plain.yaml", "version: 1\nitems: [{id: mug_1, image: in/mug_1.png, prompt: on white, edit: white}]\n"
-               "edits: {white: {}}\n")  # fmt: skip
+               "edits: {white: {quality: low, output: 'w x/{{ id }}.{{ ext }}'}}\n")  # fmt: skip
     assert (
         "needs one table with a column 'Image Src'"
         in cli("deliver", "hand", "plain.yaml", *flavour, "--unreviewed").err
@@ -248,13 +248,38 @@ def test_a_row_with_two_pictures_is_no_row_of_a_shop(cli: Cli, shop: Shop) -> No
 
 def test_only_tasks_of_the_manifest_are_delivered_with_it(cli: Cli, shop: Shop, bought: Path) -> None:
     """A sheet and a folder that agree; named selectors of the manifest count."""
-    text = "version: 1\nselectors: {best: 'id:mug'}\nitems: [{id: mug, image: in/mug.png, prompt: x x}, {id: lamp, image: in/lamp.png, prompt: x x}]\n"
+    text = "version: 1\nselectors: {best: 'id:mug'}\ndefaults: {quality: low, output: 'a/{{ stem }}.{{ ext }}', post: {format: jpeg, fit: 99x99}}\nitems: [{id: mug, image: in/mug.png, prompt: x x}, {id: lamp, image: in/lamp.png, prompt: x x}]\n"
     part = shop.write("part.yaml", text)
     assert cli("deliver", "hand", part, "--unreviewed").code == 0
     assert files() == ["a/lamp.jpg", "a/mug.jpg", "delivery.csv"]
     assert len(sheet()) == 3
     assert cli("deliver", "best", part, "--unreviewed", "--select", "@best").code == 0
     assert files("best") == ["a/mug.jpg", "delivery.csv"]
+
+
+def test_files_that_are_not_as_wanted_now_do_not_leave(cli: Cli, shop: Shop, bought: Path) -> None:
+    """Another recipe or name in the manifest, or a file that could not be made: listed, exit code 3, render first."""
+    judge(cli, shop, mug="approved", shoe="approved", lamp="rejected")
+    defaults = (shop.root / "jobs.defaults.yaml").read_text()
+    for old, new in (("99x99", "80x80"), ("'a/", "'b/")):
+        shop.write("jobs.defaults.yaml", defaults.replace(old, new))
+        result = cli("deliver", "hand", bought)
+        assert result.code == 3
+        assert "2  not as wanted now: left out; render first" in result.out
+        assert "mug/edit: its file is not as it is wanted now; render first" in result.out
+        assert not Path("hand").exists()
+    assert cli("render", bought).code == 0
+    assert cli("deliver", "hand", bought).code == 0
+    assert files() == ["b/mug.jpg", "b/shoe.jpg", "delivery.csv"]
+    with database(LEDGER) as db:
+        db.execute("DELETE FROM checks WHERE slot = 'mug/edit'")
+        db.execute(
+            "INSERT INTO checks SELECT slot, number, 'post', sha256, 'failed', 'x', '', placed_at FROM outputs"
+            " WHERE slot = 'mug/edit'"
+        )
+    found = cli("deliver", "other", "--json").json()
+    assert (found["exit_code"], found["outdated"], found["tasks"]) == (3, 1, 1)
+    assert files("other") == ["b/shoe.jpg", "delivery.csv"]
 
 
 def test_the_library_delivers(cli: Cli, shop: Shop, bought: Path) -> None:

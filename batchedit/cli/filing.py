@@ -133,6 +133,7 @@ def _delivery_text(done: DeliverySummary) -> str:
         (done.taken_unreviewed, "delivered although nobody has looked at them"),
         (done.rejected, "rejected: left out"),
         (done.missing, "without a picture: left out"),
+        (done.outdated, "not as wanted now: left out; render first"),
         (done.failed, "could not be delivered"),
     ]
     lines += [f"  {number:>7}  {words}" for number, words in told if number]
@@ -153,6 +154,7 @@ def _delivery_json(done: DeliverySummary) -> str:
             "rejected": done.rejected,
             "unreviewed": done.taken_unreviewed,
             "missing": done.missing,
+            "outdated": done.outdated,
             "failed": done.failed,
             "failures": done.failures,
             "sheets": [str(sheet) for sheet in done.sheets],

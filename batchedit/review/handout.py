@@ -85,7 +85,7 @@ def write_handout(sheet: Sheet, folder: Path, *, report: str, who: str = "", ful
 
 
 def _whiches(card: dict[str, Any]) -> list[str]:
-    return [*(["before"] if card["before"] else []), "1"]
+    return [*(["before"] if card["before"] else []), *(str(number + 1) for number in range(card["count"]))]
 
 
 def _sides(pair: dict[str, Any]) -> list[str]:

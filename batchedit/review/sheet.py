@@ -63,6 +63,7 @@ class Sheet:
     exclude: Sequence[str] = ()
     slots: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, Sides] = field(default_factory=dict)
+    several: dict[str, int] = field(default_factory=dict)
     last: int = 0
 
     def read(self, who: str) -> dict[str, Any]:
@@ -96,6 +97,7 @@ class Sheet:
             prompts: dict[str, int] = {}
             ordered = sorted(found, key=_order)
             self.slots = {self.id_of(task.slot): task.slot for task in ordered}
+            self.several = {self.id_of(task.slot): len(task.files) for task in ordered if len(task.files) > 1}
             cards = [self.card(task, prompts) for task in ordered]
             return {**data, "prompts": list(prompts), "cards": cards}
 
@@ -232,7 +234,8 @@ class Sheet:
     def ahead(self) -> Iterator[Picture]:
         """The pictures whose thumbnails the page will ask for, in its order."""
         for name in [*self.slots]:
-            for which in ("1", "before"):
+            further = range(2, self.several.get(name, 1) + 1)
+            for which in ("1", "before", *map(str, further)):
                 picture = self.picture(name, which)
                 if picture is not None:
                     yield picture

@@ -16,13 +16,15 @@ import pytest
 from PIL import Image
 
 from batchedit.cli import run as run_cli
+from batchedit.ledger.decisions import DecisionBook, Ruling
+from batchedit.ledger.records import Decision
 from batchedit.model import ReviewSettings
 from batchedit.review.handout import report_id, secret_of, write_handout
 from batchedit.review.serving import ReviewServer, ServeOptions, serve_in_thread
 from batchedit.review.sheet import Sheet
 from tests.browser.catalog import Row, make_ledger
 from tests.browser.hostile import PAYLOADS
-from tests.conftest import command, database
+from tests.conftest import KEY, command, database
 
 WIDTHS = (390, 1280, 1920)
 CLIENTS = ("Northlight", "Field & Fern", "Atelier Sud")
@@ -251,6 +253,137 @@ def test_two_tabs_see_each_other(studio: Studio, tmp_path: Path) -> None:
     one.page.wait_for_selector(".card[data-verdict=rejected]", timeout=10_000)
     assert "somebody else has decided" in one.page.locator("#banner").inner_text()
     assert one.latest() == {item: ("rejected", "colour", "")}
+
+
+def say_elsewhere(ledger: Path, item: str, verdict: str) -> None:
+    """Another reviewer's decision about what the task has now, straight into the ledger."""
+    with database(ledger) as db:
+        slot, key = db.execute("SELECT slot, request_key FROM tasks WHERE item_id = ?", (item,)).fetchone()
+    with DecisionBook(ledger) as book:
+        ruling = Ruling(decision=Decision(slot=slot, key=key, verdict=verdict, who="bob"))
+        assert book.decide([ruling]) != [None]
+
+
+def replace_picture(ledger: Path, item: str) -> str:
+    """Give a task the request of another one, as a re-edit does; its key."""
+    with database(ledger) as db:
+        key = str(db.execute("SELECT request_key FROM tasks WHERE item_id <> ? LIMIT 1", (item,)).fetchone()[0])
+        slot = db.execute("SELECT slot FROM tasks WHERE item_id = ?", (item,)).fetchone()[0]
+        db.execute("UPDATE tasks SET request_key = ? WHERE slot = ?", (key, slot))
+        db.execute("UPDATE outputs SET request_key = ? WHERE slot = ?", (key, slot))
+    return key
+
+
+def test_undo_says_nothing_of_another_picture(studio: Studio, tmp_path: Path) -> None:
+    """Steps about a picture that has been replaced are gone; those about others can still be undone."""
+    page = studio.review(make_ledger(tmp_path / "out", 6, shop_row))
+    other = page.current()
+    page.press("a")
+    item = page.current()
+    page.press("a", "Home", "ArrowRight", "x", "Home", "ArrowRight")
+    page.saved()
+    assert page.current() == item
+    key = replace_picture(page.ledger, item)
+    page.press("x")
+    page.saved()
+    assert "has another picture by now" in page.page.locator("#banner").inner_text()
+    for _ in range(4):
+        page.press("Control+z")
+    page.saved()
+    with database(page.ledger) as db:
+        said = db.execute("SELECT verdict FROM v_decisions WHERE item_id = ? AND holds", (item,)).fetchall()
+        about = db.execute(
+            "SELECT count(*) FROM decisions JOIN tasks USING (slot, request_key) WHERE item_id = ? AND request_key = ?",
+            (item, key),
+        ).fetchone()
+    assert (said, about) == ([], (0,))
+    assert page.latest()[other][0] == "undecided"
+
+
+def test_undo_takes_back_only_its_own_decision(studio: Studio, tmp_path: Path) -> None:
+    """Also when the page has shown what somebody else has said since; own steps go back one by one."""
+    page = studio.review(make_ledger(tmp_path / "out", 4, shop_row))
+    item = page.current()
+    page.press("a")
+    page.saved()
+    say_elsewhere(page.ledger, item, "rejected")
+    page.page.wait_for_selector(".card[data-verdict=rejected]", timeout=10_000)
+    page.press("Control+z")
+    page.saved()
+    assert "somebody else has decided" in page.page.locator("#banner").inner_text()
+    assert page.latest() == {item: ("rejected", "", "")}
+    page.page.wait_for_selector(".card[data-verdict=rejected]")
+    page.press("Control+z", "Home", "a", "Home", "1", "Control+z")
+    page.saved()
+    assert page.latest()[item][0] == "approved"
+    page.press("Control+z", "Control+z")
+    page.saved()
+    assert page.latest() == {item: ("rejected", "", "")}
+    assert page.run("document.querySelector('.card[aria-selected=true]').dataset.verdict") == "rejected"
+
+
+def test_what_is_not_taken_is_not_shown_and_not_undone(studio: Studio, tmp_path: Path) -> None:
+    """A note that is refused leaves the card as it was, and the step before it is the last one."""
+    page = studio.review(make_ledger(tmp_path / "out", 4, shop_row))
+    item = page.current()
+    page.press("a", "Home", "n")
+    page.page.locator("#ask-note textarea").fill(f"key {KEY}")
+    page.page.locator("#ask-yes").click()
+    page.saved()
+    page.page.wait_for_selector("#banner:not([hidden])")
+    assert "Not taken" in page.page.locator("#banner").inner_text()
+    assert page.page.locator(".card [title^=key]").count() == 0
+    assert page.latest() == {item: ("approved", "", "")}
+    page.complaints.clear()  # the browser's own words about the refusal
+
+
+def test_all_pictures_of_a_task_are_seen(studio: Studio, tmp_path: Path) -> None:
+    """Keys and buttons go through them, the card says how many there are, and a folder has them too."""
+    ledger = make_ledger(tmp_path / "out", 3, shop_row)
+    with database(ledger) as db:
+        slot = str(db.execute("SELECT slot FROM tasks ORDER BY rowid LIMIT 1").fetchone()[0])
+        for number in (2, 3):  # as if bought with n: 3; the other two are other tasks' pictures
+            name, digest = db.execute(
+                "SELECT path, sha256 FROM outputs WHERE path = ?", (f"{number - 1:06}.png",)
+            ).fetchone()
+            copy = f"more-{number}.png"
+            (tmp_path / "out" / copy).write_bytes((tmp_path / "out" / name).read_bytes())
+            db.execute(
+                "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"
+                " SELECT slot, ?, ?, ?, ?, request_key, ?, placed_at FROM outputs WHERE slot = ? AND number = 1",
+                (number, copy, copy, copy, digest, slot),
+            )
+    item = slot.split("/")[0]
+    page = studio.review(ledger)
+    assert page.page.locator(".several-files").all_inner_texts() == ["3 pictures"]
+    page.run(
+        "(item) => [...document.querySelectorAll('.card')].find(c => c.querySelector('.name').textContent === item).click()",
+        item,
+    )
+    page.press("Enter")
+    source = "document.querySelector('#after img').getAttribute('src')"
+    seen_at = []
+    for press in ("", "]", "]", "]", "["):
+        if press:
+            page.press(press)
+        page.until(
+            "document.querySelector('#after img').complete && document.querySelector('#after img').naturalWidth > 0"
+        )
+        seen_at.append((page.page.locator("#which").inner_text()[:14], page.run(source).split("/")[2]))
+    assert seen_at == [(f"picture {number} of 3", str(number)) for number in (1, 2, 3, 3, 2)]
+    page.page.locator("#files [data-file='1']").click()
+    assert page.run(source).split("/")[2] == "3"
+    page.press("Escape", "Home")
+    folder = tmp_path / "static"
+    report = report_id(ledger)
+    sheet = sheet_of(ledger)
+    sheet.secret = secret_of(report)
+    write_handout(sheet, folder, report=report)
+    name = sheet.id_of(slot)
+    assert {path.name for path in (folder / "pictures").glob(f"{name}-[0-9]-screen.webp")} == {
+        f"{name}-{number}-screen.webp" for number in (1, 2, 3)
+    }
+    assert len([*sheet.ahead()]) == 3 + 3 + 2
 
 
 def test_filters_have_counts_and_approve_all_asks(studio: Studio, tmp_path: Path) -> None:

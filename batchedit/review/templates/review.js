@@ -11,6 +11,7 @@
     ["← → or K J", "one back, one on; ↑ ↓ a row"], ["Home End", "first, last"],
     ["Enter or Space", "look closely; Esc goes back"], ["S", "side by side, slider, one picture"],
     ["B", "hold to see the picture before"], ["Z", "100 % at the pointer, both in step"],
+    ["[ ]", "the other pictures of this task, looked at closely"],
     ["C", "variants and revisions of this item"], ["Shift+A", "approve all undecided in this filter"],
     ["F, /", "filter, search"], ["?", "these keys"],
   ];
@@ -56,7 +57,9 @@
       const job = queue[0];
       let answer = null;
       try {
-        const body = JSON.stringify(job.body());
+        const given = job.body();
+        if (given === null) { queue.shift(); tellSaving(); continue; }
+        const body = JSON.stringify(given);
         const response = await fetch(job.path, {
           method: "POST", headers: { "content-type": "application/json", "x-batchedit": "review" },
           body, keepalive: body.length < KEPT_ALIVE, // a browser sends so much even while the page is closed
@@ -72,7 +75,7 @@
       }
       queue.shift();
       banner(answer.refused ? `Not taken: ${answer.refused}` : "");
-      if (!answer.refused) job.done(answer);
+      if (answer.refused) job.refused(); else job.done(answer);
       tellSaving();
     }
     isSending = false;
@@ -101,39 +104,72 @@
     for (const pair of data.pairs || []) if (Object.hasOwn(kept.pairs, pair.id)) Object.assign(pair, { outcome: kept.pairs[pair.id], touched: true });
   }
 
+  // What stands about a card: the number of that decision, null while it is on its way. An undo may only take back the
+  // decision of its own entry, so it sends that number; once it is taken, what stood before stands again, renumbered.
+  const standing = (card) => card.standing || (card.standing = { id: card.seen });
+
   function decide(changes, { undoing = false } = {}) {
     if (readOnly) { banner("This review is only to look at."); return; }
-    const before = changes.map(({ card }) => ({ card, verdict: card.verdict, reason: card.reason, note: card.note }));
-    for (const { card, verdict, reason, note } of changes) {
+    const entries = changes.map(({ card, own, over }) => {
+      const entry = { card, verdict: card.verdict, reason: card.reason, note: card.note, key: card.key, over: standing(card) };
+      return undoing ? { ...entry, own: over, undoes: own } : { ...entry, own: { id: null } };
+    });
+    changes.forEach(({ card, verdict, reason, note }, index) => {
+      card.standing = entries[index].own;
+      card.standing.id = null;
       Object.assign(card, { verdict, reason, note, by: data.who, touched: true, at: new Date().toISOString() });
       paint(card);
-    }
+    });
     if (!undoing) {
-      undone.push({ cards: before });
+      undone.push({ cards: entries });
       const now = performance.now();
       for (const { verdict } of changes) if (verdict !== "undecided") paces.push(now);
     }
     tellCounts();
     for (let first = 0; first < changes.length; first += AT_ONCE) {
-      const part = changes.slice(first, first + AT_ONCE);
-      const wanted = part.map(({ card, verdict, reason, note }) => ({ card, verdict, reason, note, key: card.key }));
+      const part = entries.slice(first, first + AT_ONCE);
+      const wanted = changes.slice(first, first + AT_ONCE).map(({ verdict, reason, note }, index) => ({ verdict, reason, note, entry: part[index] }));
+      let sent = [];
       keep({
         size: part.length, path: "decide", locally: () => {},
-        body: () => ({ decisions: wanted.map(({ card, verdict, reason, note, key }) => ({ id: card.id, key, verdict, reason, note, ...(undoing ? { seen: card.seen } : {}) })) }),
-        done: (answer) => answer.taken.forEach((each, index) => taken(wanted[index].card, each)),
+        body: () => {
+          sent = wanted.filter(({ entry }) => !undoing || entry.undoes.id !== null); // what was not taken has nothing to undo
+          return sent.length ? { decisions: sent.map(({ verdict, reason, note, entry }) => ({ id: entry.card.id, key: entry.key, verdict, reason, note, ...(undoing ? { seen: entry.undoes.id } : {}) })) } : null;
+        },
+        done: (answer) => answer.taken.forEach((each, index) => taken(sent[index].entry.card, each, sent[index].entry)),
+        refused: () => part.forEach(restored),
       });
     }
   }
 
-  function taken(card, each) {
-    if (each.seen !== null) { card.seen = Math.max(card.seen, each.seen); return; }
+  function restored(entry) {
+    const { card, verdict, reason, note } = entry;
+    forget(card, entry.key);
+    if (card.standing !== entry.own) return;
+    card.standing = entry.over;
+    Object.assign(card, { verdict, reason, note });
+    paint(card); tellCounts();
+  }
+
+  // Steps that cannot be undone any more: somebody else has spoken, or the pictures are others.
+  function forget(card, key) {
+    for (let index = undone.length - 1; index >= 0; index -= 1) {
+      const step = undone[index];
+      if (step.cards) step.cards = step.cards.filter((entry) => entry.card !== card || entry.key !== key);
+      if (step.cards ? !step.cards.length : step.card === card && step.key === key) undone.splice(index, 1);
+    }
+  }
+
+  function taken(card, each, entry) {
+    if (each.seen !== null) { card.seen = Math.max(card.seen, each.seen); entry.own.id = each.seen; return; }
+    forget(card, entry.key);
     banner(`${card.item}: somebody else has decided, or it has another picture by now. It was not changed; look at it again.`);
     if (each.card) refresh(card, each.card);
   }
 
   function refresh(card, told) {
     const prompt = data.prompts.push(told.prompt) - 1;
-    Object.assign(card, told, { prompt });
+    Object.assign(card, told, { prompt, standing: { id: told.seen } });
     paint(card, true);
     tellCounts();
     if (inLoupe && current() === card) look();
@@ -143,10 +179,12 @@
     const last = undone.pop();
     if (!last) { say("Nothing to undo"); return; }
     if (last.pair) { last.pair.outcome = last.outcome; judge(last.pair, last.outcome, true); pairAt = data.pairs.indexOf(last.pair); showPair(); return; }
+    const here = (last.cards || [last]).filter(({ card, key }) => card.key === key); // no step is for other pictures
+    if (!here.length) { undo(); return; }
     if (last.wish) { setWish(last.card, last.before, true); go(last.card); return; }
-    decide(last.cards, { undoing: true });
-    go(last.cards[0].card);
-    say(last.cards.length > 1 ? `${number(last.cards.length)} are as before` : `${last.cards[0].card.item} is ${last.cards[0].verdict} again`);
+    decide(here, { undoing: true });
+    go(here[0].card);
+    say(here.length > 1 ? `${number(here.length)} are as before` : `${here[0].card.item} is ${here[0].card.verdict} again`);
   }
 
   function go(card) {
@@ -319,6 +357,7 @@
     element.setAttribute("aria-label", `${card.item}${nameOf(card) ? `, ${nameOf(card)}` : ""}: ${card.verdict}${card.reason ? ` because of ${card.reason}` : ""}${card.checks.length ? `; ${card.checks.length} warnings` : ""}`);
     $(".more", element).textContent = [nameOf(card), labelsOf(card)].filter(Boolean).join(" · ") || dollars(card.cost);
     const signs = [make("span", { className: `v-${card.verdict}` }, verdictOf(card))];
+    if (card.count > 1) signs.push(make("span", { className: "several-files" }, `${card.count} pictures`));
     if (card.wish) signs.push(make("span", { title: "a re-edit is noted" }, "✎ re-edit"));
     if (card.note) signs.push(make("span", { title: card.note }, "✉ note"));
     if (card.checks.length) signs.push(make("span", { className: "warn", title: card.checks.map((check) => check.join(": ")).join("\n") }, `⚠ ${card.checks[0][0]}${card.checks.length > 1 ? ` +${card.checks.length - 1}` : ""}`));
@@ -382,11 +421,27 @@
     file = 1;
     $("#stage").classList.toggle("alone", !card.before);
     show($("#before img"), card.before ? url(card.id, "before", "screen") : "", `${card.item} before`);
-    show($("#after img"), url(card.id, "1", "screen"), `${card.item} after`);
+    showFile(card);
     $("#loupe").dataset.id = card.id;
     describe(card);
     $("#prompt").open = false; $("#history").open = false;
     preload();
+  }
+
+  function showFile(card) {
+    show($("#after img"), url(card.id, String(file), "screen"), `${card.item} after${card.count > 1 ? `, picture ${file} of ${card.count}` : ""}`);
+    $("#files").hidden = card.count < 2;
+    $("#which").textContent = `picture ${file} of ${card.count}; the verdict is about all of them`;
+    for (const button of $("#files").querySelectorAll("button")) { const next = file + Number(button.dataset.file); button.disabled = next < 1 || next > card.count; }
+  }
+
+  function turn(step) {
+    const card = current();
+    if (!card || file + step < 1 || file + step > card.count) return;
+    unzoom();
+    file += step;
+    showFile(card);
+    say(`picture ${file} of ${card.count}`);
   }
 
   function show(image, source, alt) {
@@ -566,11 +621,15 @@
   }
 
   function setWish(card, wish, undoing = false) {
-    if (!undoing) undone.push({ wish: true, card, before: card.wish });
+    const key = card.key, before = card.wish;
+    if (!undoing) undone.push({ wish: true, card, before, key });
     card.wish = wish; card.touched = true;
     paint(card); tellCounts();
-    const key = card.key;
-    keep({ size: 1, path: "wish", locally: () => {}, body: () => ({ id: card.id, key, prompt: wish ? wish[0] : "", note: wish ? wish[1] : "" }), done: (told) => { if (told.seen === null) taken(card, told); } });
+    keep({
+      size: 1, path: "wish", locally: () => {}, body: () => ({ id: card.id, key, prompt: wish ? wish[0] : "", note: wish ? wish[1] : "" }),
+      done: (told) => { if (told.seen === null) taken(card, told, { key }); },
+      refused: () => { forget(card, key); if (card.wish === wish) { card.wish = before; paint(card); tellCounts(); } },
+    });
   }
 
   function approveAll() {
@@ -616,7 +675,7 @@
   function judge(pair, outcome) {
     pair.outcome = outcome; pair.touched = true;
     tellCounts();
-    keep({ size: 1, path: "compare", locally: () => {}, body: () => ({ id: pair.id, winner: outcome }), done: () => {} });
+    keep({ size: 1, path: "compare", locally: () => {}, body: () => ({ id: pair.id, winner: outcome }), done: () => {}, refused: () => {} });
   }
 
   function stepPair(step) { pairAt = Math.min(data.pairs.length - 1, Math.max(0, pairAt + step)); showPair(); }
@@ -667,9 +726,10 @@
     for (const each of told.said) {
       const card = byId.get(each.id);
       if (!card || each.seen <= card.seen || each.key !== card.key) continue;
+      const own = standing(card);
       card.seen = each.seen;
-      if (queue.length) continue; // what is on its way is newer
-      Object.assign(card, { verdict: each.verdict, reason: each.reason, note: each.note, by: each.by, at: each.at });
+      if (own.id === null) continue; // what is on its way is newer
+      Object.assign(card, { standing: { id: each.seen }, verdict: each.verdict, reason: each.reason, note: each.note, by: each.by, at: each.at });
       paint(card); tellCounts();
     }
   }
@@ -708,7 +768,7 @@
       ArrowDown: () => select(at + row), ArrowUp: () => select(at - row), Home: () => select(0), End: () => select(view.length - 1),
       Enter: () => (inLoupe ? close() : open()), " ": () => (inLoupe ? close() : open()), c: compare, f: rail, "/": search, "?": tellKeys,
     };
-    if (inLoupe) Object.assign(table, { Escape: () => (zoom ? unzoom() : close()), s: cycle, b: () => $("#stage").classList.add("peek"), z: () => toggleZoom(pointer) });
+    if (inLoupe) Object.assign(table, { Escape: () => (zoom ? unzoom() : close()), s: cycle, b: () => $("#stage").classList.add("peek"), z: () => toggleZoom(pointer), "[": () => turn(-1), "]": () => turn(1) });
     else if (key === "Escape" && $("#rail").classList.contains("open")) return rail;
     else Object.assign(table, { s: () => { open(); cycle(); }, b: () => {}, z: () => { open(); toggleZoom(null); } });
     return table[key];
@@ -748,6 +808,7 @@
     $("#slider").addEventListener("input", () => slide(Number($("#slider").value)));
     $("#pager").addEventListener("click", (event) => { if (event.target.dataset.step) { page += Number(event.target.dataset.step); at = page * PAGE; draw(); } });
     for (const button of $("#panel").querySelectorAll("[data-move]")) button.addEventListener("click", () => select(at + Number(button.dataset.move)));
+    for (const button of $("#files").querySelectorAll("button")) button.addEventListener("click", () => turn(Number(button.dataset.file)));
     $("#reasons").replaceChildren(...data.reasons.map(([word, meaning], index) => {
       const button = make("button", { type: "button", "data-reason": word, "aria-pressed": "false" }, make("kbd", {}, String(index + 1)), meaning);
       button.addEventListener("click", () => verdict("rejected", word));
