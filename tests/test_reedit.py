@@ -175,6 +175,26 @@ def test_taken_back_a_re_edit_gives_the_old_picture_back(night: Served, cli: Cli
     assert shown(cli, "mug")["revision"] == 4
 
 
+def test_a_re_edit_that_was_taken_back_is_had_again_for_nothing(night: Served, cli: Cli, shop: Shop) -> None:
+    """No run lies between; and taken back once more, the manifest's own picture returns, for nothing too."""
+    before = (shop.root / "out" / "mug.png").read_bytes()
+    again = ("reedit", "night.yaml", "--select", "mug", "--prompt", "{{ prompt }}, sepia", "-q")
+    assert cli(*again).code == 0
+    sepia = (shop.root / "out" / "mug.png").read_bytes()
+    billed = night.audit()["billed_microusd_total"]
+    cli("reedit", "night.yaml", "--drop")
+    assert cli(*again).code == 0
+    assert shown(cli, "mug")["revision"] == 2
+    assert shown(cli, "mug")["prompt"] == "grayscale, sepia"
+    assert (shop.root / "out" / "mug.png").read_bytes() == sepia
+    cli("reedit", "night.yaml", "--drop")
+    assert cli("run", "night.yaml", "-q", "--changed").code == 0
+    assert (shop.root / "out" / "mug.png").read_bytes() == before
+    assert cli(*again).code == 0
+    assert (shop.root / "out" / "mug.png").read_bytes() == sepia
+    assert night.audit()["billed_microusd_total"] == billed
+
+
 def test_notes_of_a_review_are_carried_out(night: Served, cli: Cli) -> None:
     """Each with its own prompt; a note without one takes that of the command, or stays."""
     wish("lamp/edit", "on an oak table")
