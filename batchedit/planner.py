@@ -362,10 +362,14 @@ def _bought_otherwise(task: Task, request: Request, reader: Ledger | None, *, pr
         return None
     # A new revision is wanted on purpose: only what else has changed needs consent.
     spec = reader.spec(old)
-    meant = {"revision": request.revision} | ({"prompt": request.prompt} if proposed else {})
-    deliberate = spec["revision"] != request.revision and not what_changed(
-        {**spec, **meant}, json.loads(to_spec(request))
-    )
+    new = json.loads(to_spec(request))
+    meant: dict[str, object] = {"revision": request.revision} | ({"prompt": request.prompt} if proposed else {})
+    if proposed and task.upstream is not None:
+        # A re-edit starts from the picture that there is now, or will be.
+        old_images = spec["images"]
+        assert isinstance(old_images, list), "as it was stored"
+        meant["images"] = [*new["images"][:1], *old_images[1:]]
+    deliberate = spec["revision"] != request.revision and not what_changed({**spec, **meant}, new)
     return None if deliberate else old
 
 

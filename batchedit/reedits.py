@@ -97,21 +97,26 @@ class Reedit:
         if known.state in _IN_FLIGHT:
             self.skipped[AT_PROVIDER] += 1
             return None
-        if known.state is State.PENDING and override is None:
+        restored = reader.restored(task.slot)
+        if known.state is State.PENDING and override is None and restored is None:
             self.skipped[NEVER_BOUGHT] += 1
             return None
         key = known.key if known.state is not State.PENDING or override is None else override.replaces
+        key = restored or key
         before = present.prompt if key == known.key else str(reader.spec(key)["prompt"])
         wanted = self._text(task, known, reader, before, key)
         if wanted is None:
             self.skipped[NO_PROMPT if reader.wish_of(task.slot, key) is not None else NO_NOTE] += 1
             return None
         text = normal_prompt(wanted)
-        if known.state is State.DONE and known.review != "rejected" and text == normal_prompt(present.prompt):
+        said = reader.decision(task.slot, key)
+        standing = reader.standing(key)
+        is_kept = standing is not None and standing.state is State.DONE
+        if is_kept and (said is None or said.verdict != "rejected") and text == normal_prompt(present.prompt):
             self.skipped[SAME] += 1
             return None
         _check(text, task)
-        revision = reader.last_revision(task.slot, known.key) + 1
+        revision = _kept(text, task, known, reader) or reader.last_revision(task.slot, known.key) + 1
         new = Override(revision=revision, prompt=text, base=normal_prompt(task.prompt), replaces=key)
         return Wording(text, revision, override=new, is_reedited=True)
 
@@ -139,6 +144,19 @@ class Reedit:
             return render(self.prompt, values)
         except TemplateProblem as problem:
             raise UsageError(f"--prompt {problem} (for {task.slot})", hint=problem.hint) from None
+
+
+def _kept(text: str, task: Task, known: ListedTask, reader: Ledger) -> int | None:
+    """The latest revision with this prompt whose pictures are kept and not rejected: had again for nothing."""
+    return next(
+        (
+            past.revision
+            for past in reversed(reader.revisions_of(task.slot, known.key))
+            if past.state == State.DONE and past.raws and past.verdict != "rejected"
+            if normal_prompt(past.prompt) == text
+        ),
+        None,
+    )
 
 
 def _check(prompt: str, task: Task) -> None:

@@ -175,6 +175,26 @@ def test_taken_back_a_re_edit_gives_the_old_picture_back(night: Served, cli: Cli
     assert shown(cli, "mug")["revision"] == 4
 
 
+def test_a_re_edit_that_was_taken_back_is_had_again_for_nothing(night: Served, cli: Cli, shop: Shop) -> None:
+    """No run lies between; and taken back once more, the manifest's own picture returns, for nothing too."""
+    before = (shop.root / "out" / "mug.png").read_bytes()
+    again = ("reedit", "night.yaml", "--select", "mug", "--prompt", "{{ prompt }}, sepia", "-q")
+    assert cli(*again).code == 0
+    sepia = (shop.root / "out" / "mug.png").read_bytes()
+    billed = night.audit()["billed_microusd_total"]
+    cli("reedit", "night.yaml", "--drop")
+    assert cli(*again).code == 0
+    assert shown(cli, "mug")["revision"] == 2
+    assert shown(cli, "mug")["prompt"] == "grayscale, sepia"
+    assert (shop.root / "out" / "mug.png").read_bytes() == sepia
+    cli("reedit", "night.yaml", "--drop")
+    assert cli("run", "night.yaml", "-q", "--changed").code == 0
+    assert (shop.root / "out" / "mug.png").read_bytes() == before
+    assert cli(*again).code == 0
+    assert (shop.root / "out" / "mug.png").read_bytes() == sepia
+    assert night.audit()["billed_microusd_total"] == billed
+
+
 def test_notes_of_a_review_are_carried_out(night: Served, cli: Cli) -> None:
     """Each with its own prompt; a note without one takes that of the command, or stays."""
     wish("lamp/edit", "on an oak table")
@@ -305,3 +325,20 @@ def test_what_starts_from_a_re_edited_picture_shows_as_changed(shop: Shop, cli: 
     cli("reedit", "chain.yaml", "--drop")
     assert cli("run", "chain.yaml", "-q").code == 0
     assert "2  done already" in cli("plan", "chain.yaml").out
+
+
+def test_a_rejected_task_is_edited_again_from_the_new_picture(
+    shop: Shop, serve: Callable[..., Served], cli: Cli
+) -> None:
+    """Together with the one that it starts from: the re-edit has asked for both, and each is bought once."""
+    served = serve()
+    edits = "{white: {prompt: pure white background}, mono: {from: white, prompt: grayscale}}"
+    served.manifest(shop, rows=f"edits: {edits}\nsources: [{{glob: in/mug.png}}]\n", defaults="{quality: low}")
+    assert cli("run", "night.yaml", "-q").code == 0
+    billed = served.audit()["billed_microusd_total"]
+    say({"mug/white": "rejected", "mug/mono": "rejected"})
+    assert cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, brighter", "-q").code == 0
+    assert [shown(cli, slot)["revision"] for slot in ("mug/white", "mug/mono")] == [2, 2]
+    assert served.audit()["billed_microusd_total"] == 2 * billed
+    assert cli("run", "night.yaml", "-q").code == 0
+    assert served.audit()["billed_microusd_total"] == 2 * billed

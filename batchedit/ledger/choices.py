@@ -102,6 +102,10 @@ class LedgerChoices(LedgerRendered):
                 begin = max((row["id"] for row in rows if row["prompt"] is None), default=0)
                 first = next(row for row in rows if row["id"] > begin)  # since it last had the manifest's own
                 before = self._one("SELECT revision FROM requests WHERE key = ?", first["replaces"])["revision"]
+                if any(row["prompt"] is not None and row["revision"] == before for row in rows if row["id"] < begin):
+                    # That was a re-edit's request too: no run had yet played the drop before this one.
+                    first = next(row for row in rows if row["id"] == begin)
+                    before = first["revision"]
                 self._override(slot, Override(revision=before, prompt=None, base="", replaces=first["replaces"]), now)
                 dropped += 1
         return dropped

@@ -185,6 +185,18 @@ class LedgerReviews:
             revision=row["revision"], prompt=row["prompt"], base=row["base_prompt"], replaces=row["replaces"]
         )
 
+    def restored(self, slot: str) -> str | None:
+        """The request that a task goes back to when it is planned next, since its re-edit was taken back."""
+        if not self._has_overrides:
+            return None
+        row = self._connection.execute(
+            "SELECT prompt, replaces, o.revision = t.revision AND r.revision <> t.revision AS is_due"
+            " FROM overrides AS o JOIN tasks AS t ON t.slot = o.slot JOIN requests AS r ON r.key = t.request_key"
+            " WHERE o.slot = ? ORDER BY o.id DESC LIMIT 1",
+            (slot,),
+        ).fetchone()
+        return None if row is None or row["prompt"] is not None or not row["is_due"] else str(row["replaces"])
+
     @cached_property
     def _has_overrides(self) -> bool:
         """Most ledgers have none, and need not be asked for each task."""
