@@ -247,7 +247,7 @@ WRONG_YAML = [
     ("version: 1\nprovider: {base_url: 'http://api.test'}\n", ITEM, "m.yaml:2:22: \"provider.base_url\":"
      " 'http://api.test' must be an https address (http is for this machine only)"),
     ("version: 1\nprovider: {key: abc}\n", ITEM, "m.yaml:2:12: \"key\": provider has no key 'key'. Known are: name, api,"
-     " model, base_url, organization, images_as, size_as, on_unknown"),
+     " model, base_url, organization, images_as, size_as, storage, keep_metadata, on_unknown"),
     ("version: 1\nname: rf_live_abcdefgh12345\n", ITEM, 'm.yaml:2:7: "name": this looks like an API key; keys do not'
      " belong in a manifest. Take it out, replace it at the provider, and set it in the environment"),
     ("version: 1\nbudget: {run: lots}\n", ITEM, "m.yaml:2:15: \"budget.run\": 'lots' is not an amount in dollars"),

@@ -48,7 +48,7 @@ def night(shop: Shop, serve: Callable[..., Served], cli: Cli) -> Served:
     draw_picture(shop.root / "in" / "bowl.png", (20, 120, 60))
     served = serve()
     served.manifest(shop)
-    assert cli("run", "night.yaml", "-q").code == 0
+    assert cli("run", "night.yaml").code == 0
     say({"bowl/edit": "rejected", "mug/edit": "rejected"}, reason="halo", note="left side")
     say({"shoe/edit": "approved"})
     return served
@@ -63,7 +63,7 @@ def test_rejects_are_bought_once_more_under_their_names(night: Served, cli: Cli,
     """A new revision takes the place of the old file; the old picture is kept, listed, and counts as superseded."""
     before = {name: (shop.root / "out" / name).read_bytes() for name in shop.outputs()}
     billed = night.audit()["billed_microusd_total"]
-    done = cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia ({{ reason }}: {{ note }})", "-q")
+    done = cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia ({{ reason }}: {{ note }})")
     assert done.code == 0, done.err
     assert "2  to buy" in done.err
     assert "with the prompt of a re-edit" in done.err
@@ -92,7 +92,7 @@ def micro(dollars: str) -> int:
 
 def test_a_later_run_neither_buys_the_old_prompt_nor_forgets_the_new_one(night: Served, cli: Cli, shop: Shop) -> None:
     """`run` and `plan` of the same manifest have nothing to do, and the plan says that there is a re-edit."""
-    cli("reedit", "night.yaml", "--prompt", "sepia", "-q")
+    cli("reedit", "night.yaml", "--prompt", "sepia")
     files = {name: (shop.root / "out" / name).read_bytes() for name in shop.outputs()}
     billed = night.audit()["billed_microusd_total"]
     plan = cli("plan", "night.yaml")
@@ -101,22 +101,22 @@ def test_a_later_run_neither_buys_the_old_prompt_nor_forgets_the_new_one(night: 
     told = cli("plan", "night.yaml", "--json").json()["reedits"]
     assert told["count"] == 2
     assert told["first"][0] == {"task": "bowl/edit", "revision": 2, "prompt": "sepia"}
-    assert cli("run", "night.yaml", "-q").code == 0
+    assert cli("run", "night.yaml").code == 0
     assert night.audit()["billed_microusd_total"] == billed
     assert {name: (shop.root / "out" / name).read_bytes() for name in shop.outputs()} == files
 
 
 def test_the_same_re_edit_given_twice_buys_once(night: Served, cli: Cli) -> None:
     """By verdict nothing is selected any more, by name it is done; a picture that is rejected again may be had again."""
-    cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia", "-q")
+    cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia")
     billed = night.audit()["billed_microusd_total"]
-    assert cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia", "-q").code == 5
-    again = cli("reedit", "night.yaml", "--select", "mug", "--prompt", "{{ prompt }}, sepia", "-q")
+    assert cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia").code == 5
+    again = cli("reedit", "night.yaml", "--select", "mug", "--prompt", "{{ prompt }}, sepia")
     assert again.code == 0
     assert "nothing to buy" in again.err
     assert night.audit()["billed_microusd_total"] == billed
     say({"mug/edit": "rejected"})
-    assert cli("reedit", "night.yaml", "--prompt", "grayscale, sepia", "-q").code == 0
+    assert cli("reedit", "night.yaml", "--prompt", "grayscale, sepia").code == 0
     assert night.audit()["billed_microusd_total"] == billed * 7 // 6
     assert shown(cli, "mug")["revision"] == 3
     assert shown(cli, "bowl")["revision"] == 2
@@ -125,11 +125,11 @@ def test_the_same_re_edit_given_twice_buys_once(night: Served, cli: Cli) -> None
 def test_an_interrupted_re_edit_is_gone_on_with(night: Served, cli: Cli) -> None:
     """By the same command, although the verdicts are about older pictures by then; each is bought once."""
     billed = night.audit()["billed_microusd_total"]
-    stopped = cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia", "--budget", "0.00", "-q")
+    stopped = cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia", "--budget", "0.00")
     assert stopped.code == 6
     assert night.audit()["billed_microusd_total"] == billed
     assert slots(cli, "verdict:rejected") == []
-    resumed = cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia", "-q")
+    resumed = cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, sepia")
     assert resumed.code == 0, resumed.err
     assert "2  to buy" in resumed.err
     assert night.audit()["billed_microusd_total"] == billed * 3 // 2
@@ -139,17 +139,17 @@ def test_an_interrupted_re_edit_is_gone_on_with(night: Served, cli: Cli) -> None
 
 def test_a_plain_run_finishes_an_interrupted_re_edit(night: Served, cli: Cli) -> None:
     """With the new prompt."""
-    cli("reedit", "night.yaml", "--prompt", "sepia", "--budget", "0.00", "-q")
-    assert cli("run", "night.yaml", "-q").code == 0
+    cli("reedit", "night.yaml", "--prompt", "sepia", "--budget", "0.00")
+    assert cli("run", "night.yaml").code == 0
     assert shown(cli, "mug")["prompt"] == "sepia"
 
 
 def test_another_prompt_in_the_manifest_is_meant(night: Served, cli: Cli, shop: Shop) -> None:
     """Whoever rewrites the manifest after a re-edit is asked: it shows as changed, and nothing is bought silently."""
-    cli("reedit", "night.yaml", "--prompt", "sepia", "-q")
+    cli("reedit", "night.yaml", "--prompt", "sepia")
     billed = night.audit()["billed_microusd_total"]
     night.manifest(shop, defaults="{prompt: 'mirror it', quality: low}")
-    run = cli("run", "night.yaml", "-q")
+    run = cli("run", "night.yaml")
     assert run.code == 6
     assert "4  changed since they were bought" in run.err
     assert night.audit()["billed_microusd_total"] == billed
@@ -158,27 +158,27 @@ def test_another_prompt_in_the_manifest_is_meant(night: Served, cli: Cli, shop: 
 def test_taken_back_a_re_edit_gives_the_old_picture_back(night: Served, cli: Cli, shop: Shop) -> None:
     """For nothing, by the next run; and a re-edit after that is a revision of its own."""
     before = (shop.root / "out" / "mug.png").read_bytes()
-    cli("reedit", "night.yaml", "--prompt", "sepia", "-q")
-    cli("reedit", "night.yaml", "--select", "mug", "--prompt", "mirror it", "-q")
+    cli("reedit", "night.yaml", "--prompt", "sepia")
+    cli("reedit", "night.yaml", "--select", "mug", "--prompt", "mirror it")
     billed = night.audit()["billed_microusd_total"]
     assert shown(cli, "mug")["revision"] == 3
     dropped = cli("reedit", "night.yaml", "--drop", "--select", "mug")
     assert dropped.out.startswith("1 task has the manifest's own prompt again")
     assert drop_reedits("out", select=["mug"]) == 0
-    run = cli("run", "night.yaml", "-q")
+    run = cli("run", "night.yaml")
     assert run.code == 0, run.err
     assert "1  with the prompt of a re-edit" in run.err
     assert night.audit()["billed_microusd_total"] == billed
     assert (shop.root / "out" / "mug.png").read_bytes() == before
     say({"mug/edit": "rejected"})
-    assert cli("reedit", "night.yaml", "--prompt", "brighter", "-q").code == 0
+    assert cli("reedit", "night.yaml", "--prompt", "brighter").code == 0
     assert shown(cli, "mug")["revision"] == 4
 
 
 def test_a_re_edit_that_was_taken_back_is_had_again_for_nothing(night: Served, cli: Cli, shop: Shop) -> None:
     """No run lies between; and taken back once more, the manifest's own picture returns, for nothing too."""
     before = (shop.root / "out" / "mug.png").read_bytes()
-    again = ("reedit", "night.yaml", "--select", "mug", "--prompt", "{{ prompt }}, sepia", "-q")
+    again = ("reedit", "night.yaml", "--select", "mug", "--prompt", "{{ prompt }}, sepia")
     assert cli(*again).code == 0
     sepia = (shop.root / "out" / "mug.png").read_bytes()
     billed = night.audit()["billed_microusd_total"]
@@ -188,7 +188,7 @@ def test_a_re_edit_that_was_taken_back_is_had_again_for_nothing(night: Served, c
     assert shown(cli, "mug")["prompt"] == "grayscale, sepia"
     assert (shop.root / "out" / "mug.png").read_bytes() == sepia
     cli("reedit", "night.yaml", "--drop")
-    assert cli("run", "night.yaml", "-q", "--changed").code == 0
+    assert cli("run", "night.yaml", "--changed").code == 0
     assert (shop.root / "out" / "mug.png").read_bytes() == before
     assert cli(*again).code == 0
     assert (shop.root / "out" / "mug.png").read_bytes() == sepia
@@ -199,15 +199,15 @@ def test_notes_of_a_review_are_carried_out(night: Served, cli: Cli) -> None:
     """Each with its own prompt; a note without one takes that of the command, or stays."""
     wish("lamp/edit", "on an oak table")
     wish("mug/edit", "", "more light")
-    first = cli("reedit", "night.yaml", "--from-notes", "-q")
+    first = cli("reedit", "night.yaml", "--from-notes")
     assert first.code == 0, first.err
     assert "1  not re-edited: its note names no prompt: give one for all with --prompt" in first.err
     assert "2  not re-edited: nobody has noted how to edit it again" in first.err
     assert shown(cli, "lamp")["prompt"] == "on an oak table"
-    second = cli("reedit", "night.yaml", "--from-notes", "--prompt", "{{ prompt }}; {{ note }}", "-q")
+    second = cli("reedit", "night.yaml", "--from-notes", "--prompt", "{{ prompt }}; {{ note }}")
     assert second.code == 0, second.err
     assert shown(cli, "mug")["prompt"] == "grayscale; left side more light"
-    third = cli("reedit", "night.yaml", "--from-notes", "-q")
+    third = cli("reedit", "night.yaml", "--from-notes")
     assert third.code == 0
     assert "nothing to buy" in third.err
 
@@ -217,14 +217,14 @@ def test_equal_tasks_are_re_edited_apart_and_together(shop: Shop, serve: Callabl
     served = serve()
     rows = "items:\n  - {id: a, image: in/mug.png}\n  - {id: b, image: in/mug.png}\n"
     served.manifest(shop, rows=rows, defaults="{prompt: grayscale, quality: low, output: '{{ id }}.{{ ext }}'}")
-    cli("run", "night.yaml", "-q")
+    cli("run", "night.yaml")
     once = served.audit()["billed_microusd_total"]
     say({"b/edit": "rejected"})
-    assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q").code == 0
+    assert cli("reedit", "night.yaml", "--prompt", "sepia").code == 0
     assert served.audit()["billed_microusd_total"] == 2 * once
     assert (shop.root / "out/a.png").read_bytes() != (shop.root / "out/b.png").read_bytes()
     say({"a/edit": "rejected"})
-    assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q").code == 0
+    assert cli("reedit", "night.yaml", "--prompt", "sepia").code == 0
     assert served.audit()["billed_microusd_total"] == 2 * once
     assert (shop.root / "out/a.png").read_bytes() == (shop.root / "out/b.png").read_bytes()
 
@@ -232,12 +232,12 @@ def test_equal_tasks_are_re_edited_apart_and_together(shop: Shop, serve: Callabl
 def test_consent_is_asked_for_as_by_run(night: Served, cli: Cli, shop: Shop) -> None:
     """Without a budget and a terminal nothing is sent, and nothing is recorded."""
     night.manifest(shop, budget="{}")
-    refused = cli("reedit", "night.yaml", "--prompt", "sepia", "-q")
+    refused = cli("reedit", "night.yaml", "--prompt", "sepia")
     assert refused.code == 2
     assert "nobody has agreed" in refused.err
     assert shown(cli, "mug")["revision"] == 1
     assert slots(cli, "verdict:rejected") == ["bowl/edit", "mug/edit"]
-    assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q", "--yes").code == 0
+    assert cli("reedit", "night.yaml", "--prompt", "sepia", "--yes").code == 0
 
 
 def test_a_dry_run_writes_nothing(night: Served, cli: Cli) -> None:
@@ -262,7 +262,7 @@ def test_a_dry_run_writes_nothing(night: Served, cli: Cli) -> None:
 )
 def test_what_is_refused(night: Served, cli: Cli, arguments: tuple[str, ...], words: str) -> None:
     """With exit code 2, and in words."""
-    refused = cli("reedit", "night.yaml", *arguments, "-q")
+    refused = cli("reedit", "night.yaml", *arguments)
     assert refused.code == 2
     assert words in refused.err
     assert "rf_live_abcdefghijklmnop0123456789" not in refused.err
@@ -272,9 +272,9 @@ def test_tasks_that_were_never_bought_are_left_alone(shop: Shop, serve: Callable
     """A re-edit of everything buys nothing that `run` has not bought."""
     served = serve()
     served.manifest(shop)
-    cli("run", "night.yaml", "-q", "--select", "mug")
+    cli("run", "night.yaml", "--select", "mug")
     billed = served.audit()["billed_microusd_total"]
-    done = cli("reedit", "night.yaml", "--select", "id:*", "--prompt", "sepia", "-q")
+    done = cli("reedit", "night.yaml", "--select", "id:*", "--prompt", "sepia")
     assert "2  not re-edited: never bought: that is what `run` is for" in done.err
     assert served.audit()["billed_microusd_total"] == 2 * billed
 
@@ -311,19 +311,19 @@ CHAIN = (
 def test_what_starts_from_a_re_edited_picture_shows_as_changed(shop: Shop, cli: Cli) -> None:
     """It was made from the old picture: nothing is bought again for it without consent."""
     shop.write("chain.yaml", CHAIN)
-    cli("run", "chain.yaml", "-q")
+    cli("run", "chain.yaml")
     say({"mug/white": "approved"})
-    assert cli("run", "chain.yaml", "-q").code == 0
+    assert cli("run", "chain.yaml").code == 0
     assert shown(cli, "mug/scene")["status"] == "done"
     say({"mug/white": "rejected"})
-    assert cli("reedit", "chain.yaml", "--prompt", "brighter", "-q").code == 0
+    assert cli("reedit", "chain.yaml", "--prompt", "brighter").code == 0
     assert shown(cli, "mug/white")["revision"] == 2
     plan = cli("plan", "chain.yaml")
     assert "1  changed since they were bought" in plan.out
     assert "nothing to buy" in plan.out
     assert cli("reedit", "chain.yaml", "--select", "edit:scene", "--prompt", "sepia", "--dry-run").code == 0
     cli("reedit", "chain.yaml", "--drop")
-    assert cli("run", "chain.yaml", "-q").code == 0
+    assert cli("run", "chain.yaml").code == 0
     assert "2  done already" in cli("plan", "chain.yaml").out
 
 
@@ -334,11 +334,11 @@ def test_a_rejected_task_is_edited_again_from_the_new_picture(
     served = serve()
     edits = "{white: {prompt: pure white background}, mono: {from: white, prompt: grayscale}}"
     served.manifest(shop, rows=f"edits: {edits}\nsources: [{{glob: in/mug.png}}]\n", defaults="{quality: low}")
-    assert cli("run", "night.yaml", "-q").code == 0
+    assert cli("run", "night.yaml").code == 0
     billed = served.audit()["billed_microusd_total"]
     say({"mug/white": "rejected", "mug/mono": "rejected"})
-    assert cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, brighter", "-q").code == 0
+    assert cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, brighter").code == 0
     assert [shown(cli, slot)["revision"] for slot in ("mug/white", "mug/mono")] == [2, 2]
     assert served.audit()["billed_microusd_total"] == 2 * billed
-    assert cli("run", "night.yaml", "-q").code == 0
+    assert cli("run", "night.yaml").code == 0
     assert served.audit()["billed_microusd_total"] == 2 * billed

@@ -20,7 +20,8 @@ COMMANDS = {
     "deliver": ("there", 8), "doctor": ("jobs.csv --offline", 0), "export csv": ("out", 8), "export datasette": ("", 0),
     "export imagefolder": ("out", 8), "export ndjson": ("out", 8), "export parquet": ("out", 8),
     "export prometheus": ("out", 8), "export results": ("out", 8), "init": ("--from in --to new.yaml", 0),
-    "keep": ("out", 8), "ledger backup": ("out copy.db", 8), "ledger check": ("out", 8), "ledger info": ("out", 8),
+    "job check": ("none.yaml", 2), "job install": ("none.yaml --cron", 2), "job list": (".", 0),
+    "job run": ("none.yaml", 2), "keep": ("out", 8), "ledger backup": ("out copy.db", 8), "ledger check": ("out", 8), "ledger info": ("out", 8),
     "ls": ("out", 8), "pilot": ("jobs.csv --provider runflow", 2), "plan": ("jobs.csv", 0), "prices": ("", 0),
     "profiles": ("", 0), "reconcile": ("jobs.csv", 8), "reedit": ("jobs.csv --prompt x", 5), "render": ("jobs.csv", 8),
     "report": ("out", 8), "retry": ("out", 8), "review": ("out --static there", 8), "run": ("jobs.csv --provider runflow", 2),
@@ -28,7 +29,7 @@ COMMANDS = {
     "verdicts import": ("v.csv out", 8), "verify": ("out", 8),
 }  # fmt: skip
 SERVES = {"emulate"}
-GROUPS = {"auth", "config", "export", "ledger", "verdicts"}
+GROUPS = {"auth", "config", "export", "job", "ledger", "verdicts"}
 
 
 def test_none_is_forgotten() -> None:

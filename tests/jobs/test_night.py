@@ -96,7 +96,8 @@ def told(seen: Seen, post: Post) -> dict[str, Any]:
     text = mail.get_content()
     assert f"{facts['done']} done, {facts['failed']} failed, {facts['unknown']} unknown" in text
     assert f"spent ${facts['spent']}" in text
-    assert f"${facts['spent_night']} of $1.00 for the night" in text
+    spent = re.escape(f"${facts['spent_night']}")
+    assert re.search(rf"{spent}( and \$[0-9.]+ at risk)? of \$1\.00 for the night", text)
     assert KEY not in text + body.decode()
     seen.calls.clear()
     post.mails.clear()
