@@ -342,3 +342,16 @@ def test_a_rejected_task_is_edited_again_from_the_new_picture(
     assert served.audit()["billed_microusd_total"] == 2 * billed
     assert cli("run", "night.yaml").code == 0
     assert served.audit()["billed_microusd_total"] == 2 * billed
+
+
+def test_money_is_useful_as_long_as_one_equal_task_keeps_the_picture(
+    shop: Shop, serve: Callable[..., Served], cli: Cli
+) -> None:
+    """And rejected only if all of them have rejected it."""
+    rows = "items:\n  - {id: a, image: in/mug.png}\n  - {id: b, image: in/mug.png}\n"
+    serve().manifest(shop, rows=rows, defaults="{prompt: grayscale, quality: low, output: '{{ id }}.{{ ext }}'}")
+    cli("run", "night.yaml", "-q")
+    say({"a/edit": "rejected", "b/edit": "approved"})
+    assert cli("report", "out", "--json").json()["total"]["waste"] == {}
+    say({"b/edit": "rejected"})
+    assert set(cli("report", "out", "--json").json()["total"]["waste"]) == {"rejected"}

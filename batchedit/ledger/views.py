@@ -36,14 +36,16 @@ def money_use(verdict: str) -> str:
     Args:
         verdict: SQL for what was last said about its pictures.
     """
+    others = "SELECT 1 FROM tasks AS other WHERE other.request_key = r.key AND other.slot <> t.slot"
+    others_said = verdict.replace("t.slot", "other.slot")
     return f"""CASE
     WHEN a.outcome IS NULL THEN 'open'
     WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
       THEN CASE
-        -- The task that bears the cost wants something else by now, and no equal one is left that wants this.
-        WHEN t.request_key <> r.key AND NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.request_key = r.key)
-          THEN 'superseded'
-        WHEN {verdict} = 'rejected' THEN 'rejected' ELSE 'useful' END
+        -- Useful to any of the equal tasks that have it now and do not reject it; of no use to all that have it.
+        WHEN t.request_key = r.key AND coalesce({verdict}, '') <> 'rejected' THEN 'useful'
+        WHEN EXISTS ({others} AND coalesce({others_said}, '') <> 'rejected') THEN 'useful'
+        WHEN t.request_key = r.key OR EXISTS ({others}) THEN 'rejected' ELSE 'superseded' END
     WHEN a.outcome IN ('suspect', 'lost', 'written off') THEN a.outcome
     WHEN a.cost_microusd > 0 THEN 'failed but billed'
     ELSE 'nothing'
