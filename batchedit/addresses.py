@@ -13,6 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -118,6 +119,14 @@ def is_loopback(host: str) -> bool:
         return ip_address(host) in IPv4Network("127.0.0.0/8")
     except ValueError:
         return False
+
+
+def path_of(url: str) -> str:
+    """The path of a storage's address, for messages. Raises Rejected if it is none."""
+    try:
+        return urlsplit(url).path
+    except ValueError as error:
+        raise Rejected(f"the storage's address is not a URL ({error})", code="URL") from None
 
 
 def _unwrapped(numbers: IPv6Address) -> IPv4Address | None:

@@ -19,13 +19,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
 import httpx
 
-from batchedit.addresses import Reach
+from batchedit.addresses import Reach, path_of
 from batchedit.bodies import Body, ContentChanged
 from batchedit.connections import Connections
 from batchedit.effects import Offload, inline
@@ -139,7 +138,7 @@ class Wire:
                 has an incomplete request.
         """
         if send.client == "put":
-            transport, headers, url, path = self._put, _HEADERS, send.url, _path(send.url)
+            transport, headers, url, path = self._put, _HEADERS, send.url, path_of(send.url)
         else:
             transport, headers, path = self._api, self._api_headers, send.url.partition("?")[0]
             url = self._endpoint.base_url.rstrip("/") + send.url
@@ -378,13 +377,6 @@ async def _until_closed() -> AsyncIterator[anyio.abc.TaskGroup]:
         group.cancel_scope.cancel()
         # Not told of an error, the group does not wrap it: it goes on as what it is.
         await group.__aexit__(None, None, None)
-
-
-def _path(url: str) -> str:
-    try:
-        return urlsplit(url).path
-    except ValueError as error:
-        raise Rejected(f"the storage's address is not a URL ({error})", code="URL") from None
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
