@@ -18,13 +18,13 @@ from pathlib import Path
 
 from batchedit import disk
 from batchedit.effects import Effects
-from batchedit.errors import ConsentMissing, ExitCode, LedgerError, NothingSelected, UsageError
+from batchedit.errors import ConsentMissing, ExitCode, NothingSelected, UsageError
 from batchedit.exporting.files import text_to
 from batchedit.exporting.results import DELIVERY, PREFIX, write_results, write_shopify
 from batchedit.filing import Filing, InTheWay, RawDamaged
 from batchedit.ledger.exports import Exports
 from batchedit.ledger.lock import LedgerLock
-from batchedit.ledger.reader import has_begun
+from batchedit.ledger.reader import require_begun
 from batchedit.ledger.records import OutputRow
 from batchedit.ledger.tasks import selected_tasks
 from batchedit.lifecycle import State
@@ -116,8 +116,7 @@ def deliver(
     """
     target, workspace = Path(folder).absolute(), Workspace.at(out, ledger=ledger, rehearse=rehearse)
     _refuse(target, workspace, flavour, url_prefix, manifest)
-    if not has_begun(workspace.ledger):
-        raise LedgerError(f"there is no ledger at {workspace.ledger}", hint="nothing is bought yet: `batchedit run` it")
+    require_begun(workspace.ledger)
     prefix = url_prefix if url_prefix.endswith("/") else f"{url_prefix}/"
     summary, stamp = DeliverySummary(folder=target), (effects or Effects.real()).stamp()
     with ExitStack() as stack:

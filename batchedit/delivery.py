@@ -16,15 +16,13 @@ from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unsee
 from batchedit.filing import Ahead, InTheWay, NotMade, RawDamaged
 from batchedit.hooks import ReadHooks
 from batchedit.ledger.journal import Step
-from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, RequestRow, TaskRow
+from batchedit.ledger.records import Attempt, Bill, Note, RequestRow, TaskRow
 from batchedit.lifecycle import Event, State, backoff
 from batchedit.model import OutputLocation, Raw, Reply, Request, explicit_size
 from batchedit.money import ZERO, MicroUSD, format_usd
-from batchedit.outputs import Outputs
-from batchedit.paths import collision_key
 from batchedit.pictures import BadPicture
 from batchedit.releasing import release
-from batchedit.rendering import deliver_task
+from batchedit.rendering import deliver_task, place_raws
 from batchedit.wire import drive
 
 _FETCH_TRIES = 4
@@ -63,7 +61,7 @@ async def bring_home(context: Context, row: RequestRow, attempt: Attempt, reply:
         return
     plain = [task for task in await tasks.result() if not task.recipe]
     try:
-        outputs = [output for task in plain for output in await place_task(context.outputs, task, raws)]
+        outputs = [output for task in plain for output in await place_raws(context.outputs, task, raws)]
     except (InTheWay, RawDamaged) as problem:
         code, advice = ("IN_THE_WAY", "move it away and") if isinstance(problem, InTheWay) else ("RAW_DAMAGED", "just")
         note = Note(message=f"{problem}; {advice} run again, which costs nothing", code=code)
@@ -134,32 +132,6 @@ async def lose(context: Context, row: RequestRow, attempt: Attempt, problem: Out
     nothing = Reply(outputs=(), cost=None, run_id=attempt.provider_run_id, shape="")
     note = Note(message=problem.message, code=problem.code)
     await _set_aside(context, attempt, Event.GONE, [], bill_for(context, row, nothing), note)
-
-
-async def place_task(files: Outputs, task: TaskRow, raws: Sequence[Raw]) -> list[OutputRow]:
-    """
-    Give a task's pictures their names in the tree.
-
-    Raises:
-        InTheWay: if a file that is not ours has one of the names.
-        RawDamaged: if a kept picture is not what it was.
-    """
-    outputs = []
-    for raw, planned in zip(raws, task.paths, strict=False):
-        path = await files.place(raw, planned)
-        outputs.append(
-            OutputRow(
-                slot=task.slot,
-                number=raw.number,
-                planned=planned,
-                path=path,
-                path_key=collision_key(path),
-                key=task.key,
-                sha256=raw.sha256,
-                findings=(),
-            )
-        )
-    return outputs
 
 
 def bill_for(context: Context, row: RequestRow, reply: Reply) -> Bill:

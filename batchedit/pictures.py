@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 40_000_000
 """Largest picture that is decoded: five times the model's own largest output."""
+DAMAGED = (SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, struct.error, zlib.error)
+"""What Pillow raises at a damaged picture, besides OSError."""
+ODD_EXIF = (*DAMAGED, AttributeError, OSError)
+"""What it raises at EXIF that is no EXIF."""
 
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -120,16 +124,7 @@ def _told() -> Iterator[None]:
         raise BadPicture("not a PNG, JPEG or WebP picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadPicture(f"more than {MAX_PIXELS} pixels") from None
-    except (
-        SyntaxError,
-        ValueError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ArithmeticError,
-        struct.error,
-        zlib.error,
-    ) as error:
+    except DAMAGED as error:
         raise BadPicture(f"damaged: {error}") from None
     except MemoryError:
         raise BadPicture("needs more memory than decoding a picture may take") from None

@@ -67,19 +67,7 @@ async def deliver_task(
     try:
         for (raw, planned), file in zip(chosen, made, strict=True):
             path = await outputs.place_made(raw, file, planned)
-            rows.append(
-                OutputRow(
-                    slot=task.slot,
-                    number=raw.number,
-                    planned=planned,
-                    path=path,
-                    path_key=collision_key(path),
-                    key=task.key,
-                    sha256=file.sha256,
-                    recipe=task.recipe,
-                    findings=file.findings,
-                )
-            )
+            rows.append(_row(task, raw, planned, path, file))
     except (InTheWay, RawDamaged):
         _drop(made[len(rows) :])
         placed = {row.path for row in rows}
@@ -87,6 +75,34 @@ async def deliver_task(
         raise
     await outputs.remove_all(await do(ledger.redeliver, task.slot, rows))
     return rows
+
+
+async def place_raws(outputs: Outputs, task: TaskRow, raws: Sequence[Raw]) -> list[OutputRow]:
+    """
+    Give a task's pictures their names in the tree, for one without a recipe and without files. Nothing is listed.
+
+    Raises:
+        InTheWay: if a file that is not ours has one of the names.
+        RawDamaged: if a kept picture is not what it was.
+    """
+    return [
+        _row(task, raw, planned, await outputs.place(raw, planned), _as_it_is(raw))
+        for raw, planned in zip(raws, task.paths, strict=False)
+    ]
+
+
+def _row(task: TaskRow, raw: Raw, planned: str, path: str, file: Made) -> OutputRow:
+    return OutputRow(
+        slot=task.slot,
+        number=raw.number,
+        planned=planned,
+        path=path,
+        path_key=collision_key(path),
+        key=task.key,
+        sha256=file.sha256,
+        recipe=task.recipe,
+        findings=file.findings,
+    )
 
 
 async def _made(

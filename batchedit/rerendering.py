@@ -18,10 +18,10 @@ import anyio
 from batchedit.claims import Claims
 from batchedit.delivery import undelivered_note
 from batchedit.effects import Effects
-from batchedit.errors import ExitCode, LedgerError
+from batchedit.errors import ExitCode
 from batchedit.filing import Filing, InTheWay, NotMade, RawDamaged
 from batchedit.ledger.lock import LedgerLock
-from batchedit.ledger.reader import Ledger, has_begun
+from batchedit.ledger.reader import Ledger, require_begun
 from batchedit.ledger.records import OutputRow, TaskRow
 from batchedit.ledger.tasks import selected_tasks
 from batchedit.ledger.writer import LedgerWriter
@@ -119,8 +119,7 @@ def render(
     else:
         plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse)
         workspace, world = plan.workspace, plan.world
-    if not has_begun(workspace.ledger):
-        raise LedgerError(f"there is no ledger at {workspace.ledger}", hint="nothing is bought yet: `batchedit run` it")
+    require_begun(workspace.ledger)
     summary = RenderSummary(root=workspace.root, dry_run=dry_run)
     files = Filing(workspace.root, workspace.state, ledger=workspace.ledger)
     with _Wishes() as wishes, ExitStack() as stack:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from batchedit.delivering import DeliverySummary
     from batchedit.rerendering import RenderSummary
 
+_PLACE = ("out", "ledger", "rehearse", "select", "exclude")
+"""Options that mean the same to the functions of the library."""
+
 
 @cli.command()
 @file_options
@@ -32,11 +35,7 @@ def render(manifest: str | None, redo: bool, dry_run: bool, as_json: bool, **fla
 
     done = apply(
         manifest_or_none({"manifest": manifest, **flags}),
-        out=flags["out"],
-        ledger=flags["ledger"],
-        rehearse=flags["rehearse"],
-        select=flags["select"],
-        exclude=flags["exclude"],
+        **{name: flags[name] for name in _PLACE},
         redo=redo,
         dry_run=dry_run,
     )
@@ -108,11 +107,7 @@ def deliver(folder: str, manifest: str | None, as_json: bool, unreviewed: bool, 
     done = copy(
         folder,
         manifest_or_none({"manifest": manifest, **flags}),
-        out=flags["out"],
-        ledger=flags["ledger"],
-        rehearse=flags["rehearse"],
-        select=flags["select"],
-        exclude=flags["exclude"],
+        **{name: flags[name] for name in _PLACE},
         unreviewed=unreviewed,
         flavour=flavour,
         url_prefix=url_prefix,

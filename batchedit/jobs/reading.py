@@ -119,7 +119,7 @@ class JobReader:
         top = reading.mapping(tree, "the job", JOB_KEYS.names)
         found: dict[str, Any] = {"path": self._path, "shown": self._shown, "name": self._path.stem}
         if "name" in top:
-            found["name"] = self._name(top["name"][1]) or found["name"]
+            found["name"] = self._reading.name(top["name"][1]) or found["name"]
         found["does"] = self._values.choice(top, "do", DOES) or "run"
         found["rehearse"] = self._values.flag(top, "rehearse")
         if "provider" in top:
@@ -193,14 +193,6 @@ class JobReader:
         if job.exports and len(places) > 1:
             message = "there are several output folders, and an export is of one"
             wrong(top["export"][0], "bad-job", message, field="export", hint="Write a job for each of them")
-
-    def _name(self, node: Node) -> str | None:
-        text = self._reading.text(node, "name")
-        if text is not None and not (text.strip() and len(text) <= 200 and text.isprintable()):
-            message = "a name has 1 to 200 printable characters"
-            self._reading.wrong(node.place, "bad-name", message, field="name", value=text)
-            return None
-        return text
 
     def _provider(self, node: Node) -> dict[str, Any]:
         if isinstance(node.value, dict) and "model" in node.value:

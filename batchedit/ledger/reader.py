@@ -57,6 +57,17 @@ def has_begun(path: Path) -> bool:
             raise LedgerError(f"the ledger {path} cannot be read: {error}", hint=DAMAGED_HINT) from error
 
 
+def require_begun(path: Path) -> None:
+    """
+    For commands about what is bought already.
+
+    Raises:
+        LedgerError: if there is no ledger at the path, or as `has_begun`.
+    """
+    if not has_begun(path):
+        raise LedgerError(f"there is no ledger at {path}", hint="nothing is bought yet: `batchedit run` it")
+
+
 class Ledger(LedgerListing, LedgerReviews, LedgerPeriods):
     """
     A ledger opened for reading; a context manager.

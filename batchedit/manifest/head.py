@@ -56,7 +56,7 @@ class HeadReader:
         self._version(tree)
         reading, top = self._reading, self._reading.mapping(tree, "the manifest", TOP_KEYS.names)
         if "name" in top:
-            head.name = self._name(top["name"][1]) or head.name
+            head.name = self._reading.name(top["name"][1]) or head.name
         if "provider" in top:
             head.provider = read_provider(top["provider"][1], reading)
         if "limits" in top:
@@ -103,14 +103,6 @@ class HeadReader:
         why = "needs a newer batchedit" if newer else "is not a version"
         message = f"{shortened(text)!r} {why}; this one reads version {VERSION}"
         raise ManifestError([Problem(place=node.place, code="version", field="version", value=text, message=message)])
-
-    def _name(self, node: Node) -> str | None:
-        text = self._reading.text(node, "name")
-        if text is not None and not (text.strip() and len(text) <= 200 and text.isprintable()):
-            message = "a name has 1 to 200 printable characters"
-            self._reading.wrong(node.place, "bad-name", message, field="name", value=text)
-            return None
-        return text
 
     def _rows(self, tree: Node, top: Pairs, head: Head) -> None:
         if "sources" in top:

@@ -56,6 +56,15 @@ class Reading:
             self.wrong(node.place, "wrong-type", f"{what} must be a list, not {node.kind()}", field=what)
         return []
 
+    def name(self, node: Node) -> str | None:
+        """A name for people, of a manifest or a job."""
+        text = self.text(node, "name")
+        if text is not None and not (text.strip() and len(text) <= 200 and text.isprintable()):
+            message = "a name has 1 to 200 printable characters"
+            self.wrong(node.place, "bad-name", message, field="name", value=text)
+            return None
+        return text
+
     def text(self, node: Node, name: str) -> str | None:
         """The text of a scalar; None for a null, and for what is no text or looks like a key."""
         if node.value is None:

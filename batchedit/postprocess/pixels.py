@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from batchedit.pictures import ODD_EXIF
 from batchedit.postprocess.whites import reach_from_border
 from batchedit.recipe import MOST_PIXELS, MOST_SIDE, POST, Finding, Post, Shape
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _ORIENTATION = 0x0112
-_ODD_EXIF = (SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, struct.error, OSError)
-"""What Pillow raises at EXIF that is no EXIF."""
 _WHITE = "#ffffff"
 
 
@@ -52,7 +50,7 @@ def upright(image: Image, data: bytes, picture_format: str) -> Told:
 
     try:
         turned = ImageOps.exif_transpose(image)
-    except _ODD_EXIF:
+    except ODD_EXIF:
         image.info.pop("exif", None)
         turned = image
     info = turned.info
@@ -74,7 +72,7 @@ def _exif_of(image: Image) -> bytes:
         exif = image.getexif()
         exif.pop(_ORIENTATION, None)
         return exif.tobytes() if len(exif) else b""
-    except _ODD_EXIF:
+    except ODD_EXIF:
         return b""
 
 

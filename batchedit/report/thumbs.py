@@ -7,25 +7,12 @@ import contextlib
 import hashlib
 import io
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 SIDE = 320
 """Pixels of the longer side."""
 _QUALITY = 72
-_ODD = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    MemoryError,
-    struct.error,
-)
-"""What Pillow raises at pictures that are damaged, and at EXIF that is none."""
 
 
 def thumbnail(source: Path, digest: str, kept_in: Path) -> str | None:
@@ -80,7 +67,7 @@ def _read(path: Path) -> bytes | None:
 def _made(picture: bytes, side: int) -> bytes | None:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    from batchedit.pictures import MAX_PIXELS
+    from batchedit.pictures import MAX_PIXELS, ODD_EXIF
 
     with _quietly():
         try:
@@ -93,7 +80,7 @@ def _made(picture: bytes, side: int) -> bytes | None:
                 file = io.BytesIO()
                 small.convert("RGBA" if "A" in small.getbands() else "RGB").save(file, "WEBP", quality=_QUALITY)
                 return file.getvalue()
-        except (*_ODD, UnidentifiedImageError, Image.DecompressionBombError):
+        except (*ODD_EXIF, MemoryError, UnidentifiedImageError, Image.DecompressionBombError):
             return None  # a damaged picture is the business of `verify`
 
 
