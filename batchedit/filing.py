@@ -113,15 +113,15 @@ class Filing:
         state: The folder ``.batchedit`` that belongs to it.
         verify: How closely a picture that arrives is looked at, as in `Limits`.
         ledger: Knows the files that were made of raws; None where there are none.
-        session: Whoever shares the work on the folder at this time has the same one. It is part of the temporary names
+        token: Whoever shares the work on the folder at this time has the same one. It is part of the temporary names
             in the tree: those of others are what a crash has left.
     """
 
     def __init__(
-        self, root: Path, state: Path, verify: str = "full", ledger: Path | None = None, session: str = ""
+        self, root: Path, state: Path, verify: str = "full", ledger: Path | None = None, token: str = ""
     ) -> None:
         self.root, self.state, self.verify, self.ledger = root, state, verify, ledger
-        self.session = session or secrets.token_hex(6)
+        self.token = token or secrets.token_hex(6)
         self._tree = Tree(root)
         self._swept: set[Path] = set()
         self._durable: set[Path] = set()
@@ -414,10 +414,10 @@ class Filing:
 
     def _beside(self, folder: Path, shown: Path) -> Path:
         """
-        A temporary name in a folder of the tree. What a crash has left there goes first, once per process: this session
-        holds the lock.
+        A temporary name in a folder of the tree. What a crash has left there goes first, once per process:
+        whoever has this token holds the lock.
         """
-        mine = f"{_LITTER}{self.session}-"
+        mine = f"{_LITTER}{self.token}-"
         if shown not in self._swept:
             self._swept.add(shown)
             for stale in folder.glob(f"{_LITTER}*.part"):

@@ -42,7 +42,7 @@ def main() -> None:
     _die_with_parent()
     limit_memory(_MEMORY_BYTES)
     ledger = Path(sys.argv[5]) if sys.argv[5] else None
-    files = Filing(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], ledger, session=sys.argv[6])
+    files = Filing(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], ledger, token=sys.argv[6])
     serve(files, sys.stdin.buffer, channel)
 
 

@@ -85,7 +85,7 @@ class Workers:
 
     def __init__(self, files: Filing, count: int, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
         self._root = files.root
-        self._arguments = [str(files.root), str(files.state), files.verify, str(files.ledger or ""), files.session]
+        self._arguments = [str(files.root), str(files.state), files.verify, str(files.ledger or ""), files.token]
         self._count = count
         self._deadline = deadline_seconds
         self._waiting: deque[_Job] = deque()

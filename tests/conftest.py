@@ -45,7 +45,7 @@ def drop_views(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE digests DROP COLUMN located")
     for table in ("checks", "recipes", "renders", "wishes", "overrides", "comparisons"):
         db.execute(f"DROP TABLE {table}")
-    later = ("views", "facts", "checks", "rendering", "queue_times", "reviews", "locations")
+    later = ("views", "facts", "checks", "rendering", "reviews", "locations", "views_7")
     db.execute(f"DELETE FROM _sqlite_migrations WHERE name IN ({','.join('?' * len(later))})", later)
 
 

@@ -188,17 +188,22 @@ def test_a_hostile_ledger_cannot_write_outside(cli: Cli, shop: Shop, bought: Pat
 SHOPIFY = "Handle,Title,Image Src,Image Position,Variant SKU\nmug,The mug,https://old.example.com/mug.png?v=1,1,\nmug,,https://old.example.com/mug2.png,2,\nshoe,Shoe,https://old.example.com/shoe.png,1,S1\n"
 
 
-def test_the_sheet_for_a_shop(cli: Cli, shop: Shop) -> None:
-    """Addresses are new, everything else is what it was, positions included; only delivered rows are there."""
+def bought_from_a_shop(cli: Cli, shop: Shop, edits: str) -> Path:
+    """A manifest of the export, with pictures for its rows, whose edits are done."""
     shop.write("export.csv", SHOPIFY)
     for name in ("mug_1", "mug_2", "shoe_1"):
         draw_picture(shop.root / "in" / f"{name}.png", (len(name) * 20, 100, 40))
-    manifest = shop.write(
-        "shop.yaml",
-        "version: 1\nsources: [{csv: export.csv, preset: shopify, image: 'in/{{ handle }}_{{ position }}.png'}]\n"
-        "edits:\n  white: {prompt: on white, quality: low, output: 'w x/{{ id }}.{{ ext }}'}\n",
-    )
+    source = "{csv: export.csv, preset: shopify, image: 'in/{{ handle }}_{{ position }}.png'}"
+    manifest = shop.write("shop.yaml", f"version: 1\nsources: [{source}]\nedits: {edits}\n")
     assert cli("run", manifest).code == 0
+    return manifest
+
+
+def test_the_sheet_for_a_shop(cli: Cli, shop: Shop) -> None:
+    """Addresses are new, everything else is what it was, positions included; only delivered rows are there."""
+    manifest = bought_from_a_shop(
+        cli, shop, "{white: {prompt: on white, quality: low, output: 'w x/{{ id }}.{{ ext }}'}}"
+    )
     judge(cli, shop, mug_1="approved", mug_2="rejected", shoe_1="approved")
     flavour = ("--flavour", "shopify", "--url-prefix", "https://cdn.example.com/autumn")
     result = cli("deliver", "hand", manifest, *flavour)
@@ -229,15 +234,8 @@ def test_the_sheet_for_a_shop(cli: Cli, shop: Shop) -> None:
 
 def test_a_row_with_two_pictures_is_no_row_of_a_shop(cli: Cli, shop: Shop) -> None:
     """Refused before anything is copied, with the selection that helps."""
-    shop.write("export.csv", SHOPIFY)
-    for name in ("mug_1", "mug_2", "shoe_1"):
-        draw_picture(shop.root / "in" / f"{name}.png", (len(name) * 20, 100, 40))
-    manifest = shop.write(
-        "shop.yaml",
-        "version: 1\nsources: [{csv: export.csv, preset: shopify, image: 'in/{{ handle }}_{{ position }}.png'}]\n"
-        "edits: {white: {prompt: on white, quality: low}, grey: {prompt: grayscale, quality: low}}\n",
-    )
-    assert cli("run", manifest).code == 0
+    edits = "{white: {prompt: on white, quality: low}, grey: {prompt: grayscale, quality: low}}"
+    manifest = bought_from_a_shop(cli, shop, edits)
     flags = ("--unreviewed", "--flavour", "shopify", "--url-prefix", "https://cdn.example.com")
     result = cli("deliver", "hand", manifest, *flags)
     assert result.code == 2

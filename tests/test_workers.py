@@ -274,7 +274,7 @@ def test_what_is_being_placed_on_another_disk_is_not_swept(files: Filing, monkey
     placing = files.place(raw, "a.png")
     next(placing)
     assert not left.exists()
-    other = Filing(files.root, files.state, session=files.session)
+    other = Filing(files.root, files.state, token=files.token)
     disk.alone(other.place(raw, "b.png"))
     disk.alone(placing)
     assert sorted(path.name for path in files.root.glob("*.png")) == ["a.png", "b.png"]

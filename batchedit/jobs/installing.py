@@ -175,10 +175,10 @@ def _k8s(job: Job) -> str:
     container = {
         "name": "batchedit",
         "image": _IMAGE,
-        "command": ["batchedit", "job", "run", f"/work/{job.path.name}", *_waiting(job), "--no-input"],
-        "workingDir": "/work",
+        "command": ["batchedit", "job", "run", f"/data/{job.path.name}", *_waiting(job), "--no-input"],
+        "workingDir": "/data",
         "envFrom": [{"secretRef": {"name": name}}],
-        "volumeMounts": [{"name": "work", "mountPath": "/work"}],
+        "volumeMounts": [{"name": "work", "mountPath": "/data"}],
     }
     spec = {
         "restartPolicy": "Never",
@@ -220,7 +220,7 @@ def _k8s(job: Job) -> str:
 # - an image with batchedit in it, in place of {_IMAGE};
 # - a secret {name} with {_comment(", ".join(_variables(job)))};
 # - a volume claim {name}-work, ReadWriteOnce on a disk (no NFS, no bucket: the ledger lives there), with the job file,
-#   its manifests and their pictures in /work; relative paths in the job start there.
+#   its manifests and their pictures in /data; relative paths in the job start there.
 # Kubernetes may start a job twice or not at all: the ledger's lock and the resuming start are there for that.
 {_yaml(data)}"""
 

@@ -372,23 +372,23 @@ def apply_migrations(db: Database) -> None:
         _carry_out(db, _statements(_CHECKS))
 
     @migrations()
-    def queue_times(db: Database) -> None:
-        _carry_out(db, create_views())
-
-    @migrations()
     def rendering(db: Database) -> None:
-        _carry_out(db, (*_statements(_RENDERING), *create_views()))
+        _carry_out(db, _statements(_RENDERING))
 
     @migrations()
     def reviews(db: Database) -> None:
         for name in reversed([*VIEWS]):  # they look at a table that is made anew
             db.execute(f"DROP VIEW IF EXISTS {name}")
-        _carry_out(db, (*_statements(_REVIEWS), *create_views()))
+        _carry_out(db, _statements(_REVIEWS))
 
     @migrations()
     def locations(db: Database) -> None:
         # 1 if the picture says where it was taken, NULL if nobody has looked
         db.execute("ALTER TABLE digests ADD COLUMN located INTEGER")
+
+    @migrations()
+    def views_7(db: Database) -> None:
+        _carry_out(db, create_views())
 
     migrations.apply(db)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -164,7 +164,7 @@ def test_kubernetes_takes_the_cron_job(tmp_path: Path, name: str) -> None:
         "Forbid",
     )
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["containers"][0]["command"][3] == f"/work/{name}.yaml"
+    assert pod["containers"][0]["command"][3] == f"/data/{name}.yaml"
     assert pod["terminationGracePeriodSeconds"] == 690
     data["spec"]["concurrencyPolicy"] = 7
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -214,7 +214,7 @@ def test_names_and_files_of_any_kind(tmp_path: Path, name: str) -> None:
         yaml.safe_load(printed(made, "k8s"))["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0][
             "command"
         ][3]
-        == f"/work/{name}.yaml"
+        == f"/data/{name}.yaml"
     )
     assert workflow(printed(made, "github"))["name"] == github_text(name)
     assert re.fullmatch(r"batchedit-[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", unit_name(name))

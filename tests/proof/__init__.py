@@ -18,5 +18,5 @@ def workers() -> int:
 
 
 def count(reduced: int, full: int) -> int:
-    """How many to do in this session."""
+    """How many to do this time."""
     return full if FULL else reduced
