@@ -12,11 +12,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from batchedit.errors import Place
 from batchedit.money import MicroUSD
-from batchedit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from batchedit.recipe import Recipe
 
 DEFAULT_MODEL = "openai/gpt-image-2/edit"
 
