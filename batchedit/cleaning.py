@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from batchedit import exif, jpeg
 from batchedit.pictures import BadPicture, opened, sniff
 
 if TYPE_CHECKING:
@@ -31,27 +30,22 @@ Part = tuple[int, int] | bytes
 _PNG_KEPT = frozenset(
     b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB bKGD pHYs cICP mDCV cLLI".split()
 )  # fmt: skip
+_PNG_HEAD = 8
 _WEBP_KEPT = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP", b"ANIM", b"ANMF"))
 _WEBP_PIXELS = frozenset((b"VP8 ", b"VP8L", b"ANMF"))
 _WEBP_FLAGS = 0x08 | 0x04
 """In the header of WebP: there is EXIF, there is XMP."""
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
-_SOI, _EOI, _SOS, _APP0, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xFE
-_APP = range(0xE0, 0xF0)
-_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_PNG_COLOURS = frozenset(b"cHRM gAMA sRGB cICP mDCV cLLI".split())
+"""What says how a PNG's numbers are meant, and Pillow does not write."""
+_MOST_CHUNKS = 100_000
+"""The largest PNG there is to send has a third of that, in the smallest chunks that encoders write."""
+_JPEG_KEPT = frozenset({*jpeg.FRAMES, jpeg.SOS, jpeg.PIXELS, jpeg.EOI, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD})
+"""Frames, scans, and the tables and numbers that they need."""
+_APP0, _APP1, _APP15, _COM = 0xE0, 0xE1, 0xEF, 0xFE
 _JFIF = b"JFIF\0"
 _JFIF_BYTES = 14
 _KEPT_APPS = {0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
-_EXIF = b"Exif\0\0"
-_ORIENTATION, _GPS = 0x0112, 0x8825
-_PLACE = re.compile(rb"GPSL(?:atitude|ongitude)")
-_RAW_EXIF = re.compile(rb"exif\0|Raw profile type (?:exif|APP1)", re.IGNORECASE)
-_MOST_ENTRIES = 1_000
-_MOST_TEXT = 4 * 1024 * 1024
-"""So much of a part that is dropped is searched for a place."""
 _WINDOW_BYTES = 64 * 1024
-_SEARCHED_BYTES = 1024 * 1024
 _QUALITY = 95
 
 
@@ -91,17 +85,25 @@ class Anatomy:
         format: ``png``, ``jpeg`` or ``webp``.
         parts: What is kept of it, in order.
         dropped: Names of the parts that are not.
-        orientation: How the pixels lie, 1 to 8 as in EXIF; 1 is upright.
-        has_location: It says where it was taken.
+        heard: What those said.
         is_exact: Its pixels are kept without loss.
     """
 
     format: str
     parts: list[Part] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
-    orientation: int = 1
-    has_location: bool = False
+    heard: exif.Heard = field(default_factory=exif.Heard)
     is_exact: bool = False
+
+    @property
+    def orientation(self) -> int:
+        """How the pixels lie, 1 to 8 as in EXIF; 1 is upright."""
+        return self.heard.orientation
+
+    @property
+    def has_location(self) -> bool:
+        """It says where it was taken."""
+        return self.heard.has_location
 
     @property
     def is_clean(self) -> bool:
@@ -121,16 +123,6 @@ class Anatomy:
         else:
             self.parts.append((start, end))
 
-    def heard(self, tags: bytes) -> None:
-        """Take from EXIF what it says of the picture."""
-        orientation, has_location = _tags(tags)
-        self.orientation = orientation if self.orientation == 1 else self.orientation
-        self.has_location = self.has_location or has_location
-
-    def read(self, text: bytes) -> None:
-        """Take from XMP, or any other text, whether there is a place in it."""
-        self.has_location = self.has_location or _PLACE.search(text) is not None
-
 
 def anatomy(data: Buffer) -> Anatomy:
     """
@@ -149,6 +141,8 @@ def anatomy(data: Buffer) -> Anatomy:
             return _webp(data)
     except (struct.error, IndexError):
         raise BadPicture("damaged: it is cut short") from None
+    except jpeg.DamagedJpeg as error:
+        raise BadPicture(f"damaged: {error}") from None
     raise BadPicture("not a PNG, JPEG or WebP picture")
 
 
@@ -158,7 +152,7 @@ def says_where(data: Buffer) -> bool:
         # What stands behind a JPEG's pixels is not looked at here: finding their end takes as long as reading them.
         is_jpeg = sniff(data[:12]) == "jpeg"
         return (_jpeg(data, to_pixels=True) if is_jpeg else anatomy(data)).has_location
-    except (BadPicture, struct.error, IndexError):
+    except (BadPicture, jpeg.DamagedJpeg, struct.error, IndexError):
         return False
 
 
@@ -188,7 +182,10 @@ def upright(data: bytes) -> bytes:
             turned.save(written, "WEBP", lossless=found.is_exact, quality=_QUALITY, exact=True, **kept)
         else:
             turned.save(written, "PNG", **kept)
-    return assembled(written.getvalue(), anatomy(written.getvalue()))
+    made = written.getvalue()
+    if found.format == "png":
+        made = _with_colours(made, data)
+    return assembled(made, anatomy(made))
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
@@ -207,118 +204,75 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     )
 
 
-def _png(data: Buffer) -> Anatomy:
-    found, position, size = Anatomy("png", is_exact=True), 8, len(data)
-    found.keep(0, position)
-    has_header = has_pixels = False
-    while True:
+def _chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk of a PNG up to the last: its kind, where it begins and where it ends."""
+    position = _PNG_HEAD
+    for _ in range(_MOST_CHUNKS):
         length, kind = struct.unpack(">I4s", data[position : position + 8])
         start, position = position, position + 12 + length
-        if position > size:
+        if position > len(data):
             raise BadPicture("damaged: it is cut short")
-        if start == 8 and kind != b"IHDR":
+        yield kind, start, position
+        if kind == b"IEND":
+            return
+    raise BadPicture(f"damaged: it has more than {_MOST_CHUNKS} parts")
+
+
+def _png(data: Buffer) -> Anatomy:
+    found, end = Anatomy("png", is_exact=True), _PNG_HEAD
+    found.keep(0, end)
+    has_pixels = False
+    for kind, start, end in _chunks(data):
+        if start == _PNG_HEAD and kind != b"IHDR":
             raise BadPicture("damaged: it does not begin with its header")
-        has_header, has_pixels = has_header or kind == b"IHDR", has_pixels or kind == b"IDAT"
+        has_pixels = has_pixels or kind == b"IDAT"
         if kind in _PNG_KEPT:
-            found.keep(start, position)
+            found.keep(start, end)
         elif not kind[0] & 0x20:
             raise BadPicture(f"damaged: it has a part {kind!r} that nobody knows")
         else:
             found.dropped.append(kind.decode("latin-1"))
-            _hear_png(found, kind, data[start + 8 : min(position - 4, start + 8 + _MOST_TEXT)])
-        if kind == b"IEND":
-            break
-    if not (has_header and has_pixels):
+            content = data[start + 8 : min(end - 4, start + 8 + found.heard.unread)]
+            if kind == b"eXIf":
+                found.heard.tags(content)
+            elif kind in (b"iTXt", b"tEXt", b"zTXt"):
+                found.heard.png_text(kind, content)
+    if not has_pixels:
         raise BadPicture("damaged: it has no pixels")
-    _trailing(found, position, size)
+    _trailing(found, end, len(data))
     return found
 
 
-def _hear_png(found: Anatomy, kind: bytes, content: bytes) -> None:
-    if kind == b"eXIf":
-        found.heard(content)
-    elif kind in (b"iTXt", b"tEXt", b"zTXt"):
-        text = _png_text(kind, content)
-        found.read(text)
-        if _RAW_EXIF.match(text):
-            found.heard(_unhexed(text))
-
-
-def _png_text(kind: bytes, content: bytes) -> bytes:
-    """Keyword and text, inflated if it is deflated and not too much."""
-    name, _, rest = content.partition(b"\0")
-    is_deflated = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")
-    if kind == b"iTXt":
-        rest = rest[2:].split(b"\0", 2)[-1]
-    elif kind == b"zTXt":
-        rest = rest[1:]
-    if is_deflated:
-        try:
-            rest = zlib.decompressobj().decompress(rest, _MOST_TEXT)
-        except zlib.error:
-            rest = b""
-    return name + b"\0" + rest
-
-
-def _unhexed(text: bytes) -> bytes:
-    """EXIF as ImageMagick writes it into a text: a name, a number, lines of hex digits."""
-    digits = re.sub(rb"[^0-9a-fA-F]", b"", b"".join(text.split(b"\0", 1)[-1].split(b"\n")[3:]))
-    tags = bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii"))
-    return tags.removeprefix(_EXIF)
+def _with_colours(data: bytes, original: bytes) -> bytes:
+    """A PNG with the chunks of another one that say how its numbers are meant."""
+    header_end = next(end for _, _, end in _chunks(data))
+    colours = [original[start:end] for kind, start, end in _chunks(original) if kind in _PNG_COLOURS]
+    rest = [data[start:end] for kind, start, end in _chunks(data) if start >= header_end and kind not in _PNG_COLOURS]
+    return b"".join((data[:header_end], *colours, *rest))
 
 
 def _jpeg(data: Buffer, *, to_pixels: bool = False) -> Anatomy:
-    found, position, size = Anatomy("jpeg"), 2, len(data)
-    found.keep(0, position)
+    found, end = Anatomy("jpeg"), 2
+    found.keep(0, end)
     has_frame = False
-    while True:
-        if data[position : position + 1] != b"\xff":
-            cut = position >= size
-            raise BadPicture("damaged: it is cut short" if cut else "damaged: something stands between its parts")
-        while data[position : position + 1] == b"\xff":  # and any number of them again
-            position += 1
-        marker = data[position : position + 1][0]
-        start, position = position - 1, position + 1
-        if marker == _EOI:
-            break
-        if marker == _SOI or marker in _ALONE:
-            raise BadPicture("damaged: its parts are out of order")
-        length = struct.unpack(">H", data[position : position + 2])[0]
-        position += length
-        if length < 2 or position > size:
-            raise BadPicture("damaged: it is cut short")
-        has_frame = has_frame or marker in _FRAMES
-        _take_segment(found, data, marker, start, position)
-        if marker == _SOS and to_pixels:
+    for marker, start, content, end in jpeg.segments(data):
+        has_frame = has_frame or marker in jpeg.FRAMES
+        if marker in _JPEG_KEPT:
+            found.keep(start, end)
+        else:
+            _take_segment(found, data, marker, (start, content, end))
+        if marker == jpeg.SOS and to_pixels:
             return found
-        if marker == _SOS:
-            following = _next_marker(data, position)
-            found.keep(position, following)
-            position = following
     if not has_frame:
         raise BadPicture("damaged: it has no pixels")
-    found.keep(start, position)
-    _trailing(found, position, size)
+    _trailing(found, end, len(data))
     return found
 
 
-def _next_marker(data: Buffer, position: int) -> int:
-    """Where the compressed pixels end that begin here."""
-    while True:
-        block = data[position : position + _SEARCHED_BYTES]
-        if (match := _MARKER.search(block)) is not None:
-            return position + match.start()
-        if position + len(block) >= len(data):
-            raise BadPicture("damaged: it is cut short")
-        position += len(block) - 1  # a marker may begin with the last byte
-
-
-def _take_segment(found: Anatomy, data: Buffer, marker: int, start: int, end: int) -> None:
-    """A segment with its marker: kept, shortened, or dropped for what it says besides the pixels."""
-    content = start + 4
-    if marker not in _APP and marker != _COM:
-        found.keep(start, end)
-    elif marker == _APP0 and data[content : content + 5] == _JFIF and end - content >= _JFIF_BYTES:
+def _take_segment(found: Anatomy, data: Buffer, marker: int, where: tuple[int, int, int]) -> None:
+    """A segment that makes no pixels: kept, shortened, or dropped for what it says besides them."""
+    start, content, end = where
+    if marker == _APP0 and data[content : content + 5] == _JFIF and end - content >= _JFIF_BYTES:
         if end - content == _JFIF_BYTES and not any(data[end - 2 : end]):
             found.keep(start, end)
             return
@@ -328,12 +282,13 @@ def _take_segment(found: Anatomy, data: Buffer, marker: int, start: int, end: in
     elif marker in _KEPT_APPS and data[content : content + len(_KEPT_APPS[marker])] == _KEPT_APPS[marker]:
         found.keep(start, end)
     else:
-        found.dropped.append("COM" if marker == _COM else f"APP{marker - _APP0}")
+        is_app = _APP0 <= marker <= _APP15
+        found.dropped.append(f"APP{marker - _APP0}" if is_app else "COM" if marker == _COM else f"{marker:02X}")
         text = data[content:end]
-        if text.startswith(_EXIF):
-            found.heard(text[len(_EXIF) :])
+        if marker == _APP1 and text.startswith(exif.HEAD):
+            found.heard.tags(text)
         else:
-            found.read(text)
+            found.heard.text(text)
 
 
 def _webp(data: Buffer) -> Anatomy:
@@ -343,24 +298,29 @@ def _webp(data: Buffer) -> Anatomy:
         raise BadPicture("damaged: it is cut short")
     chunks: list[Part] = []
     has_pixels = False
-    while position + 8 <= end:
+    for _ in range(_MOST_CHUNKS):
+        if position + 8 > end:
+            break
         kind, length = data[position : position + 4], struct.unpack("<I", data[position + 4 : position + 8])[0]
         start, position = position, position + 8 + length + length % 2
         if position > end:
             raise BadPicture("damaged: it is cut short")
-        content = data[start + 8 : start + 8 + min(length, _MOST_TEXT)] if kind not in _WEBP_PIXELS else b""
         has_pixels = has_pixels or kind in _WEBP_PIXELS
         found.is_exact = found.is_exact or kind == b"VP8L"
-        if kind == b"VP8X" and content[0] & _WEBP_FLAGS:
-            chunks.append(data[start : start + 8] + bytes([content[0] & ~_WEBP_FLAGS]) + data[start + 9 : position])
+        flags = data[start + 8 : start + 9]
+        if kind == b"VP8X" and flags[0] & _WEBP_FLAGS:
+            chunks.append(data[start : start + 8] + bytes([flags[0] & ~_WEBP_FLAGS]) + data[start + 9 : position])
         elif kind in _WEBP_KEPT:
             chunks.append((start, position))
         else:
             found.dropped.append(kind.decode("latin-1").strip())
+            content = data[start + 8 : start + 8 + min(length, found.heard.unread)]
             if kind == b"EXIF":
-                found.heard(content.removeprefix(_EXIF))
+                found.heard.tags(content)
             else:
-                found.read(content)
+                found.heard.text(content)
+    else:
+        raise BadPicture(f"damaged: it has more than {_MOST_CHUNKS} parts")
     if not has_pixels:
         raise BadPicture("damaged: it has no pixels")
     if position != end:
@@ -394,26 +354,3 @@ def _joined(parts: Sequence[Part]) -> Iterator[Part]:
 def _trailing(found: Anatomy, end: int, size: int) -> None:
     if end != size:
         found.dropped.append("trailing bytes")
-
-
-def _tags(tags: bytes) -> tuple[int, bool]:
-    """Orientation, and whether there is a place, of a TIFF structure; what cannot be read says nothing."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tags[:4])
-    if order is None:
-        return 1, False
-    orientation, has_location = 1, False
-    try:
-        start = struct.unpack_from(order + "I", tags, 4)[0]
-        count = struct.unpack_from(order + "H", tags, start)[0]
-        for number in range(min(count, _MOST_ENTRIES)):
-            entry = start + 2 + 12 * number
-            tag, kind, _ = struct.unpack_from(order + "HHI", tags, entry)
-            if tag == _ORIENTATION and kind == 3:
-                value = struct.unpack_from(order + "H", tags, entry + 8)[0]
-                orientation = value if 1 <= value <= 8 else 1
-            elif tag == _GPS:
-                places = struct.unpack_from(order + "I", tags, entry + 8)[0]
-                has_location = has_location or struct.unpack_from(order + "H", tags, places)[0] > 0
-    except struct.error:
-        pass
-    return orientation, has_location

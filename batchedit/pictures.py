@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchedit import jpeg
 from batchedit.png import is_decodable
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 40_000_000
 """Largest picture that is decoded: five times the model's own largest output."""
+MAX_SCANS = 200
+"""
+So many times a JPEG may go through its pixels, which costs the time of decoding them again and next to no bytes.
+Encoders write ten, or a few dozen.
+"""
 DAMAGED = (SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, struct.error, zlib.error)
 """What Pillow raises at a damaged picture, besides OSError."""
 ODD_EXIF = (*DAMAGED, AttributeError, OSError)
@@ -110,6 +116,8 @@ def _opened(source: Path | bytes) -> Iterator[ImageFile]:
 
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
+        if image.format == "JPEG":
+            _refuse_scans(source if isinstance(source, bytes) else source.read_bytes())
         yield image
 
 
@@ -152,6 +160,12 @@ def examine(data: bytes) -> PictureFacts:
         facts = _facts(image)
         image.verify()
         return facts
+
+
+def _refuse_scans(data: bytes) -> None:
+    # The bytes of their markers may stand elsewhere, too; only where there are many it is worth a closer look.
+    if data.count(bytes((0xFF, jpeg.SOS))) > MAX_SCANS and (count := jpeg.scans(data)) > MAX_SCANS:
+        raise BadPicture(f"{count} scans; the limit is {MAX_SCANS}")
 
 
 def _refuse_large(width: int, height: int) -> None:

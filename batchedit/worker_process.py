@@ -41,16 +41,27 @@ def main() -> None:
     os.dup2(2, 1)
     _die_with_parent()
     limit_memory(_MEMORY_BYTES)
+    cpu_seconds = float(sys.argv[7])
     ledger = Path(sys.argv[5]) if sys.argv[5] else None
     files = Filing(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], ledger, token=sys.argv[6])
-    serve(files, sys.stdin.buffer, channel)
+    serve(files, sys.stdin.buffer, channel, cpu_seconds)
 
 
-def serve(files: Filing, source: BinaryIO, target: BinaryIO) -> None:
-    """Do jobs until the input ends: while the files of one message wait for the disk, those of the next are decoded."""
+def serve(files: Filing, source: BinaryIO, target: BinaryIO, cpu_seconds: float) -> None:
+    """
+    Do jobs until the input ends: while the files of one message wait for the disk, those of the next are decoded.
+
+    Args:
+        files: What they work on.
+        source: Where messages come from.
+        target: Where answers go.
+        cpu_seconds: A message that takes more of the processor's time ends the process by SIGPROF. Waiting for a disk,
+            or for other processes, takes none.
+    """
     with ThreadPoolExecutor(1) as finisher:
         while head := source.read(LENGTH):
             jobs = json.loads(source.read(HEAD.unpack(head)[0]))
+            signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
             changes = disk.Together([_change(files, job, source.read(job["size"])) for job in jobs])
             changes.advance()
             finisher.submit(_finish, changes, target).add_done_callback(_end_if_failed)

@@ -44,6 +44,8 @@ _ENDED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceErro
 _PATIENCE_SECONDS = 5.0
 _DEADLINE_SECONDS = 300.0
 """Sixteen of the largest pictures that are taken need a minute on a slow machine."""
+_CPU_SECONDS = 60.0
+"""So much of the processor's time a message may take; what takes more is tried alone, where this is plenty."""
 _READ_BYTES = 65536
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from batchedit.worker_process import main; main()"
 _ERRORS: dict[str, type[Exception]] = {
@@ -81,11 +83,20 @@ class Workers:
         files: What they work on.
         count: So many processes at most.
         deadline_seconds: A process that has something to do and has answered nothing for so long is ended.
+        cpu_seconds: A picture that takes more of the processor's time, by itself, is refused.
     """
 
-    def __init__(self, files: Filing, count: int, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
+    def __init__(
+        self,
+        files: Filing,
+        count: int,
+        *,
+        deadline_seconds: float = _DEADLINE_SECONDS,
+        cpu_seconds: float = _CPU_SECONDS,
+    ) -> None:
         self._root = files.root
-        self._arguments = [str(files.root), str(files.state), files.verify, str(files.ledger or ""), files.token]
+        ledger = str(files.ledger or "")
+        self._arguments = [str(files.root), str(files.state), files.verify, ledger, files.token, str(cpu_seconds)]
         self._count = count
         self._deadline = deadline_seconds
         self._waiting: deque[_Job] = deque()
@@ -343,9 +354,11 @@ def _crash(job: _Job, line: _Line) -> Exception:
     assert code is not None
     if line.is_late:
         return StorageError("the process that writes files did not answer, twice; does the disk?")
-    if code in _CRASHES and job.what["do"] in ("keep", "upright"):
-        return BadPicture("a picture at which the decoder crashes")
-    if code in _CRASHES and job.what["do"] == "render":
-        return NotMade("the library that works on pictures crashes at it; try it without post")
+    crashed, took_too_long = code in _CRASHES, code == -signal.SIGPROF
+    if (crashed or took_too_long) and job.what["do"] in ("keep", "upright"):
+        return BadPicture(f"a picture at which the decoder {'crashes' if crashed else 'takes a minute and more'}")
+    if (crashed or took_too_long) and job.what["do"] == "render":
+        how = "crashes at it" if crashed else "takes a minute and more for it"
+        return NotMade(f"the library that works on pictures {how}; try it without post")
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return StorageError(f"the process that writes files was ended twice ({how}); is there enough memory?")

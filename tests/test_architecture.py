@@ -65,6 +65,8 @@ LEVELS = {
     "pictures": 1,
     "plan": 1,
     "png": 1,
+    "jpeg": 1,
+    "exif": 1,
     "postprocess": 1,
     "pricing": 1,
     "report.advice": 1,

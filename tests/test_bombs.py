@@ -54,6 +54,15 @@ def sized_webp(width: int, height: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
 
 
+def scans(count: int) -> bytes:
+    """A JPEG that goes through its pixels so many times, for sixty bytes each."""
+    written = io.BytesIO()
+    Image.new("RGB", (2_000, 2_000), "red").save(written, "JPEG", progressive=True)
+    data = written.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * count + b"\xff\xd9"
+
+
 def frames(count: int) -> bytes:
     written = io.BytesIO()
     pictures = [Image.new("RGB", (900, 900), (number % 256, 0, 0)) for number in range(count)]
@@ -77,6 +86,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "a text that unfolds": lambda: png(10, 10, zeros(MEGABYTE), more=chunk(b"zTXt", b"a\0\0" + zeros(300 * MEGABYTE))),
     "a colour profile that unfolds": lambda: png(10, 10, b"", more=chunk(b"iCCP", b"a\0\0" + zeros(300 * MEGABYTE))),
     "a JPEG of 65,500 squared": lambda: sized_jpeg(65_500, 65_500),
+    "a JPEG of 20,000 scans": lambda: scans(20_000),
     "a WebP of 16,384 squared": lambda: sized_webp(16_384, 16_384),
     "150 frames": lambda: frames(150),
     "201 frames of a kind that is not taken": lambda: gif(201),
@@ -89,9 +99,9 @@ def peak() -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux counts it")
-def test_twelve_bombs_fill_nobody_s_memory(tmp_path: Path) -> None:
+def test_thirteen_bombs_fill_nobody_s_memory(tmp_path: Path) -> None:
     """Each is told as a picture that is none; the process that holds the run grows by less than 100 MB, and goes on."""
-    assert len(BOMBS) == 12
+    assert len(BOMBS) == 13
     files = Filing(tmp_path / "out", tmp_path / "out/.batchedit")
     files.open()
     made = {name: make() for name, make in BOMBS.items()}
@@ -128,6 +138,19 @@ def test_the_size_is_looked_at_before_anything_is_decoded() -> None:
     for data in (png(9_400, 9_400, b""), sized_jpeg(9_400, 9_400), sized_webp(9_400, 9_400)):
         with pytest.raises(BadPicture, match=rf"limit is {MAX_PIXELS}|more than {MAX_PIXELS}"):
             decode(data)
+
+
+def test_scans_are_counted_and_not_what_looks_like_them() -> None:
+    """An ordinary progressive JPEG is taken, and one with bytes of that kind in a part that is no picture."""
+    assert decode(scans(0)).width == 2_000
+    assert decode(scans(150)).width == 2_000
+    with pytest.raises(BadPicture, match="scans; the limit is 200"):
+        decode(scans(300))
+    plain = scans(0)
+    comment = b"\xff\xfe" + struct.pack(">H", 2 + 2_000) + b"\xff\xda" * 1_000
+    assert decode(plain[:2] + comment + plain[2:]).width == 2_000
+    with pytest.raises(BadPicture):
+        decode(scans(12_000))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory on Linux")

@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from batchedit.bodies import ContentChanged, Upload
 from batchedit.cleaning import FileBytes, anatomy, assembled, says_where, upright
+from batchedit.exif import Heard
 from batchedit.pictures import BadPicture
 from tests.conftest import Result, Served, Shop, draw_picture
 from tests.middle import Middle
@@ -243,6 +244,83 @@ def test_a_file_is_walked_through_without_being_read(tmp_path: Path) -> None:
         found = anatomy(view)
     assert found.has_location
     assert found.length > 40_000_000
+
+
+def bare(size: tuple[int, int] = (48, 32)) -> tuple[bytes, int]:
+    """A PNG that says nothing, and where its pixels begin."""
+    plain = io.BytesIO()
+    drawn(size).save(plain, "PNG")
+    return plain.getvalue(), plain.getvalue().index(b"IDAT") - 4
+
+
+def test_texts_that_unfold_are_looked_at_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte of them would unfold to a gigabyte; all are dropped, and four megabytes in all are searched."""
+    seen: list[int] = []
+    searched = Heard.text
+
+    def text(self: Heard, text: bytes) -> None:
+        seen.append(len(text))
+        searched(self, text)
+
+    monkeypatch.setattr(Heard, "text", text)
+    data, at = bare()
+    bomb = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000)))
+    found = anatomy(data[:at] + bomb * 300 + data[at:])
+    assert (found.dropped, found.heard.unread) == (["zTXt"] * 300, 0)
+    assert sum(seen) < 4 * 1024 * 1024 + 300 * 10
+    padding = segment(0xEC, b"x" * 60_000)
+    assert anatomy(jpeg()[:2] + padding * 100 + jpeg()[2:]).heard.unread == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bare()[0][: bare()[1]] + chunk(b"tEXt", b"") * 100_000 + bare()[0][bare()[1] :],
+        jpeg()[:2] + segment(0xFE, b"") * 10_000 + jpeg()[2:],
+        b"RIFF" + struct.pack("<I", 4 + 8 * 100_001) + b"WEBP" + b"abcd\0\0\0\0" * 100_001,
+    ],
+    ids=["png", "jpeg", "webp"],
+)
+def test_a_picture_of_endless_parts_is_none(data: bytes) -> None:
+    """Each part costs a look; there are never so many of them."""
+    with pytest.raises(BadPicture, match=r"more than [\d]+ parts"):
+        anatomy(data)
+
+
+def test_a_turned_png_keeps_how_its_colours_are_meant() -> None:
+    """Numbers without that would be shown as other colours."""
+    data, at = bare()
+    head, tags = data.index(b"IDAT") - 4, exif(6)
+    meant = chunk(b"gAMA", struct.pack(">I", 100_000)) + chunk(b"cICP", bytes((9, 16, 0, 1)))
+    turned = upright(data[:head] + meant + chunk(b"eXIf", tags.removeprefix(b"Exif\0\0")) + data[at:])
+    assert turned[33 : 33 + len(meant)] == meant
+    with Image.open(io.BytesIO(turned)) as image:
+        image.load()
+        assert image.size == (32, 48)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_a_turned_png_keeps_its_pixels(mode: str) -> None:
+    """Of any kind that the library has; sixteen bits of one channel among them."""
+    source = Image.new("I;16", (40, 30)) if mode == "I;16" else drawn((40, 30)).convert(mode)
+    if mode == "I;16":
+        source.putdata([number * 37 % 65_536 for number in range(1_200)])
+    plain = io.BytesIO()
+    source.save(plain, "PNG", exif=exif(6), **({"transparency": 3} if mode == "P" else {}))
+    with Image.open(io.BytesIO(upright(plain.getvalue()))) as image:
+        image.load()
+        meant = source.transpose(Image.Transpose.ROTATE_270)
+        assert (image.mode, image.tobytes()) == (meant.mode, meant.tobytes())
+        assert image.info.get("transparency") == (3 if mode == "P" else None)
+
+
+def test_a_jpeg_keeps_no_part_that_nobody_needs() -> None:
+    """Markers that are reserved may hold anything; decoders pass over them."""
+    data = jpeg()
+    data = data[:2] + segment(0xF7, b"Anna Privat") + segment(0xC8, b"SERIAL-4711") + data[2:]
+    found = anatomy(data)
+    assert {"F7", "C8"} <= set(found.dropped)
+    assert [secret for secret in SECRETS if secret in assembled(data, found)] == []
 
 
 # -- what a run sends ----------------------------------------------------------------------------------------

@@ -314,6 +314,21 @@ def test_the_quality_goes_down_to_the_floor_and_no_further() -> None:
         made_from(data, Post(fit="200x200", max_bytes=900))
 
 
+@pytest.mark.parametrize(("target", "side"), [("jpeg", 65_501), ("webp", 16_384)])
+def test_what_a_format_cannot_hold_is_said(target: str, side: int) -> None:
+    """Before the encoder fails in its own words; a PNG takes it."""
+    for size in ((side, 8), (8, side)):
+        data = io.BytesIO()
+        Image.new("RGB", size, "red").save(data, "PNG")
+        with pytest.raises(Unreachable, match=rf"{size[0]}x{size[1]} pixels, and no side of a {target} has more"):
+            made_from(data.getvalue(), Post(format=target))
+        shorter = Image.new("RGB", (size[0] - (side == size[0]), size[1] - (side == size[1])), "red")
+        data = io.BytesIO()
+        shorter.save(data, "PNG")
+        assert made_from(data.getvalue(), Post(format=target))[0]
+        assert made_from(data.getvalue(), Post(format="png", snap_white=250))[0]
+
+
 def test_colours_are_converted_and_the_profile_goes() -> None:
     """sRGB: another profile's red becomes another red; without `srgb` the profile stays; a broken one is said."""
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()

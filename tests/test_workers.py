@@ -231,6 +231,25 @@ async def test_a_worker_that_stands_still_is_replaced(files: Filing) -> None:
         assert (await pool.keep(png(2), 1)).raw.format == "png"
 
 
+async def test_a_picture_that_takes_for_ever_marks_itself_only(files: Filing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike a disk that does not answer it takes the processor's time; what was handed over with it is kept."""
+    spins = _CRASHES.replace("os.abort()", "exec('while True: pass')")
+    monkeypatch.setattr(workers, "_PROGRAM", workers._PROGRAM.replace("from batchedit.w", spins + "from batchedit.w"))
+    outcomes: dict[int, str] = {}
+
+    async def bring(pool: Workers, number: int) -> None:
+        try:
+            outcomes[number] = (await pool.keep(png(number, _POISON if number == 3 else b""), 1)).raw.format
+        except BadPicture as problem:
+            outcomes[number] = str(problem)
+
+    async with running(files, 1, cpu_seconds=2.0) as pool, anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(bring, pool, number)
+    assert outcomes.pop(3) == "a picture at which the decoder takes a minute and more"
+    assert outcomes == dict.fromkeys({*range(8)} - {3}, "png")
+
+
 async def test_a_disk_that_does_not_answer_stops_the_run(files: Filing) -> None:
     """A read that never returns, for the second worker too."""
     endless = files.temporary()

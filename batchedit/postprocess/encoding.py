@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _JPEG_SEGMENT = 65_000
 """Bytes; XMP or EXIF that is longer does not fit into one segment of a JPEG."""
+_LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383}
+"""In pixels: what libjpeg writes, and what WebP can say."""
 _FINE = 90
 """From this quality on colours are kept for each pixel."""
 
@@ -28,9 +30,15 @@ def encode(image: Image, told: Told, post: Post) -> tuple[bytes, list[Finding]]:
         told: The raw that they come from.
 
     Raises:
-        Unreachable: if it cannot be made small enough.
+        Unreachable: if it cannot be made small enough, or is longer than the format allows.
     """
     target = post.format or told.format
+    longest = _LONGEST_SIDE.get(target)
+    if longest is not None and max(image.size) > longest:
+        raise Unreachable(
+            f"{image.width}x{image.height} pixels, and no side of a {target} has more than {longest:,}:"
+            " make it smaller with fit, or write format: png"
+        )
     if target == "jpeg" and image.mode == "RGBA":
         import PIL.Image
 
