@@ -80,8 +80,12 @@ def decode(source: Path | bytes) -> PictureFacts:
             _refuse_large(image.width, image.height)
             facts = _facts(image)
             image.verify()
-        if facts.format == "png" and is_decodable(source if isinstance(source, bytes) else source.read_bytes()):
-            return facts
+        if facts.format == "png":
+            data = source if isinstance(source, bytes) else source.read_bytes()
+            if is_decodable(data):
+                return facts
+            if _PNG_END not in data:  # a decoder does not miss it
+                raise BadPicture("damaged: it does not end as a PNG does")
         with _opened(source) as image:
             image.load()
             return _facts(image)
