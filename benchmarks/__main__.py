@@ -12,6 +12,7 @@ What batchedit costs and how fast it goes, beside the loops that a user would wr
     night      20,000 edits of 150 s at 20 a minute on a virtual clock
     manifest   100,000 and 1,000,000 rows checked and planned; 20,000 items in YAML; 10,000 local pictures
     report     the report over a ledger of 1,000,000 tasks: text, JSON, page
+    beside     this program beside another checkout of itself (--beside DIR): pictures at URLs, photos from this machine
     scale      10,000, 100,000 and 1,000,000 tasks: plan, run, resume; memory, ledger, time for each
 
 Each client is a process of its own and so is the provider. Within a round all clients of a scenario run one after the
@@ -31,6 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.beside import beside
 from benchmarks.capacity import capacity
 from benchmarks.clients import CLIENTS
 from benchmarks.manifest import manifest
@@ -61,7 +63,7 @@ def night(settings: Settings) -> Result:
 # In the order in which they run: those that leave a great many files behind come last.
 SCENARIOS: dict[str, Callable[[Settings], Result]] = {
     scenario.__name__: scenario
-    for scenario in (capacity, overhead, transfer, paced, unknown, faults, night, manifest, report, scale)
+    for scenario in (capacity, overhead, transfer, paced, unknown, faults, night, manifest, report, beside, scale)
 }
 
 
@@ -116,6 +118,7 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=1.0)
     parser.add_argument("--clients", default=",".join(CLIENTS), help=f"of {', '.join(CLIENTS)}; separated by commas")
     parser.add_argument("--folder", type=Path, help="where the pictures go; the system's place for such things")
+    parser.add_argument("--beside", type=Path, metavar="DIR", help="another checkout, for the scenario of that name")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     clients = tuple(name.strip() for name in arguments.clients.split(","))
@@ -123,7 +126,13 @@ def main() -> None:
         parser.error(f"there is no client {unheard[0]!r}; there are {', '.join(CLIENTS)}")
     results: Result = {"machine": machine(), "part": arguments.part, "scenarios": {}}
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="batchedit-bench-") as root:
-        settings = Settings(ground=Ground(Path(root)), part=arguments.part, rounds=arguments.rounds, clients=clients)
+        settings = Settings(
+            ground=Ground(Path(root)),
+            part=arguments.part,
+            rounds=arguments.rounds,
+            clients=clients,
+            beside=arguments.beside,
+        )
         for name, scenario in SCENARIOS.items():
             if name not in arguments.scenarios:
                 continue

@@ -11,6 +11,7 @@ from __future__ import annotations
 import resource
 import statistics
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from benchmarks.clients import CLIENTS, Client, given, present, take
@@ -30,6 +31,7 @@ class Settings:
     part: float = 1.0
     rounds: int = 3
     clients: tuple[str, ...] = tuple(CLIENTS)
+    beside: Path | None = None
 
     def count(self, full: int) -> int:
         """So many edits of the full number."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import clients, report, scale, scenarios
+from benchmarks import beside, clients, report, scale, scenarios
 from benchmarks.__main__ import table
 from benchmarks.provider import Behaviour
 from benchmarks.running import Ground, Job
@@ -37,6 +37,20 @@ def test_overhead_buys_each_edit_once_and_counts_every_file(tmp_path: Path) -> N
     assert [bar["holds"] for bar in result["bars"]] == [None, None]  # whom they speak of did not take part
     assert "not measured" in table(result)
     json.dumps(result)
+
+
+def test_another_checkout_does_the_same(tmp_path: Path) -> None:
+    """Both jobs, each by both; photos carry what is not sent."""
+    settings = Settings(ground=Ground(tmp_path), part=0.005, rounds=1, beside=Path(__file__).parent.parent)
+    result = beside.beside(settings)
+    assert [(len(outcomes), outcomes[0]["job"]) for outcomes in result["rounds"]] == [
+        (2, "pictures at URLs"), (2, "photos from here"),
+    ]  # fmt: skip
+    for outcome in (outcome for outcomes in result["rounds"] for outcome in outcomes):
+        assert outcome["exit"] == 0
+        assert outcome["edits"] == outcome["files"] == outcome["provider_runs"]
+    assert len(result["bars"]) == 4
+    assert "--beside" in table(beside.beside(Settings(ground=Ground(tmp_path))))
 
 
 def test_pictures_are_cut_to_nothing_and_stay(tmp_path: Path) -> None:
