@@ -24,7 +24,7 @@ from batchedit.exporting.results import DELIVERY, write_results, write_shopify
 from batchedit.filing import Filing, InTheWay, RawDamaged
 from batchedit.ledger.exports import Exports
 from batchedit.ledger.lock import LedgerLock
-from batchedit.ledger.reader import require_begun
+from batchedit.ledger.reader import Ledger, require_begun
 from batchedit.ledger.records import OutputRow
 from batchedit.ledger.tasks import selected_tasks
 from batchedit.leftovers import Earlier, is_sheet
@@ -359,9 +359,10 @@ def _agree(summary: DeliverySummary, workspace: Workspace, *, unreviewed: bool, 
             " approved; or leave them out: --exclude made-from:*; or take them as they are: --unreviewed",
         )
     if summary.anew and strict:
+        tasks = "task has" if summary.anew == 1 else "tasks have"
         raise ConsentMissing(
-            f"--strict: the files of {summary.anew} approved tasks were made anew since they were approved, and are"
-            " others now; nothing was copied",
+            f"--strict: {summary.anew} approved {tasks} other files now, made anew since somebody approved them;"
+            " nothing was copied",
             hint=f"{review}, filter `made anew since`, and approve them again; or deliver without --strict",
         )
 
@@ -397,6 +398,12 @@ def _same(path: Path, sha256: str) -> bool:
     return path.is_file() and not path.is_symlink() and disk.digest(path) == sha256
 
 
+def _is_replaced(row: OutputRow, ledger: Path) -> bool:
+    """True if the task has another file by now; asked anew, since a delivery sees the ledger as it was at its begin."""
+    with Ledger(ledger) as reader:
+        return all(now.sha256 != row.sha256 or now.path != row.path for now in reader.outputs_of(row.slot))
+
+
 def _fail(summary: DeliverySummary, chosen: _Chosen, row: OutputRow, problem: Exception, reader: Exports) -> None:
     chosen.drop(row.slot)
     summary.failed += 1
@@ -404,11 +411,12 @@ def _fail(summary: DeliverySummary, chosen: _Chosen, row: OutputRow, problem: Ex
         return
     if isinstance(problem, InTheWay):
         told = f"{problem}; move it away and deliver again"
-    elif all(now.sha256 != row.sha256 or now.path != row.path for now in reader.outputs_of(row.slot)):
+    elif _is_replaced(row, reader.path):
         told = (
             "a run or `batchedit render` has put another file in its place while this delivery was going on; nothing is"
             " lost: look at the new one, and deliver again"
         )
     else:
-        told = f"{problem}; `batchedit render --all` makes it anew; a file that was changed by hand has to be moved away first"
+        by_hand = "a file that was changed by hand has to be moved away first"
+        told = f"{problem}; `batchedit render --all` makes it anew; {by_hand}"
     summary.failures.append(f"{row.slot}: {told}")

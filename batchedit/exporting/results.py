@@ -4,8 +4,8 @@ The result manifest: the rows that people gave, unchanged, and behind them what 
     with a manifest     its columns in their order, then status, file, sha256, ...; a row for each task
     without             what the ledger knows: id, edit, variant, labels, then the same columns
 
-Written with `raw` it is a manifest again, since columns that are no fields are variables. A row with several tasks stands there once for
-each; such a table becomes a manifest again by a selection, such as one edit.
+Written with `raw` it is a manifest again, since columns that are no fields are variables. A row with several tasks
+stands there once for each; such a table becomes a manifest again by a selection, such as one edit.
 """
 
 from __future__ import annotations

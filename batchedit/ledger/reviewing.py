@@ -83,9 +83,9 @@ class PastRevision:
 
 
 _LAST = "SELECT max(id) FROM {table} AS last WHERE last.slot = tasks.slot AND last.request_key = tasks.request_key"
-_LINEAGE = f"""upstream, coalesce((SELECT verdict <> 'undecided' AND files <> ''
-    AND files <> ({FILES_OF.format(slot="tasks.slot")}) FROM decisions WHERE id = ({_LAST.format(table="decisions")})), 0)
-  AS is_anew"""
+_FILES = FILES_OF.format(slot="tasks.slot")
+_LINEAGE = f"""upstream, coalesce((SELECT verdict <> 'undecided' AND files <> '' AND files <> ({_FILES})
+    FROM decisions WHERE id = ({_LAST.format(table="decisions")})), 0) AS is_anew"""
 _SHOWN = f"""
 SELECT tasks.slot, item_id, edit, variant, labels, tasks.request_key, requests.revision, spec, {{lineage}},
   (SELECT json_group_array(json_array(path, sha256)) FROM
@@ -140,6 +140,19 @@ class LedgerReviews(LedgerLineage):
             start=self.start_of(row["slot"]) if self.has_lineage and row["upstream"] else None,
             is_anew=bool(row["is_anew"]),
         )
+
+    def last_placed(self) -> str:
+        """When a file was last put at its place (ISO, UTC); empty if none ever was."""
+        return str(self._connection.execute("SELECT coalesce(max(placed_at), '') FROM outputs").fetchone()[0])
+
+    def placed_since(self, at: str, limit: int = 200) -> list[tuple[str, str]]:
+        """(slot, when) of tasks whose files were put at their places at this time or later, oldest first."""
+        rows = self._connection.execute(
+            "SELECT slot, max(placed_at) AS at FROM outputs WHERE placed_at >= ? GROUP BY slot"
+            " ORDER BY at, slot LIMIT ?",
+            (at, limit),
+        )
+        return [(row["slot"], row["at"]) for row in rows]
 
     def decisions_after(self, number: int, limit: int = 1_000) -> list[PastDecision]:
         """What was said after the decision of this number, oldest first."""

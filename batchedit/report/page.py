@@ -224,9 +224,10 @@ def _tiles(figures: Figures) -> list[Tile]:
         tiles.append(Tile("Each delivered", format_usd(total.per_delivered), "waste included"))
     if total.per_approved is not None:
         tiles.append(Tile("Each approved", format_usd(total.per_approved), "all others included"))
-    if total.reviewed:
-        more = f"{total.at_once:,} of {total.reviewed:,} reviewed; {total.approved:,} approved in all"
-        tiles.append(Tile("Approved at once", percent(total.at_once, total.reviewed), more))
+    if total.judged:
+        more = f"{total.at_once:,} of {total.judged:,} reviewed; {total.approved:,} approved in all"
+        more += f", {total.undecided:,} undecided after a rejection" if total.undecided else ""
+        tiles.append(Tile("Approved at once", percent(total.at_once, total.judged), more))
     if total.per_success is not None:
         more = f"each success; {total.retries:,} retries, {total.throttled:,} refused for their rate (429)"
         tiles.append(Tile("Attempts", f"{total.per_success:.2f}", more))
