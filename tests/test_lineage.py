@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from batchedit import deliver
 from batchedit.errors import ConsentMissing
+from batchedit.report.as_csv import guarded, unguarded
 from tests.conftest import Result, Served, Shop, database
 from tests.test_reedit import LEDGER, micro, say, shown, slots
 
@@ -412,3 +415,46 @@ def test_no_table_holds_a_formula(shop: Shop, cli: Cli) -> None:
     )
     assert cli("export", "results", "out", "--out", "rows.jsonl").code == 0
     assert json.loads(Path("rows.jsonl").read_text().splitlines()[0])["id"] == "=mug"
+
+
+TEXTS = st.text(st.sampled_from("'=+-@|%\t\r\n ax,\"\uff1d\u200b\ufeffé"), max_size=12)
+
+
+@given(TEXTS)
+def test_a_guard_is_undone_exactly(text: str) -> None:
+    """Whatever the text is, also one that has apostrophes of its own; and what is guarded is no formula."""
+    assert unguarded(guarded(text)) == text
+    assert not guarded(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=st.lists(st.tuples(TEXTS, TEXTS), min_size=3, max_size=3))
+@pytest.mark.parametrize("raw", [(), ("--raw",)])
+def test_verdicts_go_out_and_come_back(shop: Shop, cli: Cli, said: list[tuple[str, str]], raw: tuple[str, ...]) -> None:
+    """Exported and imported they say nothing new: each reason and note is what it was, to the letter."""
+    if not LEDGER.exists():
+        shop.write(
+            "night.yaml",
+            "version: 1\nprovider: rehearsal\ndefaults: {prompt: grayscale, quality: low}\nsources: [{glob: in/*.png}]\n",
+        )
+        assert cli("run", "night.yaml", "-q").code == 0
+    for slot, (reason, note) in zip(("lamp/edit", "mug/edit", "shoe/edit"), said, strict=True):
+        # What is nothing but blanks is nothing; else it is kept as it is.
+        say({slot: "rejected"}, reason=reason if reason.strip() else "", note=note if note.strip() else "")
+    Path("v.csv").unlink(missing_ok=True)
+    assert cli("verdicts", "export", "v.csv", *raw).code == 0
+    before = cells_of("v.csv")
+    with database(LEDGER) as db:
+        db.execute("DELETE FROM decisions")
+    assert cli("verdicts", "import", "v.csv", *raw).code == 0
+    with database(LEDGER) as db:
+        found = db.execute("SELECT slot, reason, note FROM decisions ORDER BY slot").fetchall()
+    wanted = [(reason if reason.strip() else "", note if note.strip() else "") for reason, note in said]
+    assert [(reason, note) for _, reason, note in found] == wanted
+    Path("v.csv").unlink()
+    assert cli("verdicts", "export", "v.csv", *raw).code == 0
+    assert cells_of("v.csv") == before
+
+
+def cells_of(name: str) -> list[list[str]]:
+    return [*csv.reader(io.StringIO(Path(name).read_text("utf-8"), newline=""))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_the_lists_are_complete() -> None:
     assert {key.name for key in POST_KEYS} <= told
 
 
-OBJECTS = [
+OBJECTS: list[dict[str, Any]] = [
     {"post": {"format": "jpeg", "quality": 80, "srgb": True, "metadata": {"keep": False}}, "checks": {"min_side": 5}},
     {"post": {"quality": "none"}, "checks": "none"},
     {"post": "none"},

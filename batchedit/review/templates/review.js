@@ -3,14 +3,15 @@
 (() => {
   const PAGE = 500, AHEAD = 4, MOST_VALUES = 14, POLL_SECONDS = 3, RETRY_SECONDS = 2, PACE_MINUTES = 5, AT_ONCE = 500, KEPT_ALIVE = 10000;
   const SIGNS = { approved: "✓", rejected: "✗", undecided: "○" };
-  const MODES = { side: "Side by side", slider: "Slider", single: "One, hold B", difference: "Difference" };
-  const LOUDER = 3, HOT = "#ff7a1a", FAINT = 0.3; // the difference: doubled so often, its colour, how much of the picture shines through
+  const MODES = { side: "Side by side", slider: "Slider", single: "One, hold B" };
+  const DIFFERENCE = "difference";
+  const LOUDER = 2, HOT = "#ff5a00", FAINT = 0.22; // the difference: doubled so often, its colour, how much of the picture shines through
   const KEYS = [
     ["A or P", "approve, and on to the next undecided one"], ["X or R", "reject, and on"],
     ["1 to 9", "reject with this reason, and on"], ["U", "undecided again, and on"], ["Ctrl+Z", "undo"],
     ["N", "note"], ["E", "note how to edit it again: note and prompt; buys nothing"],
     ["← → or K J", "one back, one on; ↑ ↓ a row"], ["Home End", "first, last"],
-    ["Enter or Space", "look closely; Esc goes back"], ["S", "side by side, slider, one picture, difference"], ["D", "where the two differ, in orange"],
+    ["Enter or Space", "look closely; Esc goes back"], ["S", "side by side, slider, one picture"], ["D", "where the two differ, in orange"],
     ["B", "hold to see the picture before"], ["Z", "100 % at the pointer, both in step"],
     ["[ ]", "the other pictures of this task, looked at closely"],
     ["C", "variants and revisions of this item"], ["Shift+A", "approve all undecided in this filter"],
@@ -265,7 +266,7 @@
       { name: "check", title: "Checks", of: (card) => card.checks.length ? [...new Set(card.checks.map((check) => check[1]))] : ["nothing found"], order: ["failed", "warned", "nothing found"] },
       { name: "finding", title: "What a check found", of: (card) => [...new Set(card.checks.map((check) => check[0]))] },
       { name: "reason", title: "Rejected because of", of: (card) => card.verdict === "rejected" && card.reason ? [card.reason] : [] },
-      { name: "start", title: "Made from", of: (card) => [isStale(card) ? `a ${card.start[1]} picture` : "pictures that count"] },
+      { name: "start", title: "Made from", of: (card) => [isStale(card) ? `a ${card.start[1]} picture` : "what is there now"] },
       { name: "anew", title: "Since the verdict", of: (card) => [isAnew(card) ? "made anew since" : "as it was seen"] },
       { name: "wish", title: "Re-edit", of: (card) => [card.wish ? "noted" : "not noted"] },
       { name: "edit", title: "Edit", of: (card) => [card.edit] },
@@ -378,7 +379,7 @@
     $(".more", element).textContent = [nameOf(card), labelsOf(card)].filter(Boolean).join(" · ") || dollars(card.cost);
     const signs = [make("span", { className: `v-${card.verdict}` }, verdictOf(card))];
     if (card.count > 1) signs.push(make("span", { className: "several-files" }, `${card.count} pictures`));
-    if (isStale(card)) signs.push(make("span", { className: "stale", title: `made from the picture of ${card.start[0]}, which was ${card.start[1]} since` }, `⛓ from a ${card.start[1]} one`));
+    if (isStale(card)) signs.push(make("span", { className: "stale", title: `made from the picture of ${card.start[0]}, which was ${card.start[1]} since` }, `⚠ from a ${card.start[1]} one`));
     if (isAnew(card)) signs.push(make("span", { className: "stale", title: "its file was made anew since the verdict, and is another one" }, "↻ made anew"));
     if (card.wish) signs.push(make("span", { title: "a re-edit is noted" }, "✎ re-edit"));
     if (card.note) signs.push(make("span", { title: card.note }, "✉ note"));
@@ -504,12 +505,12 @@
     $("#said").textContent = card.note ? `Note: ${card.note}` : "";
     $("#wished").textContent = card.wish ? `To be edited again${card.wish[1] ? `: ${card.wish[1]}` : ""}${card.wish[0] ? `; with the prompt: ${card.wish[0]}` : ""}` : "";
     const since = [];
-    if (isStale(card)) since.push(`⛓ Made from the picture of ${card.start[0]}, which was ${card.start[1]} since. \`deliver\` does not take it unless you approve it again.`);
+    if (isStale(card)) since.push(`⚠ Made from the picture of ${card.start[0]}, which was ${card.start[1]} since. \`deliver\` takes it only if somebody approves it knowing that.`);
     if (isAnew(card)) since.push("↻ Its file was made anew since the verdict (another size, format or name of `post`), and is another one. The verdict holds.");
     $("#warnings").replaceChildren(...since.map((text) => make("li", {}, text)), ...card.checks.map(([name, found, measured]) => make("li", {}, `⚠ ${name} ${found}: ${measured}`)));
     $("#prompt p").textContent = data.prompts[card.prompt];
     for (const button of $("#reasons").querySelectorAll("button")) button.setAttribute("aria-pressed", String(card.verdict === "rejected" && card.reason === button.dataset.reason));
-    $("#mode").textContent = MODES[mode];
+    tellMode();
     $("#mode").disabled = $("#differ").disabled = !card.before;
     $("#history").hidden = isStatic;
   }
@@ -525,23 +526,28 @@
 
   function cycle() {
     const names = Object.keys(MODES);
-    changeMode(names[(names.indexOf(mode) + 1) % names.length]);
+    changeMode(names[(names.indexOf(mode) + 1) % names.length]); // from the difference: to the first one
   }
 
   function changeMode(name) {
     mode = name;
     $("#stage").dataset.mode = mode;
-    $("#mode").textContent = MODES[mode];
-    if (mode === "difference") unzoom();
+    tellMode();
+    if (mode === DIFFERENCE) unzoom();
     slide(50);
     differ();
     if (zoom) place();
   }
 
+  function tellMode() {
+    $("#mode").textContent = MODES[mode] || MODES[modeBefore];
+    $("#differ").setAttribute("aria-pressed", String(mode === DIFFERENCE));
+  }
+
   let modeBefore = "side";
   function toggleDifference() {
-    if (mode === "difference") changeMode(modeBefore); else { modeBefore = mode; changeMode("difference"); }
-    say(MODES[mode]);
+    if (mode === DIFFERENCE) changeMode(modeBefore); else { modeBefore = mode; changeMode(DIFFERENCE); }
+    say(MODES[mode] || "Where the two differ");
   }
 
   // Where the two differ, from the pictures that the page has: drawn over each other, so that nothing is read out of
@@ -549,11 +555,11 @@
   async function differ() {
     const card = current(), canvas = $("#difference"), which = file;
     delete canvas.dataset.of;
-    canvas.hidden = mode !== "difference" || !card || !card.before;
+    canvas.hidden = $("#differs").hidden = mode !== DIFFERENCE || !card || !card.before;
     if (canvas.hidden) return;
     const before = $("#before img"), after = $("#after img");
-    try { await Promise.all([before.decode(), after.decode()]); } catch { canvas.hidden = true; return; }
-    if (mode !== "difference" || current() !== card || file !== which) return;
+    try { await Promise.all([before.decode(), after.decode()]); } catch { canvas.hidden = $("#differs").hidden = true; return; }
+    if (mode !== DIFFERENCE || current() !== card || file !== which) return;
     const wide = canvas.width = after.naturalWidth, high = canvas.height = after.naturalHeight;
     const brush = canvas.getContext("2d");
     const scale = Math.min(wide / before.naturalWidth, high / before.naturalHeight);
@@ -588,7 +594,7 @@
   // same part, by the share of width and height that the pointer was at.
   function toggleZoom(event) {
     if (zoom) { unzoom(); return; }
-    if (mode === "difference") changeMode(modeBefore === "difference" ? "side" : modeBefore);
+    if (mode === DIFFERENCE) changeMode(modeBefore);
     const card = current(), image = $("#after img"), box = image.getBoundingClientRect();
     if (!image.naturalWidth) return;
     const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
@@ -874,7 +880,7 @@
     };
     if (inLoupe) Object.assign(table, { Escape: () => (zoom ? unzoom() : close()), s: cycle, d: toggleDifference, b: () => $("#stage").classList.add("peek"), z: () => toggleZoom(pointer), "[": () => turn(-1), "]": () => turn(1) });
     else if (key === "Escape" && $("#rail").classList.contains("open")) return rail;
-    else Object.assign(table, { s: () => { open(); cycle(); }, d: () => { open(); if (mode !== "difference") toggleDifference(); }, b: () => {}, z: () => { open(); toggleZoom(null); } });
+    else Object.assign(table, { s: () => { open(); cycle(); }, d: () => { open(); if (mode !== DIFFERENCE) toggleDifference(); }, b: () => {}, z: () => { open(); toggleZoom(null); } });
     return table[key];
   }
 
