@@ -87,10 +87,9 @@ class Earlier(Scratch):
             unreviewed: Pictures that nobody has looked at count as delivered.
         """
         for path, sha256 in self._rows():
-            if self._lies_there(path, sha256):
-                why = _why(reader, path, sha256, is_meant, unreviewed=unreviewed)
-                if why:
-                    yield Leftover(path, sha256, why)
+            why = _why(reader, path, sha256, is_meant, unreviewed=unreviewed)
+            if why and self._lies_there(path, sha256):
+                yield Leftover(path, sha256, why)
 
     def keep(self) -> None:
         """
@@ -99,15 +98,11 @@ class Earlier(Scratch):
         Raises:
             StorageError: if the disk refuses it.
         """
-        rows = [row for row in self._rows() if self._lies_there(*row)]
-        if not rows:
-            self._kept.unlink(missing_ok=True)
-            return
         disk.make_private(self._kept.parent)
-        with text_to(self._kept) as file:
+        with text_to(self._kept, mode=0o600) as file:
             writer = csv.writer(file, lineterminator="\r\n")
             writer.writerow(_COLUMNS)
-            writer.writerows(rows)
+            writer.writerows(row for row in self._rows() if (self._folder / row[0]).is_file())
 
     def _rows(self) -> sqlite3.Cursor:
         return self._connection.execute(

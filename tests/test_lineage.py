@@ -18,6 +18,7 @@ from batchedit.errors import ConsentMissing
 from batchedit.report.as_csv import guarded, unguarded
 from tests.conftest import Result, Served, Shop, database
 from tests.test_reedit import LEDGER, micro, say, shown, slots
+from tests.test_review import reviewed
 
 Cli = Callable[..., Result]
 
@@ -127,6 +128,21 @@ def test_what_was_made_from_a_rejected_picture_does_not_leave(shop: Shop, cli: C
     say({"mug/scene": "approved"})
     assert slots(cli, "made-from:*") == []
     assert cli("deliver", "other", "chain.yaml").code == 0
+
+
+def test_the_review_shows_what_a_picture_was_made_from(shop: Shop, cli: Cli, chain: Path) -> None:
+    """Until somebody approves it there, knowing that."""
+    say({"mug/white": "rejected"})
+    with reviewed() as browser:
+        card = browser.cards()["mug/scene"]
+        assert card["start"] == ["mug/white", "rejected"]
+        assert browser.cards()["mug/white"]["start"] is None
+        assert browser.decide(card, "approved", files=card["files"])["seen"]
+        assert browser.cards()["mug/scene"]["start"] is None
+    assert cli("deliver", "hand", "chain.yaml").code == 0
+    say({"mug/white": "approved"})
+    say({"mug/white": "rejected"})
+    assert cli("deliver", "again", "chain.yaml").code == 2
 
 
 def test_a_chained_edit_is_made_anew_after_its_start_was_edited_again(shop: Shop, cli: Cli, chain: Path) -> None:
@@ -311,6 +327,8 @@ def test_what_is_merely_not_selected_is_not_left_over(shop: Shop, cli: Cli, deli
     told = cli("deliver", "hand", "night.yaml", "--select", "mug", "--prune", "--json").json()
     assert (told["left"], told["pruned"]) == (0, 0)
     assert lying() == ["delivery.csv", "lamp.png", "mug.png", "shoe.png"]
+    (kept,) = Path("out/.batchedit/delivered").iterdir()
+    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     say({"lamp/edit": "rejected"})
     pruned = cli("deliver", "hand", "night.yaml", "--select", "mug", "--prune", "--json").json()
     assert pruned["left_files"] == ["lamp.png: of lamp/edit, which is rejected"]

@@ -339,6 +339,7 @@ _LINEAGE = """
 ALTER TABLE tasks ADD COLUMN was TEXT NOT NULL DEFAULT '';       -- slot that it was called before its row was renamed
 ALTER TABLE tasks ADD COLUMN upstream TEXT NOT NULL DEFAULT '';  -- slot of the task whose picture it started from
 CREATE INDEX tasks_was ON tasks (was) WHERE was <> '';
+CREATE INDEX overrides_replaces ON overrides (replaces);
 ALTER TABLE decisions ADD COLUMN files TEXT NOT NULL DEFAULT ''; -- digest of the delivered files that were looked at
 """
 

@@ -285,7 +285,7 @@ def _columns(rows: Sequence[Money], *, tasks: bool) -> dict[str, list[str]]:
         "each $": amounts([money.per_delivered for money in rows]),
         "requests": [f"{money.requests:,}" for money in rows],
         "delivered": [f"{money.delivered:,}" for money in rows],
-        "approved": [f"{money.approved:,} of {money.reviewed:,}" for money in rows],
+        "approved": [f"{money.approved:,} of {money.judged:,}" for money in rows],
     }
     total = rows[-1]
     left_out = {
@@ -293,7 +293,7 @@ def _columns(rows: Sequence[Money], *, tasks: bool) -> dict[str, list[str]]:
         "at risk $": not total.at_risk,
         "delivered": not tasks,
         "each $": not tasks or total.per_delivered is None,
-        "approved": not tasks or not total.reviewed,
+        "approved": not tasks or not total.judged,
     }
     return {name: cells for name, cells in columns.items() if not left_out.get(name)}
 
