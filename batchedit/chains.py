@@ -7,14 +7,15 @@ one that makes it comes first, so that only the tasks of one row need be remembe
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from batchedit.keys import make_request
+from batchedit.keys import make_request, to_spec
 from batchedit.ledger.reader import Ledger
 from batchedit.lifecycle import State
 from batchedit.model import Item, LocalImage, Raw, Request, SourceImage, Task, TaskImage
-from batchedit.plan import Verdict
+from batchedit.plan import Verdict, what_changed
 
 _WAITING = frozenset({Verdict.WAITING, Verdict.UNAPPROVED, Verdict.BLOCKED})
 _NOT_COMING = frozenset({Verdict.FAILED, Verdict.SUSPECT, Verdict.LOST, Verdict.BLOCKED})
@@ -23,11 +24,15 @@ _STILL_OPEN = frozenset({Verdict.NEW, Verdict.RETRY, Verdict.DUPLICATE})
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A task of the current row: the request that will bring its picture, what it is sealed as, and its verdict."""
+    """
+    A task of the current row: the request that will bring its picture, what it is sealed as, its verdict, and what it
+    was called before.
+    """
 
     key: str
     seal: str
     verdict: Verdict
+    was: str
 
 
 @dataclass(slots=True)
@@ -62,17 +67,18 @@ class Chains:
         copies = [row.path for row in self.reader.outputs_of(slot) if row.sha256 == raw.sha256]
         return self.raws.parent.parent / copies[0] if copies else kept
 
-    def verdict(self, task: Task, request: Request, judged: Verdict) -> Verdict:
+    def verdict(self, task: Task, request: Request, judged: Verdict, was: str = "") -> Verdict:
         """
         The verdict on a task, from what it would be if its picture were there; each task must be shown, in order.
 
         Args:
             judged: That other verdict.
+            was: Slot that the task was called before its row was renamed.
         """
         verdict = self._of_chained(task, request, judged) if task.upstream is not None else judged
         if task.item is not self._item:
             self._item, self._row, self._left = task.item, {}, set()
-        self._row[task.slot] = _Seen(request.key, self._seal(task, request), verdict)
+        self._row[task.slot] = _Seen(request.key, self._seal(task, request), verdict, was)
         return verdict
 
     def leave(self, task: Task) -> None:
@@ -141,8 +147,36 @@ class Chains:
         key = self._key(slot)
         if self.reader is None or key is None:
             return False
-        decision = self.reader.decision(slot, key)
+        seen = self._row.get(slot)
+        decision = self.reader.decision(seen.was if seen is not None and seen.was else slot, key)
         return decision is not None and decision.verdict == "approved"
+
+    def follows_reedit(self, task: Task, request: Request, old: str) -> bool:
+        """
+        True if a task is made anew since what it starts from was edited again, and somebody has approved that or is to.
+
+        Args:
+            old: The request that the task has now.
+        """
+        reader, slot = self.reader, task.upstream
+        if reader is None or slot is None or task.when != "approved":
+            return False
+        before, now = reader.spec(old), json.loads(to_spec(request))
+        images = before["images"]
+        assert isinstance(images, list), "as it was stored"
+        if what_changed({**before, "images": [*now["images"][:1], *images[1:]]}, now):
+            return False  # something else has changed too
+        seen = self._row.get(slot)
+        if seen is not None and seen.verdict is Verdict.CHANGED:
+            return False
+        name = seen.was if seen is not None and seen.was else slot
+        key, picture = self._key(slot), images[0]["id"]
+        former = [
+            past for past in reader.revisions_of(name, key or "") if f"sha256:{[*past.digests, None][0]}" == picture
+        ]
+        return any(past.key != key for past in former) and (
+            reader.override(name) is not None or any(past.verdict == "rejected" for past in former)
+        )
 
 
 def waits(task: Task, request: Request, verdict: Verdict) -> bool:

@@ -20,7 +20,7 @@ from batchedit.errors import Place, Problem, UsageError
 from batchedit.forecast import Known, bytes_text, forecast
 from batchedit.keys import to_spec
 from batchedit.ledger.reader import Ledger
-from batchedit.plan import Part, Verdict
+from batchedit.plan import BUYING, Part, Verdict
 from batchedit.selectors import did_you_mean
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _WRITTEN: Mapping[Verdict, int] = {
     Verdict.RENDER: 1, Verdict.WAITING: 2,
 }  # fmt: skip
 """How many files a picture of such a task becomes: what is bought is kept and delivered."""
+
+_OPEN = BUYING | {Verdict.IN_FLIGHT, Verdict.UNKNOWN}
 
 
 class Counting:
@@ -62,6 +64,7 @@ class Counting:
         figures.add(verdict, entry.quote, params.samples)
         if entry.is_reedited:
             figures.add_reedit(entry.task.slot, entry.request.revision, entry.request.prompt)
+            figures.resumed += entry.override is None and verdict in _OPEN
         if verdict in _WRITTEN:
             self._copies[params.format, params.size] += _WRITTEN[verdict] * params.samples
         self._break_down(entry)

@@ -20,17 +20,19 @@ from batchedit import disk
 from batchedit.effects import Effects
 from batchedit.errors import ConsentMissing, ExitCode, NothingSelected, UsageError
 from batchedit.exporting.files import text_to
-from batchedit.exporting.results import DELIVERY, PREFIX, write_results, write_shopify
+from batchedit.exporting.results import DELIVERY, write_results, write_shopify
 from batchedit.filing import Filing, InTheWay, RawDamaged
 from batchedit.ledger.exports import Exports
 from batchedit.ledger.lock import LedgerLock
-from batchedit.ledger.reader import require_begun
+from batchedit.ledger.reader import Ledger, require_begun
 from batchedit.ledger.records import OutputRow
 from batchedit.ledger.tasks import selected_tasks
+from batchedit.leftovers import Earlier, is_sheet
 from batchedit.lifecycle import State
 from batchedit.manifest import Findings, Manifest
 from batchedit.paths import path_problem
 from batchedit.planned import Workspace
+from batchedit.planner import workspace_of
 from batchedit.recipe import POST
 from batchedit.scratch import Scratch
 
@@ -53,11 +55,17 @@ class DeliverySummary:
         size_bytes: Of those that were copied.
         rejected, unreviewed, missing: Tasks that are meant and left out: somebody has rejected them, nobody has looked
             at them, or they have no file.
+        of_rejected: Approved tasks whose picture was made from one that was rejected or replaced since; with the words
+            for one of them.
+        anew: Tasks that are delivered, whose files were made anew, and are others, since somebody approved them.
         outdated: Tasks that are left out since their files are not as they are wanted now; `render` makes them.
         taken_unreviewed: Tasks that were delivered although nobody has looked at them.
         failed: Files that could not be delivered.
         failures: Why, of the first of them and of those that are outdated.
         sheets: The tables that were written.
+        left: Files of an earlier delivery that lie there and are not delivered any more.
+        pruned: How many of these were removed.
+        left_files: Which ones, and why, the first of them.
     """
 
     folder: Path
@@ -73,6 +81,12 @@ class DeliverySummary:
     failed: int = 0
     failures: list[str] = field(default_factory=list)
     sheets: list[Path] = field(default_factory=list)
+    of_rejected: int = 0
+    of_rejected_example: str = ""
+    anew: int = 0
+    left: int = 0
+    pruned: int = 0
+    left_files: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -90,6 +104,9 @@ def deliver(
     select: Iterable[str] = (),
     exclude: Iterable[str] = (),
     unreviewed: bool = False,
+    strict: bool = False,
+    prune: bool = False,
+    raw: bool = False,
     flavour: str | None = None,
     url_prefix: str = "",
     effects: Effects | None = None,
@@ -102,19 +119,25 @@ def deliver(
         manifest: Whose rows the sheet has, their columns unchanged and in order; None for what the ledger knows.
         out, ledger, rehearse: Where the files are from.
         select, exclude: Which tasks are meant, as ``--select`` and ``--exclude``.
-        unreviewed: Take also what nobody has looked at.
+        unreviewed: Take also what nobody has looked at, and what was made from a picture that is rejected now.
+        strict: Refuse files that were made anew, and are others, since they were approved.
+        prune: Remove what an earlier delivery has brought there and is not delivered any more, unless somebody has
+            changed it.
+        raw: Leave cells of the sheet as they are that a spreadsheet would take for formulas.
         flavour: ``shopify`` writes besides the rows of a Shopify export with new addresses.
         url_prefix: For that: what the addresses begin with.
 
     Raises:
-        ConsentMissing: if some have not been looked at, and `unreviewed` is False. Nothing was copied.
+        ConsentMissing: if some have not been looked at, or were made from a picture that is rejected now, and
+            `unreviewed` is False; or were made anew, and `strict` is True. Nothing was copied.
         NothingSelected: if nothing is to be delivered.
         UsageError: for a folder, a selector or a flavour that cannot be.
         LedgerError: if there is no ledger, or another delivery from it is going on.
         ManifestError: if the manifest has a problem.
         StorageError: if the disk refuses it.
     """
-    target, workspace = Path(folder).absolute(), Workspace.at(out, ledger=ledger, rehearse=rehearse)
+    target = Path(folder).absolute()
+    workspace = workspace_of(manifest, out=out, ledger=ledger, rehearse=rehearse)
     _refuse(target, workspace, flavour, url_prefix, manifest)
     require_begun(workspace.ledger)
     prefix = url_prefix if url_prefix.endswith("/") else f"{url_prefix}/"
@@ -123,27 +146,69 @@ def deliver(
         lock = LedgerLock(workspace.state / "deliver.lock", since=stamp, what=f"a delivery from {workspace.root}")
         stack.callback(lock.close)
         reader, chosen = stack.enter_context(Exports(workspace.ledger)), stack.enter_context(_Chosen())
+        earlier = stack.enter_context(Earlier(target, target / SHEET, workspace.state))
         _choose(reader, chosen, manifest, select, exclude, summary, unreviewed=unreviewed)
-        _agree(summary, workspace, unreviewed=unreviewed)
+        _agree(summary, workspace, unreviewed=unreviewed, strict=strict)
+        if not summary.tasks and not summary.outdated:
+            _see_leftovers(reader, chosen, earlier, summary, workspace, manifest, unreviewed=unreviewed, prune=prune)
+            _refuse_nothing(summary)
         if not summary.tasks:
-            return summary  # all are outdated
+            return summary  # all are outdated, or what was left there is gone
         reader.choose(chosen.slots())
         if flavour == "shopify" and manifest is not None:
             write_shopify(reader, io.StringIO(), manifest, prefix)  # a mistake is told before anything is copied
         disk.make_folders(target)
-        _copy(reader, chosen, workspace, summary)
+        _copy(reader, chosen, workspace, summary, earlier)
         reader.choose(chosen.slots())
         summary.tasks = chosen.count()
         if not summary.tasks:
             return summary  # everything failed, and there is nothing to tell of in a sheet
+        _see_leftovers(reader, chosen, earlier, summary, workspace, manifest, unreviewed=unreviewed, prune=prune)
         with text_to(target / SHEET) as file:
-            write_results(reader, file, manifest, columns=DELIVERY)
+            write_results(reader, file, manifest, columns=DELIVERY, raw=raw)
         summary.sheets.append(target / SHEET)
         if flavour == "shopify" and manifest is not None:
             with text_to(target / SHOPIFY) as file:
                 write_shopify(reader, file, manifest, prefix)
             summary.sheets.append(target / SHOPIFY)
     return summary
+
+
+def _see_leftovers(
+    reader: Exports,
+    chosen: _Chosen,
+    earlier: Earlier,
+    summary: DeliverySummary,
+    workspace: Workspace,
+    manifest: Manifest | None,
+    *,
+    unreviewed: bool,
+    prune: bool,
+) -> None:
+    """Name what an earlier delivery has left there, or take it away."""
+    files = Filing(summary.folder, workspace.state, ledger=workspace.ledger)
+    for left in earlier.left(reader, lambda slot: manifest is None or chosen.is_asked(slot), unreviewed=unreviewed):
+        summary.left += 1
+        if len(summary.left_files) < _TOLD:
+            summary.left_files.append(f"{left.path}: {left.why}")
+        if prune:
+            files.remove(left.path, left.sha256)
+            summary.pruned += 1
+    earlier.keep()
+
+
+def _refuse_nothing(summary: DeliverySummary) -> None:
+    """Without anything to deliver, all that may be done is to take away what an earlier delivery has left."""
+    if summary.pruned:
+        sheet = summary.folder / SHEET
+        if is_sheet(sheet):
+            sheet.unlink()
+        return
+    left = f"; {summary.left} files of an earlier delivery lie there: --prune takes them away" if summary.left else ""
+    raise NothingSelected(
+        f"there is nothing to deliver: {summary.rejected} tasks are rejected, {summary.missing} have no picture{left}",
+        hint="`batchedit ls` shows where each stands",
+    )
 
 
 def _refuse(
@@ -156,7 +221,7 @@ def _refuse(
         raise UsageError(f"{target} exists and is no folder")
     for name in (SHEET, SHOPIFY) if flavour == "shopify" else (SHEET,):
         sheet = target / name
-        if sheet.is_symlink() or (sheet.exists() and not _is_ours(sheet)):
+        if sheet.is_symlink() or (sheet.exists() and not (is_sheet(sheet) or _is_for_a_shop(sheet))):
             raise UsageError(
                 f"{sheet} exists and is no sheet of a delivery", hint="move it away; nothing is overwritten"
             )
@@ -173,19 +238,16 @@ def _refuse(
         raise UsageError("--flavour shopify needs --url-prefix with the address where the files will lie", hint=hint)
 
 
-def _is_ours(sheet: Path) -> bool:
-    """True for a table that a delivery has written, by its header."""
-    wanted: tuple[str, ...]
-    if sheet.name == SHOPIFY:
-        wanted = ("Image Position", "Image position", "Image Src", "Product image URL")
-    else:
-        wanted = tuple(f"{prefix}sha256" for prefix in ("", PREFIX))
+def _is_for_a_shop(sheet: Path) -> bool:
+    """True for a table that a delivery has written for a shop, by its header."""
     try:
         with sheet.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file), [])
     except (OSError, ValueError, csv.Error):
         return False
-    return any(name in header for name in wanted)
+    return sheet.name == SHOPIFY and any(
+        name in header for name in ("Image Position", "Image position", "Image Src", "Product image URL")
+    )
 
 
 class _Chosen(Scratch):
@@ -263,31 +325,49 @@ def _choose(
             summary.outdated += 1
             if len(summary.failures) < _TOLD:
                 summary.failures.append(f"{task.slot}: its file is not as it is wanted now; render first")
+        elif task.review == "approved" and task.start and not unreviewed:
+            summary.of_rejected += 1
+            start = reader.start_of(task.slot)
+            if start is not None:
+                summary.of_rejected_example = f"{task.slot} from {start.slot}, which was {start.what} since"
         elif task.review == "approved" or unreviewed:
             summary.taken_unreviewed += task.review != "approved"
+            summary.anew += task.is_anew
             chosen.add(task.slot)
             summary.tasks += 1
         else:
             summary.unreviewed += 1
 
 
-def _agree(summary: DeliverySummary, workspace: Workspace, *, unreviewed: bool) -> None:
+def _agree(summary: DeliverySummary, workspace: Workspace, *, unreviewed: bool, strict: bool) -> None:
+    review = f"look at them: `batchedit review {workspace.root}`"
     if summary.unreviewed and not unreviewed:
-        number, every = summary.unreviewed, summary.unreviewed + summary.tasks + summary.rejected
+        number = summary.unreviewed
+        every = number + summary.tasks + summary.rejected + summary.of_rejected
         raise ConsentMissing(
-            f"{number} of {every} tasks with pictures have not been looked at ({summary.tasks} approved,"
-            f" {summary.rejected} rejected); nothing was copied",
-            hint=f"look at them: `batchedit review {workspace.root}` or `batchedit verdicts export`; or leave them out:"
+            f"{number} of {every} tasks with pictures have not been looked at"
+            f" ({summary.tasks + summary.of_rejected} approved, {summary.rejected} rejected); nothing was copied",
+            hint=f"{review} or `batchedit verdicts export`; or leave them out:"
             " --select verdict:approved; or take them as they are: --unreviewed",
         )
-    if not summary.tasks and not summary.outdated:
-        raise NothingSelected(
-            f"there is nothing to deliver: {summary.rejected} tasks are rejected, {summary.missing} have no picture",
-            hint="`batchedit ls` shows where each stands",
+    if summary.of_rejected:
+        tasks = "task is" if summary.of_rejected == 1 else "tasks are"
+        raise ConsentMissing(
+            f"{summary.of_rejected} approved {tasks} made from a picture that does not count any more"
+            f" ({summary.of_rejected_example}); nothing was copied",
+            hint=f"{review} (what is approved there again counts); or run the manifest again, once the new picture is"
+            " approved; or leave them out: --exclude made-from:*; or take them as they are: --unreviewed",
+        )
+    if summary.anew and strict:
+        tasks = "task has" if summary.anew == 1 else "tasks have"
+        raise ConsentMissing(
+            f"--strict: {summary.anew} approved {tasks} other files now, made anew since somebody approved them;"
+            " nothing was copied",
+            hint=f"{review}, filter `made anew since`, and approve them again; or deliver without --strict",
         )
 
 
-def _copy(reader: Exports, chosen: _Chosen, workspace: Workspace, summary: DeliverySummary) -> None:
+def _copy(reader: Exports, chosen: _Chosen, workspace: Workspace, summary: DeliverySummary, earlier: Earlier) -> None:
     files = Filing(summary.folder, workspace.state, ledger=workspace.ledger)
     rows = (row for slot in chosen.slots() for row in reader.outputs_of(slot))
     while batch := [*islice(rows, _TOGETHER)]:
@@ -297,11 +377,12 @@ def _copy(reader: Exports, chosen: _Chosen, workspace: Workspace, summary: Deliv
             match outcome:
                 case None:
                     summary.files += 1
+                    earlier.is_delivered(row.path)
                     if not there[row.path]:
                         summary.copied += 1
                         summary.size_bytes += (summary.folder / row.path).stat().st_size
                 case InTheWay() | RawDamaged():
-                    _fail(summary, chosen, row, outcome)
+                    _fail(summary, chosen, row, outcome, reader)
                 case _:
                     raise outcome
 
@@ -317,13 +398,25 @@ def _same(path: Path, sha256: str) -> bool:
     return path.is_file() and not path.is_symlink() and disk.digest(path) == sha256
 
 
-def _fail(summary: DeliverySummary, chosen: _Chosen, row: OutputRow, problem: Exception) -> None:
+def _is_replaced(row: OutputRow, ledger: Path) -> bool:
+    """True if the task has another file by now; asked anew, since a delivery sees the ledger as it was at its begin."""
+    with Ledger(ledger) as reader:
+        return all(now.sha256 != row.sha256 or now.path != row.path for now in reader.outputs_of(row.slot))
+
+
+def _fail(summary: DeliverySummary, chosen: _Chosen, row: OutputRow, problem: Exception, reader: Exports) -> None:
     chosen.drop(row.slot)
     summary.failed += 1
-    if len(summary.failures) < _TOLD:
-        advice = (
-            "move it away and deliver again"
-            if isinstance(problem, InTheWay)
-            else "`batchedit render --all` makes it anew; a file that was changed by hand has to be moved away first"
+    if len(summary.failures) >= _TOLD:
+        return
+    if isinstance(problem, InTheWay):
+        told = f"{problem}; move it away and deliver again"
+    elif _is_replaced(row, reader.path):
+        told = (
+            "a run or `batchedit render` has put another file in its place while this delivery was going on; nothing is"
+            " lost: look at the new one, and deliver again"
         )
-        summary.failures.append(f"{row.slot}: {problem}; {advice}")
+    else:
+        by_hand = "a file that was changed by hand has to be moved away first"
+        told = f"{problem}; `batchedit render --all` makes it anew; {by_hand}"
+    summary.failures.append(f"{row.slot}: {told}")

@@ -163,6 +163,7 @@ class PlanFigures:
         orphan_slots: Some of them.
         reedits: Tasks whose prompt is that of a re-edit, and not the manifest's.
         reedit_prompts: Some of them: (slot, revision, prompt).
+        resumed: Those of them that an earlier run has begun, and this one goes on with.
         located: Local pictures that say where they were taken.
         forecast: Time and room; None if the tasks were not looked at.
         seals: Digests over all tasks in order, by what of them: ``wanted`` (the requests), ``quotes``, ``standing``
@@ -181,6 +182,7 @@ class PlanFigures:
     orphan_slots: list[str] = field(default_factory=list)
     reedits: int = 0
     reedit_prompts: list[tuple[str, int, str]] = field(default_factory=list)
+    resumed: int = 0
     located: int = 0
     forecast: Forecast | None = None
     seals: dict[str, str] = field(default_factory=dict)

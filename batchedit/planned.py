@@ -54,6 +54,7 @@ class Entry:
         changed_from: Key of the request that it was bought as, if that was another one.
         override: The prompt of a re-edit that is to be recorded with it, None if there is none.
         is_reedited: Its prompt is that of a re-edit, and not the manifest's.
+        was: Slot that it was called before its row was renamed; empty if it was not.
     """
 
     task: Task
@@ -64,6 +65,7 @@ class Entry:
     changed_from: str | None = None
     override: Override | None = None
     is_reedited: bool = False
+    was: str = ""
 
     @property
     def waits(self) -> bool:
@@ -84,6 +86,8 @@ class Entry:
             paths=task.outputs,
             place=str(task.place),
             recipe=task.recipe.digest if task.recipe is not None else "",
+            upstream=task.upstream or "",
+            was=self.was,
         )
 
     def waiting_row(self) -> WaitingRow:

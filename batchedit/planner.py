@@ -37,6 +37,7 @@ from batchedit.planned import Entry, Plan, Workspace
 from batchedit.pricing import PriceList, shipped_prices
 from batchedit.providers.registry import check_name, is_rehearsal
 from batchedit.reedits import Reedit, Wording, worded
+from batchedit.renaming import Renames
 from batchedit.selecting import Choice, Sample
 from batchedit.selection import parse_selection
 from batchedit.settled import read_mark
@@ -200,6 +201,26 @@ def outline(
     )
 
 
+def workspace_of(manifest: Manifest | None, *, out: Path | str, ledger: Path | str | None, rehearse: bool) -> Workspace:
+    """
+    Where a command finds what `run` has made, with the same manifest, folder and ``--rehearse``.
+
+    A manifest that is a rehearsal anyway has no tree of its own within its output folder. Without a manifest the
+    ledgers tell: that of a rehearsal within the folder, or else one there that is of a rehearsal itself.
+
+    Raises:
+        UsageError: if there is no such provider.
+    """
+    if manifest is not None:
+        return outline(manifest, out=out, ledger=ledger, rehearse=rehearse).workspace
+    plain = Workspace.at(out, ledger=ledger)
+    own = Workspace.at(out, ledger=ledger, rehearse=rehearse)
+    if not rehearse or has_begun(own.ledger) or not has_begun(plain.ledger):
+        return own
+    with Ledger(plain.ledger) as reader:
+        return plain if reader.world() == "rehearsal" else own
+
+
 def _refuse_orphans(workspace: Workspace) -> None:
     """Pictures that were paid for, without the ledger that says so: a new one would buy them all again."""
     if any((workspace.state / "raw").glob("??/*")):
@@ -231,7 +252,7 @@ def walk(
     seller = "runflow" if plan.rehearsal else plan.settings.name
     workspace, choice, bought = plan.workspace, plan.choice, 0
     outputs = Filing(workspace.root, workspace.state, ledger=workspace.ledger)
-    with Claims() as claims:
+    with Claims() as claims, Renames(plan.manifest, reader) as renames:
         names = Names(claims, outputs, reader, findings, is_part=bool(choice))
         chains = Chains(workspace.state / "raw", reader)
         for task in plan.manifest.tasks(findings):
@@ -246,11 +267,15 @@ def walk(
                 choice.note(task, reader, Verdict.DONE)  # it is meant, and stays as it is
                 continue
             request = _request(plan, task, wording, findings, reader, chains)
+            was = renames.former(task, request.key) if request is not None and plan.reedit is None else ""
+            if was and reader is not None:
+                wording = worded(task, reader, was)
+                request = _request(plan, task, wording, findings, reader, chains)
             if request is None or not names.are_free(task, request.key):
                 continue
-            old = _bought_otherwise(task, request, reader, proposed=wording.override is not None)
+            old = _bought_otherwise(task, request, reader, chains, wording)
             verdict = _verdict(plan, task, request, reader, outputs, changed=old is not None)
-            verdict = chains.verdict(task, request, verdict)
+            verdict = chains.verdict(task, request, verdict, was)
             buys = verdict in BUYING and claims.request(request.key)
             if verdict in BUYING and not buys:
                 verdict = Verdict.DUPLICATE
@@ -274,7 +299,7 @@ def walk(
             seal = chains.seal(task)
             yield Entry(
                 task=task, request=request, quote=quote, verdict=verdict, seal=seal, changed_from=old,
-                override=wording.override, is_reedited=wording.is_reedited,
+                override=wording.override, is_reedited=wording.is_reedited, was=was,
             )  # fmt: skip
         names.close()
         if on_end is not None:
@@ -347,20 +372,20 @@ def _verdict(
     )
 
 
-def _bought_otherwise(task: Task, request: Request, reader: Ledger | None, *, proposed: bool) -> str | None:
-    """
-    The key under which this slot was bought before, if that was with other content.
-
-    Args:
-        proposed: Its prompt is meant to be another one.
-    """
+def _bought_otherwise(
+    task: Task, request: Request, reader: Ledger | None, chains: Chains, wording: Wording
+) -> str | None:
+    """The key under which this slot was bought before, if that was with other content, and nobody has meant that."""
     old = reader.key_of(task.slot) if reader is not None else None
     if reader is None or old is None or old == request.key:
         return None
     standing: Standing | None = reader.standing(old)
     if standing is None or not standing.bought:
         return None
+    if chains.follows_reedit(task, request, old):
+        return None
     # A new revision is wanted on purpose: only what else has changed needs consent.
+    proposed = wording.override is not None or wording.is_interrupted
     spec = reader.spec(old)
     new = json.loads(to_spec(request))
     meant: dict[str, object] = {"revision": request.revision} | ({"prompt": request.prompt} if proposed else {})

@@ -40,21 +40,30 @@ class Wording:
     Attributes:
         override: The re-edit that this needs, if it is not recorded yet.
         is_reedited: The prompt is that of a re-edit.
+        is_interrupted: That re-edit was begun by an earlier run, and the task still has what it had before.
     """
 
     prompt: str
     revision: int = 1
     override: Override | None = None
     is_reedited: bool = False
+    is_interrupted: bool = False
 
 
-def worded(task: Task, reader: Ledger) -> Wording:
-    """A task's prompt and revision as the ledger knows them: those of its re-edit, or the manifest's."""
-    revision = reader.revision_of(task.slot)
-    override = reader.override(task.slot)
+def worded(task: Task, reader: Ledger, was: str = "") -> Wording:
+    """
+    A task's prompt and revision as the ledger knows them: those of its re-edit, or the manifest's.
+
+    Args:
+        was: What it was called when the ledger saw it last; empty if that was its own slot.
+    """
+    slot = was or task.slot
+    revision = reader.revision_of(slot)
+    override = reader.override(slot)
     if override is None or override.prompt is None or override.base != normal_prompt(task.prompt):
         return Wording(task.prompt, revision)
-    return Wording(override.prompt, revision, is_reedited=True)
+    interrupted = reader.key_of(slot) == override.replaces
+    return Wording(override.prompt, revision, is_reedited=True, is_interrupted=interrupted)
 
 
 @dataclass(slots=True, kw_only=True)

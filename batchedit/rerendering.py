@@ -33,7 +33,7 @@ from batchedit.outputs import Outputs
 from batchedit.paths import collision_key
 from batchedit.plan import Verdict
 from batchedit.planned import Workspace
-from batchedit.planner import outline
+from batchedit.planner import outline, workspace_of
 from batchedit.recipe import Recipe
 from batchedit.rendering import at_once, deliver_task, side_by_side
 from batchedit.scratch import Scratch
@@ -114,11 +114,9 @@ def render(
         StorageError: if the disk refuses it.
     """
     effects = effects or Effects.real()
-    if manifest is None:
-        workspace, world = Workspace.at(out, ledger=ledger, rehearse=rehearse), ""
-    else:
-        plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse)
-        workspace, world = plan.workspace, plan.world
+    workspace, world = workspace_of(manifest, out=out, ledger=ledger, rehearse=rehearse), ""
+    if manifest is not None:
+        world = outline(manifest, out=out, ledger=ledger, rehearse=rehearse).world
     require_begun(workspace.ledger)
     summary = RenderSummary(root=workspace.root, dry_run=dry_run)
     files = Filing(workspace.root, workspace.state, ledger=workspace.ledger)

@@ -25,6 +25,7 @@ from batchedit.ledger.reviewing import Shown
 from batchedit.manifest.fields import shortened
 from batchedit.manifest.findings import Findings
 from batchedit.model import MAX_PROMPT, ReviewSettings
+from batchedit.report.as_csv import unguarded
 from batchedit.review.handout import is_of, secret_of
 from batchedit.review.sheet import Sheet
 from batchedit.verdicts import MAX_TEXT, VERDICTS
@@ -207,7 +208,10 @@ def _read(path: Path, shown: str) -> Mapping[str, Any]:
 
 def _read_csv(path: Path, shown: str) -> Mapping[str, Any]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, restkey="rest", restval=""))
+        rows = [
+            {name: unguarded(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+            for row in csv.DictReader(file, restkey="rest", restval="")
+        ]
     missing = [name for name in CSV_COLUMNS if rows and name not in rows[0]]
     if missing or not rows:
         what = f"lacks the columns {', '.join(missing)}" if missing else "holds no decision"

@@ -98,6 +98,11 @@ class TaskView:
         return () if self._listed is None else self._listed.checks
 
     @property
+    def start(self) -> str:
+        """What has become of the picture that it started from, empty if that still counts."""
+        return "" if self._listed is None else self._listed.start
+
+    @property
     def cost(self) -> int:
         """What it has cost, in micro-dollars."""
         return 0 if self._listed is None else self._listed.cost
@@ -122,11 +127,16 @@ class TaskView:
 
 
 def as_before(task: ListedTask, reader: Ledger) -> ListedTask:
-    """A task whose re-edit has not ended, with what was said about the pictures that it is to replace."""
+    """
+    A task whose re-edit has not ended, with what was said about the pictures that it is to replace; or whose re-edit
+    was taken back, with what was said about those that it goes back to.
+    """
     override = reader.override(task.slot)
-    if override is None or task.state is State.DONE:
-        return task
-    said = reader.decision(task.slot, override.replaces)
+    if override is None:
+        key = reader.restored(task.slot)
+    else:
+        key = None if task.state is State.DONE and task.key != override.replaces else override.replaces
+    said = reader.decision(task.slot, key) if key is not None else None
     if said is None or said.verdict == "undecided":
         return task
     return replace(task, review=said.verdict, review_reason=said.reason)

@@ -38,6 +38,7 @@ METHODS: Mapping[str, str] = {
     "verdict": "what a person has said about its pictures: approved, rejected, or none",
     "reason": "why they were approved or rejected",
     "check": "a check of its files that was not passed, by name; or warned, failed, for any",
+    "made-from": "what has become of the picture that it started from: rejected, replaced",
     "run": "last, or the number of a run that worked on it",
     "cost": "what it has cost in dollars: >0.20, <=1, 0",
 }
@@ -45,6 +46,7 @@ METHODS: Mapping[str, str] = {
 
 STATUSES = (*(str(state) for state in State), "waiting")
 REVIEWS = ("approved", "rejected", "none")
+STARTS = ("rejected", "replaced")
 CHECKS = (*CHECK_NAMES, POST, "warned", "failed")
 VERDICTS = tuple(str(verdict).replace(" ", "-") for verdict in Verdict)
 
@@ -104,6 +106,10 @@ class Candidate(Protocol):
         """(name, ``warned`` or ``failed``) of the checks of its files that were not passed."""
 
     @property
+    def start(self) -> str:
+        """What has become of the picture that it started from, in the words of `STARTS`; empty if that still counts."""
+
+    @property
     def cost(self) -> int:
         """What it has cost, in micro-dollars."""
 
@@ -124,10 +130,11 @@ _TEXT_OF: Mapping[str, Callable[[Candidate], str]] = {
     "reason": lambda task: task.review_reason,
     "status": lambda task: task.status or "",
     "state": lambda task: task.verdict or "",
+    "made-from": lambda task: task.start,
 }
 
 
-_OF_SOME = ("class", "reason")
+_OF_SOME = ("class", "reason", "made-from")
 """What most tasks do not have: ``class:*`` asks for those that have it."""
 
 
@@ -326,6 +333,9 @@ def _test(text: str, method: str, values: tuple[Value, ...]) -> Test:
             return _words(text, method, values, VERDICTS, lambda task: task.verdict)
         case "verdict":
             return _words(text, method, values, REVIEWS, lambda task: task.review)
+        case "made-from":
+            _refuse_unknown(text, method, values, STARTS)
+            return _texts(method, _matcher(values))
         case "check":
             _refuse_unknown(text, method, values, CHECKS)
             return _texts(method, _matcher(values))

@@ -63,6 +63,7 @@ class Money:
     pictures: int = 0
     delivered: int = 0
     reviewed: int = 0
+    undecided: int = 0
     approved: int = 0
     at_once: int = 0
 
@@ -88,8 +89,13 @@ class Money:
 
     @property
     def first_time(self) -> float | None:
-        """The share of reviewed tasks that were approved at their first revision; None if nobody has reviewed any."""
-        return round(self.at_once / self.reviewed, 4) if self.reviewed else None
+        """The share of judged tasks that were approved at their first revision; None if nobody has judged any."""
+        return round(self.at_once / self.judged, 4) if self.judged else None
+
+    @property
+    def judged(self) -> int:
+        """Tasks of which somebody has judged the first picture, or the one that they have now."""
+        return self.reviewed + self.undecided
 
     @property
     def per_delivered(self) -> MicroUSD | None:
@@ -129,6 +135,7 @@ class Money:
             if amount:
                 self.saved[kind] += amount
         self.reviewed += row.tasks if row.verdict else 0
+        self.undecided += row.tasks if row.before and not row.verdict else 0
         if row.verdict == "approved":
             self.approved += row.tasks
             self.at_once += 0 if row.again else row.tasks

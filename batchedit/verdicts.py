@@ -23,6 +23,7 @@ from batchedit.ledger.records import Decision, Reviewed
 from batchedit.manifest.fields import shortened, suggestion
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.rows import csv_records
+from batchedit.report.as_csv import guarded, unguarded
 
 VERDICTS = ("approved", "rejected", "undecided")
 COLUMNS = ("slot", "id", "edit", "variant", "request", "file", "verdict", "reason", "note")
@@ -32,24 +33,28 @@ _KEY_LETTERS = 12
 MAX_TEXT = 2_000
 
 
-def export_verdicts(reader: Ledger, target: IO[str]) -> int:
-    """Write a row for each task that is done, with what was last said about it; returns how many."""
+def export_verdicts(reader: Ledger, target: IO[str], *, raw: bool = False) -> int:
+    """
+    Write a row for each task that is done, with what was last said about it; returns how many.
+
+    Args:
+        raw: Leave texts as they are that a spreadsheet would take for formulas.
+    """
     # With another end of lines a lone carriage return in a note would not be quoted.
     writer, count = csv.writer(target, lineterminator="\r\n"), 0
     writer.writerow(COLUMNS)
     for task in reader.reviewed():
         said = task.decision
-        writer.writerow(
-            (
-                task.slot,
-                task.item_id,
-                task.edit,
-                task.variant,
-                task.key[:_KEY_LETTERS],
-                task.path,
-                *((_SAID.get(said.verdict, ""), said.reason, said.note) if said else ("", "", "")),
-            )
+        cells = (
+            task.slot,
+            task.item_id,
+            task.edit,
+            task.variant,
+            task.key[:_KEY_LETTERS],
+            task.path,
+            *((_SAID.get(said.verdict, ""), said.reason, said.note) if said else ("", "", "")),
         )
+        writer.writerow([guarded(cell, raw=raw) for cell in cells])
         count += 1
     return count
 
@@ -105,12 +110,13 @@ def record_verdicts(
     return len(decisions)
 
 
-def read_verdicts(path: Path, shown: str, reader: Ledger) -> list[Decision]:
+def read_verdicts(path: Path, shown: str, reader: Ledger, *, raw: bool = False) -> list[Decision]:
     """
     The decisions of a table that say something new.
 
     Args:
         shown: The path as the user would type it, for messages.
+        raw: It was exported like this: no apostrophe in front of a formula is taken away.
 
     Raises:
         ManifestError: with every row that cannot be taken.
@@ -123,7 +129,8 @@ def read_verdicts(path: Path, shown: str, reader: Ledger) -> list[Decision]:
         findings.raise_if_problems()
 
     for row in csv_records(path, shown, findings, header):
-        cells = {name: cell.strip() for name, cell in zip(row.names, row.cells, strict=True)}
+        texts = zip(row.names, row.cells, strict=True)
+        cells = {name: _text(name, cell if raw else unguarded(cell)) for name, cell in texts}
         verdict = cells.get("verdict", "")
         if not verdict:
             continue
@@ -144,6 +151,11 @@ def read_verdicts(path: Path, shown: str, reader: Ledger) -> list[Decision]:
         found[task.slot] = (row.place, decision)
     findings.raise_if_problems()
     return [decision for _, decision in found.values() if reader.decision(decision.slot, decision.key) != decision]
+
+
+def _text(name: str, cell: str) -> str:
+    """A name as people mean it, what they have said as they have said it."""
+    return cell if name in ("reason", "note", "who") and cell.strip() else cell.strip()
 
 
 def _check_columns(columns: Sequence[str], place: Place, findings: Findings) -> None:

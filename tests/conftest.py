@@ -43,9 +43,12 @@ def drop_views(db: sqlite3.Connection) -> None:
     for table in ("tasks", "waiting", "outputs"):
         db.execute(f"ALTER TABLE {table} DROP COLUMN recipe")
     db.execute("ALTER TABLE digests DROP COLUMN located")
+    db.execute("DROP INDEX tasks_was")
+    for table, column in (("tasks", "was"), ("tasks", "upstream"), ("decisions", "files")):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     for table in ("checks", "recipes", "renders", "wishes", "overrides", "comparisons"):
         db.execute(f"DROP TABLE {table}")
-    later = ("views", "facts", "checks", "rendering", "reviews", "locations", "views_7")
+    later = ("views", "facts", "checks", "rendering", "reviews", "locations", "lineage", "views_7")
     db.execute(f"DELETE FROM _sqlite_migrations WHERE name IN ({','.join('?' * len(later))})", later)
 
 

@@ -87,7 +87,7 @@ def test_a_manifest_comes_back_with_what_became_of_it(cli: Cli, shop: Shop) -> N
         "no picture,0123_3,,mirror it,,,7\n",
     )
     assert cli("run", "jobs.csv").code == 0
-    result = cli("export", "results", "out", "--manifest", "jobs.csv", "--out", "done.csv")
+    result = cli("export", "results", "out", "--manifest", "jobs.csv", "--out", "done.csv", "--raw")
     assert (result.code, result.out) == (0, "")
     assert result.err == "wrote done.csv: 2 rows\n"
     before = list(csv.reader(Path("jobs.csv").read_text().splitlines()))

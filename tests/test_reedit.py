@@ -308,8 +308,8 @@ CHAIN = (
 )
 
 
-def test_what_starts_from_a_re_edited_picture_shows_as_changed(shop: Shop, cli: Cli) -> None:
-    """It was made from the old picture: nothing is bought again for it without consent."""
+def test_what_starts_from_a_re_edited_picture_waits_for_its_approval(shop: Shop, cli: Cli) -> None:
+    """It was made from the old picture: nothing is bought again for it before somebody approves the new one."""
     shop.write("chain.yaml", CHAIN)
     cli("run", "chain.yaml")
     say({"mug/white": "approved"})
@@ -319,7 +319,7 @@ def test_what_starts_from_a_re_edited_picture_shows_as_changed(shop: Shop, cli: 
     assert cli("reedit", "chain.yaml", "--prompt", "brighter").code == 0
     assert shown(cli, "mug/white")["revision"] == 2
     plan = cli("plan", "chain.yaml")
-    assert "1  changed since they were bought" in plan.out
+    assert "1  wait for approval of the edit they start from" in plan.out
     assert "nothing to buy" in plan.out
     assert cli("reedit", "chain.yaml", "--select", "edit:scene", "--prompt", "sepia", "--dry-run").code == 0
     cli("reedit", "chain.yaml", "--drop")

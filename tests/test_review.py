@@ -215,6 +215,74 @@ def test_a_review_writes_beside_a_run(night: Shop, cli: Cli) -> None:
     assert cli("ledger", "check", "out").code == 0
 
 
+def test_news_tell_what_a_run_has_brought(night: Shop, cli: Cli) -> None:
+    """New pictures and those that are others now, of what is looked at only; and nothing when nothing has come."""
+    draw_picture(night.root / "in" / "bowl.png", (20, 120, 60))
+    with reviewed(select=("client:acme",)) as browser:
+        data = browser.get("cards").json()
+        assert len(data["cards"]) == 3
+        news = browser.get(f"news?after=0&since={data['arrived']}").json()
+        assert {card["slot"] for card in news["cards"]} <= set(browser.cards())
+        night.write("night.yaml", (night.root / "night.yaml").read_text() + "  # more\n")
+        assert cli("run", "night.yaml", "-q").code == 0
+        late = browser.get(f"news?after=0&since={data['arrived']}").json()
+        (card,) = [each for each in late["cards"] if each["slot"] == "bowl/edit"]
+        assert late["arrived"] > data["arrived"]
+        assert browser.get(f"picture/{card['id']}/1/small").status_code == 200
+        assert browser.decide(card, "approved", files=card["files"])["seen"]
+        night.write("night.yaml", (night.root / "night.yaml").read_text().replace("client: acme", "client: other"))
+        draw_picture(night.root / "in" / "vase.png", (90, 20, 60))
+        assert cli("run", "night.yaml", "-q").code == 0
+        after = browser.get(f"news?after=0&since={late['arrived']}").json()
+        assert "vase/edit" not in {card["slot"] for card in after["cards"]}
+        for wrong in ("yesterday", "2026", "'", "x" * 200):
+            assert browser.get(f"news?after=0&since={wrong}").status_code == 400
+
+
+def test_a_decision_is_about_the_file_that_was_seen(night: Shop, cli: Cli) -> None:
+    """Made anew meanwhile, the picture is shown again before anything is said of it; the verdict before holds."""
+    with reviewed() as browser:
+        card = browser.cards()["mug/edit"]
+        browser.decide(card, "approved", files=card["files"])
+        night.write(
+            "night.yaml",
+            (night.root / "night.yaml").read_text().replace("quality: low", "quality: low, post: {fit: 40x40}"),
+        )
+        assert cli("render", "night.yaml").code == 0
+        late = browser.decide(card, "rejected", files=card["files"])
+        assert late["seen"] is None
+        assert (late["card"]["verdict"], late["card"]["anew"]) == ("approved", True)
+        assert browser.decide(late["card"], "approved", files=late["card"]["files"])["seen"]
+        assert browser.cards()["mug/edit"]["anew"] is False
+
+
+def test_several_pictures_of_sides_and_revisions(shop: Shop, cli: Cli) -> None:
+    """Each has an address of its own; others lead nowhere."""
+    shop.write(
+        "night.yaml",
+        "version: 1\nprovider: rehearsal\ndefaults: {quality: low, n: 2}\n"
+        "edits: {a: {prompt: grayscale, variants: {one: {}, two: {prompt: sepia}}}}\nsources: [{glob: in/mug.png}]\n",
+    )
+    assert cli("run", "night.yaml", "-q").code == 0
+    with reviewed(blind=True) as browser:
+        (pair,) = browser.get("cards").json()["pairs"]
+        assert pair["counts"] == [2, 2]
+        found = [browser.get(f"picture/{pair['id']}/{which}/full") for which in ("1", "1-2", "2", "2-2")]
+        assert [each.status_code for each in found] == [200] * 4
+        assert len({each.content for each in found}) >= 2
+        for which in ("1-3", "3", "0", "1-0", "r1", "1-", "-1", "1-2-3", "before-2"):
+            assert browser.get(f"picture/{pair['id']}/{which}/full").status_code == 404, which
+    with reviewed() as browser:
+        card = browser.cards()["mug/a/one"]
+        browser.decide(card, "rejected")
+    assert cli("reedit", "night.yaml", "--prompt", "brighter", "-q").code == 0
+    with reviewed() as browser:
+        card = browser.cards()["mug/a/one"]
+        assert browser.get(f"card/{card['id']}").json()["revisions"][0]["count"] == 2
+        for which, status in (("r1", 200), ("r1-2", 200), ("r1-3", 404), ("r9", 404), ("1-2", 404)):
+            assert browser.get(f"picture/{card['id']}/{which}/full").status_code == status, which
+
+
 def test_wishes_are_noted_and_buy_nothing(night: Shop, cli: Cli) -> None:
     """With a prompt or without; empty takes back; what is no prompt is refused."""
     with reviewed() as browser:

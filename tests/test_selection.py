@@ -39,6 +39,7 @@ class Fake:
     review: str = "rejected"
     review_reason: str = "halo"
     checks: tuple[tuple[str, str], ...] = (("fill", "warned"), ("white_border", "failed"))
+    start: str = "replaced"
     cost: int = 200_000
     verdict: str | None = "in-flight"
     runs: tuple[int, ...] = (2, 3)

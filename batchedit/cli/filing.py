@@ -90,11 +90,14 @@ def _json(done: RenderSummary) -> str:
 @click.argument("folder", metavar="DIR")
 @file_options
 @click.option("--unreviewed", is_flag=True, help="Take also what nobody has looked at.")
+@click.option("--strict", is_flag=True, help="Refuse files that were made anew since they were approved.")
+@click.option("--prune", is_flag=True, help="Remove files of an earlier delivery that are not delivered any more.")
+@click.option("--raw", is_flag=True, help="Leave cells of the sheet as they are that look like formulas.")
 @click.option("--flavour", type=click.Choice(["shopify"]), help="Write a table for a shop's import besides.")
 @click.option("--url-prefix", default="", metavar="URL", help="For that: where the files will lie.")
 @JSON
-def deliver(folder: str, manifest: str | None, as_json: bool, unreviewed: bool, flavour: str | None, url_prefix: str,
-            **flags: Any) -> int:  # fmt: skip
+def deliver(folder: str, manifest: str | None, as_json: bool, unreviewed: bool, strict: bool, prune: bool, raw: bool,
+            flavour: str | None, url_prefix: str, **flags: Any) -> int:  # fmt: skip
     """
     Copy the approved files to DIR, with delivery.csv: the rows of MANIFEST as they are, then what was delivered.
 
@@ -109,6 +112,9 @@ def deliver(folder: str, manifest: str | None, as_json: bool, unreviewed: bool, 
         manifest_or_none({"manifest": manifest, **flags}),
         **{name: flags[name] for name in _PLACE},
         unreviewed=unreviewed,
+        strict=strict,
+        prune=prune,
+        raw=raw,
         flavour=flavour,
         url_prefix=url_prefix,
     )
@@ -126,6 +132,7 @@ def _delivery_text(done: DeliverySummary) -> str:
     ]
     told = [
         (done.taken_unreviewed, "delivered although nobody has looked at them"),
+        (done.anew, "made anew since they were approved; --strict refuses them"),
         (done.rejected, "rejected: left out"),
         (done.missing, "without a picture: left out"),
         (done.outdated, "not as wanted now: left out; render first"),
@@ -133,6 +140,12 @@ def _delivery_text(done: DeliverySummary) -> str:
     ]
     lines += [f"  {number:>7}  {words}" for number, words in told if number]
     lines += [f"           {why}" for why in done.failures]
+    if done.left:
+        what = "removed" if done.pruned else "still there; --prune removes them"
+        lines.append(f"  {done.left:>7}  of an earlier delivery and not delivered any more: {what}")
+        lines += [f"           {left}" for left in done.left_files]
+        if done.left > len(done.left_files):
+            lines.append(f"           and {done.left - len(done.left_files)} more")
     return "\n".join([*lines, *(f"  sheet    {sheet}" for sheet in done.sheets)])
 
 
@@ -152,6 +165,10 @@ def _delivery_json(done: DeliverySummary) -> str:
             "outdated": done.outdated,
             "failed": done.failed,
             "failures": done.failures,
+            "made_anew": done.anew,
+            "left": done.left,
+            "pruned": done.pruned,
+            "left_files": done.left_files,
             "sheets": [str(sheet) for sheet in done.sheets],
         },
         indent=2,

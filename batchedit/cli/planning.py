@@ -66,6 +66,8 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, e
         lines.append(f"  {figures.reedits:>7}  with the prompt of a re-edit instead of the manifest's{drop}")
         lines += [f"           {slot} ({revision}): {shortened(prompt)!r}"
                   for slot, revision, prompt in figures.reedit_prompts[:_SHOWN]]  # fmt: skip
+    if figures.resumed:
+        lines.append(f"  {figures.resumed:>7}  of these were begun and not finished: gone on with, bought once")
     if plan.reedit is not None:
         lines += [f"  {number:>7}  not re-edited: {why}" for why, number in plan.reedit.skipped.most_common()]
     unselected = plan.choice.left_out - plan.choice.beyond
@@ -178,6 +180,7 @@ def plan_json(plan: Plan, *, effects: Effects | None = None) -> str:
             "orphans": {"count": figures.orphans, "first": figures.orphan_slots},
             "reedits": {
                 "count": figures.reedits,
+                "resumed": figures.resumed,
                 "first": [
                     {"task": slot, "revision": revision, "prompt": prompt}
                     for slot, revision, prompt in figures.reedit_prompts

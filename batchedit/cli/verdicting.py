@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from batchedit.returned import Returned
 
 
+RAW = click.option("--raw", is_flag=True, help="No apostrophe in front of what looks like a formula.")
+
+
 @cli.group()
 def verdicts() -> None:
     """Say which pictures are approved and which rejected, in a table that any spreadsheet can edit."""
@@ -25,8 +28,9 @@ def verdicts() -> None:
 @verdicts.command("export")
 @click.argument("file")
 @LEDGER
+@RAW
 @DEBUG
-def verdicts_export(file: str, ledger: str, debug: bool) -> int:
+def verdicts_export(file: str, ledger: str, raw: bool, debug: bool) -> int:
     """
     Write FILE, a CSV with a row for each picture of LEDGER and what was last said about it; - is standard output.
     """
@@ -37,11 +41,11 @@ def verdicts_export(file: str, ledger: str, debug: bool) -> int:
 
     with Ledger(ledger_at(ledger)) as reader:
         if file == "-":
-            export_verdicts(reader, sys.stdout)
+            export_verdicts(reader, sys.stdout, raw=raw)
             return ExitCode.DONE
         try:
             with Path(file).open("x", encoding="utf-8", newline="") as target:
-                count = export_verdicts(reader, target)
+                count = export_verdicts(reader, target, raw=raw)
         except FileExistsError:
             raise UsageError(
                 f"{file} exists already", hint="somebody may have written into it; use another name"
@@ -58,8 +62,9 @@ def verdicts_export(file: str, ledger: str, debug: bool) -> int:
 @click.option("--conflicts", type=click.Choice(["refuse", "ours", "theirs"]), default="refuse", show_default=True,
               help="Where somebody else has decided otherwise since a review was sent: take nothing, keep what the"
               " ledger has, or take what FILE says.")  # fmt: skip
+@RAW
 @DEBUG
-def verdicts_import(file: str, ledger: str, conflicts: str, debug: bool) -> int:
+def verdicts_import(file: str, ledger: str, conflicts: str, raw: bool, debug: bool) -> int:
     """
     Take the verdicts of FILE into LEDGER, also while a run is going on.
 
@@ -76,7 +81,7 @@ def verdicts_import(file: str, ledger: str, conflicts: str, debug: bool) -> int:
         if is_returned(Path(file)):
             found = read_returned(Path(file), file, reader)
         else:
-            found = Returned(decisions=read_verdicts(Path(file), file, reader))
+            found = Returned(decisions=read_verdicts(Path(file), file, reader, raw=raw))
     if found.conflicts:
         for line in found.conflict_lines():
             say(line, err=True)

@@ -39,6 +39,8 @@ _QUERIES: dict[str, tuple[str, str, str]] = {
         "Reviewed and approved tasks, those approved at their first revision, and dollars for each approved one.",
         "SELECT edit, count(verdict) AS reviewed, sum(verdict = 'approved') AS approved,"
         " sum(verdict = 'approved' AND revision = 1) AS approved_at_once,"
+        " sum(verdict IS NULL AND revision > 1 AND slot IN (SELECT slot FROM v_decisions WHERE verdict = 'rejected'))"
+        " AS undecided_again,"
         " round(sum(spent_microusd) / 1e6 / nullif(sum(verdict = 'approved'), 0), 6) AS usd_per_approved"
         " FROM v_tasks GROUP BY edit ORDER BY edit",
     ),

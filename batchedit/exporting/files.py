@@ -36,9 +36,12 @@ def written(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def text_to(target: Target, *, mark: str = "") -> Iterator[IO[str]]:
+def text_to(target: Target, *, mark: str = "", mode: int = 0o666) -> Iterator[IO[str]]:
     """
     A stream for text in UTF-8 to the target, begun with a mark.
+
+    Args:
+        mode: Who may read a file, as far as the process lets others.
 
     Raises:
         StorageError: if the disk refuses a file.
@@ -47,12 +50,12 @@ def text_to(target: Target, *, mark: str = "") -> Iterator[IO[str]]:
         target.write(mark)
         yield target
         return
-    # Not private, unlike what a run writes: whoever collects it is often another user.
-    with written(target) as temporary, os.fdopen(_make(temporary), "w", encoding="utf-8", newline="") as file:
+    # Not private as a rule, unlike what a run writes: whoever collects it is often another user.
+    with written(target) as temporary, os.fdopen(_make(temporary, mode), "w", encoding="utf-8", newline="") as file:
         file.write(mark)
         yield file
         file.flush()
 
 
-def _make(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+def _make(path: Path, mode: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)

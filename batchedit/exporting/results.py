@@ -4,8 +4,8 @@ The result manifest: the rows that people gave, unchanged, and behind them what 
     with a manifest     its columns in their order, then status, file, sha256, ...; a row for each task
     without             what the ledger knows: id, edit, variant, labels, then the same columns
 
-It is a manifest again, since columns that are no fields are variables. A row with several tasks stands there once for
-each; such a table becomes a manifest again by a selection, such as one edit.
+Written with `raw` it is a manifest again, since columns that are no fields are variables. A row with several tasks
+stands there once for each; such a table becomes a manifest again by a selection, such as one edit.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def write_results(
     Args:
         manifest: Whose rows are told; None for what the ledger knows.
         lines: Write JSON Lines instead of CSV; objects of JSON Lines keep their values as they were.
-        raw: Leave texts of ours as they are that a spreadsheet would take for formulas. What people gave is never
-            changed.
+        raw: Leave texts as they are that a spreadsheet would take for formulas; only then is the table a manifest
+            again, cell by cell. JSON Lines are always like this.
         columns: What is added.
 
     Raises:
@@ -64,10 +64,10 @@ def write_results(
     else:
         names, rows = _columns(manifest), _rows(reader, manifest, lines=lines)
     added = dict(zip(columns, _added(names, columns), strict=True))
-    write = _lines(target, added) if lines else _table(target, names, added)
+    write = _lines(target, added) if lines else _table(target, names, added, raw=raw)
     count = 0
     for original, task, slot in rows:
-        write(original, _result(task, slot, raw=raw or lines))
+        write(original, _result(task, slot))
         count += 1
     if not count:
         raise NothingSelected("there is no task to tell of")
@@ -80,15 +80,16 @@ def _added(names: Sequence[str], columns: Sequence[str]) -> list[str]:
 
 
 def _table(
-    target: IO[str], names: Sequence[str], added: Mapping[str, str]
+    target: IO[str], names: Sequence[str], added: Mapping[str, str], *, raw: bool
 ) -> Callable[[Mapping[str, Any] | Sequence[str], Mapping[str, Any]], None]:
     # Only what is part of the line's end is put in quotes: a lone carriage return within a cell must be.
     writer = csv.writer(target, lineterminator="\r\n")
-    writer.writerow([*names, *added.values()])
+    writer.writerow([guarded(name, raw=raw) for name in (*names, *added.values())])
 
     def write(original: Mapping[str, Any] | Sequence[str], result: Mapping[str, Any]) -> None:
         cells = [original.get(name, "") for name in names] if isinstance(original, Mapping) else original
-        writer.writerow([*cells, *("" if result[name] is None else result[name] for name in added)])
+        told = ("" if result[name] is None else result[name] for name in added)
+        writer.writerow([guarded(cell, raw=raw) if isinstance(cell, str) else cell for cell in (*cells, *told)])
 
     return write
 
@@ -169,7 +170,7 @@ def _known(reader: Exports) -> Iterator[tuple[Mapping[str, Any], TaskRow, str]]:
         yield {"id": task.item_id, "edit": task.edit, "variant": task.variant, **labels}, task, task.slot
 
 
-def _result(task: TaskRow | None, slot: str, *, raw: bool) -> dict[str, Any]:
+def _result(task: TaskRow | None, slot: str) -> dict[str, Any]:
     if task is None:
         return {**dict.fromkeys(COLUMNS), "status": NEW, "slot": slot}
     files = task.files
@@ -183,9 +184,9 @@ def _result(task: TaskRow | None, slot: str, *, raw: bool) -> dict[str, Any]:
         "bytes": _several([file.size_bytes for file in files]),
         "cost_usd": decimal_text(task.spent),
         "attempts": task.attempts,
-        "error": guarded(wrong, raw=raw) or None,
+        "error": wrong or None,
         "verdict": task.verdict or None,
-        "reason": guarded(task.verdict_reason, raw=raw) or None,
+        "reason": task.verdict_reason or None,
         "checks": _several([f"{name} {verdict}" for name, verdict in task.unmet]),
         "slot": slot,
     }

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 
 from batchedit.ledger.records import Decision
 
+FILES_OF = (
+    "SELECT coalesce(group_concat(sha256, ' '), '') FROM"
+    " (SELECT sha256 FROM outputs WHERE outputs.slot = {slot} ORDER BY number)"
+)
+"""SQL: what a task's delivered files hold, in a text: the digests of all of them, in order."""
+
+_LOOK_LETTERS = 12
+
+
+def look_of(files: str) -> str:
+    """What a page calls the files of a task as they are, from `FILES_OF`: another text once they are others."""
+    return hashlib.sha256(files.encode()).hexdigest()[:_LOOK_LETTERS]
+
 
 def add_decision(connection: sqlite3.Connection, said: Decision, now: str) -> int | None:
-    """Add a decision within a transaction, and return its number."""
+    """
+    Add a decision within a transaction, and return its number.
+
+    It is about the pictures of a request as they lie there now: both are noted.
+    """
     return connection.execute(
-        "INSERT INTO decisions (slot, request_key, decided_at, verdict, reason, note, who)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (said.slot, said.key, now, said.verdict, said.reason, said.note, said.who),
+        "INSERT INTO decisions (slot, request_key, decided_at, verdict, reason, note, who, files)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, ({FILES_OF.format(slot='?')}))",
+        (said.slot, said.key, now, said.verdict, said.reason, said.note, said.who, said.slot),
     ).lastrowid

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from batchedit.keys import from_spec
-from batchedit.ledger.passing import EVERYTHING, Limits, Passed, go_through, within_period
+from batchedit.ledger.passing import EVERYTHING, NOTHING_SAID, Limits, Passed, go_through, within_period
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.records import read_raw
 from batchedit.ledger.sums import CostGroup, Dear, Durations, Pictured, TaskGroup, Trouble, Unmet
@@ -101,7 +101,7 @@ class Books(Ledger):
         self._passed: Passed | None = None
         # One moment for all questions, also while a run is writing: else the parts would not add up to the whole.
         self._connection.execute("BEGIN")
-        self._verdict = _VERDICT if self._has_decisions() else "NULL"
+        self._verdict = _VERDICT if self._has_decisions() else NOTHING_SAID
 
     def restrict(self, slots: Iterable[str]) -> None:
         """Look at these tasks only; what they share counts with the task that bears the cost."""

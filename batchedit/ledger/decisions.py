@@ -21,10 +21,10 @@ from typing import Self
 
 from batchedit.effects import Effects
 from batchedit.errors import StorageError
-from batchedit.ledger.adding import add_decision
+from batchedit.ledger.adding import FILES_OF, add_decision, look_of
 from batchedit.ledger.connection import open_for_adding
 from batchedit.ledger.records import Comparison, Decision, Wish
-from batchedit.ledger.waiting import has_table
+from batchedit.ledger.waiting import has_column, has_table
 from batchedit.ledger.writer import LedgerWriter
 
 
@@ -35,10 +35,12 @@ class Ruling:
 
     Attributes:
         seen: Number of the latest decision about these pictures that he knew, 0 for none; None does not care.
+        files: What he has looked at, as `Shown.look`; empty does not care.
     """
 
     decision: Decision
     seen: int | None = None
+    files: str = ""
 
 
 class DecisionBook:
@@ -59,7 +61,7 @@ class DecisionBook:
         self.path, self._effects = path, effects or Effects()
         self._turn = threading.Lock()
         self._connection = open_for_adding(path)
-        if not has_table(self._connection, "comparisons"):
+        if not (has_table(self._connection, "comparisons") and has_column(self._connection, "decisions", "files")):
             world = self._connection.execute("SELECT value FROM meta WHERE name = 'world'").fetchone()["value"]
             self._connection.close()
             LedgerWriter(path, self._effects, world=world).close()
@@ -159,6 +161,10 @@ class DecisionBook:
         said = ruling.decision
         if not self._has(said.slot, said.key):
             return None
+        if ruling.files:
+            held = self._connection.execute(FILES_OF.format(slot="?"), (said.slot,)).fetchone()[0]
+            if look_of(held) != ruling.files:
+                return None
         if ruling.seen is not None:
             last = self._connection.execute(
                 "SELECT coalesce(max(id), 0) AS id FROM decisions WHERE slot = ? AND request_key = ?",

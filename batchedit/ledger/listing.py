@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from batchedit.ledger.adding import FILES_OF
+from batchedit.ledger.lineage import LedgerLineage
 from batchedit.ledger.waiting import has_table
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
@@ -36,6 +38,9 @@ class ListedTask:
         review_reason: Why; may be empty.
         recipe: Digest of what its files shall be made with; empty to deliver what was bought as it is.
         checks: (name, verdict) of the checks of its files that were not passed.
+        start: What has become of the picture that it started from, in the words of `lineage.STARTS`; empty if that
+            still counts, or somebody has approved this one since.
+        is_anew: Its files were made anew, and are others, since somebody decided about them.
     """
 
     slot: str
@@ -68,6 +73,8 @@ class ListedTask:
     review_reason: str
     recipe: str = ""
     checks: tuple[tuple[str, str], ...] = ()
+    start: str = ""
+    is_anew: bool = False
 
     @property
     def status(self) -> str:
@@ -155,16 +162,19 @@ _REVIEWS = ", " + ", ".join(
     for column, suffix in (("verdict", ""), ("reason", "_reason"))
 )
 _NO_REVIEWS = ", '[]' AS tags, NULL AS review, NULL AS review_reason"
+_ANEW = (
+    ", coalesce((SELECT verdict <> 'undecided' AND files <> '' AND files <> ("
+    f"{FILES_OF.format(slot='tasks.slot')}) FROM decisions WHERE decisions.slot = tasks.slot"
+    " AND decisions.request_key = tasks.request_key ORDER BY decisions.id DESC LIMIT 1), 0) AS is_anew"
+)
 _UNMET = (
     ", (SELECT group_concat(name || ':' || verdict) FROM checks WHERE checks.slot = tasks.slot"
     " AND verdict <> 'passed') AS unmet"
 )
 
 
-class LedgerListing:
+class LedgerListing(LedgerLineage):
     """The questions of lists; `reader.Ledger` answers them."""
-
-    _connection: sqlite3.Connection
 
     @cached_property
     def _reviews(self) -> bool:
@@ -174,7 +184,8 @@ class LedgerListing:
     @cached_property
     def _listing(self) -> str:
         unmet = _UNMET if has_table(self._connection, "checks") else ", NULL AS unmet"
-        return _TASKS + (_REVIEWS if self._reviews else _NO_REVIEWS) + unmet + _OF_TASKS
+        anew = _ANEW if self.has_lineage else ", 0 AS is_anew"
+        return _TASKS + (_REVIEWS if self._reviews else _NO_REVIEWS) + unmet + anew + _OF_TASKS
 
     def last_run(self) -> int:
         """The number of the last run, 0 if there was none."""
@@ -190,7 +201,7 @@ class LedgerListing:
         """All tasks, in the order in which they were first recorded; those that wait for another one's picture last."""
         last = self.last_run()
         for row in self._connection.execute(f"{self._listing} ORDER BY tasks.rowid"):
-            yield _listed(row, last)
+            yield self._listed(row, last)
         if self._reviews:
             for row in self._connection.execute(f"{_WAITING} ORDER BY waiting.rowid"):
                 yield _listed_waiting(row, last)
@@ -199,9 +210,13 @@ class LedgerListing:
         """One task, None if the ledger does not know it."""
         row = self._connection.execute(f"{self._listing} WHERE tasks.slot = ?", (slot,)).fetchone()
         if row is not None:
-            return _listed(row, self.last_run())
+            return self._listed(row, self.last_run())
         row = self._one_waiting(slot)
         return None if row is None else _listed_waiting(row, self.last_run())
+
+    def _listed(self, row: sqlite3.Row, last: int) -> ListedTask:
+        start = self.start_of(row["slot"]) if self.has_lineage and row["upstream"] else None
+        return _listed(row, last, "" if start is None else start.what)
 
     def unmet_checks(self) -> list[tuple[str, str, int, str]]:
         """(check, ``warned`` or ``failed``, how many tasks, slot of one of them), the worst first."""
@@ -277,7 +292,7 @@ class LedgerListing:
         ]
 
 
-def _listed(row: sqlite3.Row, last: int) -> ListedTask:
+def _listed(row: sqlite3.Row, last: int, start: str) -> ListedTask:
     tried = frozenset(int(number) for number in (row["tried_by"] or "").split(",") if number)
     runs = tried | {row["wanted_by"]}
     shared = row["slot"] != row["buyer_slot"]
@@ -312,6 +327,8 @@ def _listed(row: sqlite3.Row, last: int) -> ListedTask:
         review_reason=row["review_reason"] or "",
         recipe=row["recipe"] if "recipe" in row.keys() else "",  # noqa: SIM118  a row is no mapping
         checks=pairs_in(row["unmet"]),
+        start=start,
+        is_anew=bool(row["is_anew"]),
     )
 
 

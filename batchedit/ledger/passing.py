@@ -31,7 +31,7 @@ _TENTHS = "CAST(round((julianday({end}) - julianday({begin})) * 864000) AS INTEG
 _EACH = """
 SELECT {minute} AS minute, a.run_id AS run, t.labels AS labels{own},
   a.outcome AS outcome, a.cost_basis AS basis, r.state AS state, {use} AS use, {said} AS said,
-  coalesce(a.number = 1, 0) + 2 * (r.revision > 1) + 4 * {counted}
+  coalesce(a.number = 1, 0) + 2 * (r.revision > 1) + 4 * {counted} + 32 * {before}
   + 8 * CASE WHEN a.outcome = 'done' AND t.wanted_by > a.run_id AND t.request_key = r.key
       AND a.ended_at < (SELECT u.started_at FROM runs AS u WHERE u.id = t.wanted_by)
     THEN CASE WHEN EXISTS (
@@ -65,6 +65,7 @@ FROM ({each}) GROUP BY minute, labels, outcome, flags, files, state, use, run, b
 
 _SHARED = """
 SELECT t.labels, {dimensions}, r.state, coalesce({verdict}, '') AS verdict, r.revision > 1 AS again,
+  {before} AS before,
   count(*) AS tasks,
   sum(CASE WHEN r.state = 'done' THEN (SELECT count(*) FROM outputs WHERE outputs.slot = t.slot) ELSE 0 END)
     AS delivered,
@@ -73,7 +74,7 @@ SELECT t.labels, {dimensions}, r.state, coalesce({verdict}, '') AS verdict, r.re
     AS avoided
 FROM tasks AS t JOIN requests AS r ON r.key = t.request_key
 {only} AND t.slot <> r.buyer_slot
-GROUP BY t.labels{differing}, r.state, verdict, again
+GROUP BY t.labels{differing}, r.state, verdict, again, before
 """
 
 
@@ -91,6 +92,17 @@ class Limits:
     only: str
     timed: bool
     verdict: str
+
+    @property
+    def before(self) -> str:
+        """Whether the pictures that `t` had before those of `r` were rejected."""
+        if self.verdict == NOTHING_SAID:
+            return "0"
+        later = "SELECT 1 FROM decisions AS l WHERE l.slot = d.slot AND l.request_key = d.request_key AND l.id > d.id"
+        return (
+            "CASE WHEN r.revision > 1 THEN EXISTS (SELECT 1 FROM decisions AS d WHERE d.slot = t.slot"
+            f" AND d.request_key <> r.key AND d.verdict = 'rejected' AND NOT EXISTS ({later})) ELSE 0 END"
+        )
 
     @property
     def when(self) -> str:
@@ -136,19 +148,21 @@ def go_through(connection: sqlite3.Connection, limits: Limits, name: str) -> Pas
         if row["basis"] is not None:  # else the request has not been sent yet
             passed.costs.append(_cost_group(row, name, prices, 15 if known.long else 1))
             passed.count_times(row)
-        counted, kept = count if flags & 4 else 0, flags >> 3
+        counted, kept = count if flags & 4 else 0, flags >> 3 & 3
         if counted or kept:
-            sums = alike.setdefault((*(row[part] for part in _TASK_KEY), bool(flags & 2)), [0, 0, 0, 0])
+            told_apart = (*(row[part] for part in _TASK_KEY), bool(flags & 2), bool(flags & 32))
+            sums = alike.setdefault(told_apart, [0, 0, 0, 0])
             sums[0] += counted
             sums[1] += count * (row["files"] % 1000)
             if kept:
                 sums[1 + kept] += row["cost"]
     for key, sums in alike.items():
-        told = dict(zip((*_TASK_KEY, "again"), key, strict=True))
+        told = dict(zip((*_TASK_KEY, "again", "before"), key, strict=True))
         told |= dict(zip(("tasks", "delivered", "reused", "restored"), sums, strict=True))
         passed.tasks.append(_task_group(told, shared=False))
     if limits.only != EVERYTHING or sum(group.tasks for group in passed.tasks) < _count(connection, "tasks"):
-        shared = _SHARED.format(dimensions=known.list(), differing=known.by(), verdict=limits.verdict, only=limits.only)
+        shared = _SHARED.format(dimensions=known.list(), differing=known.by(), verdict=limits.verdict,
+                                before=limits.before, only=limits.only)  # fmt: skip
         passed.tasks += (_task_group(dict(row), shared=True) for row in connection.execute(shared))
     return passed
 
@@ -172,7 +186,12 @@ def _cost_group(row: sqlite3.Row, name: str, prices: Mapping[str, str], stretch:
 
 
 def _task_group(told: dict[str, Any], *, shared: bool) -> TaskGroup:
-    told |= {"shared": shared, "again": bool(told["again"]), "state": State(told["state"])}
+    told |= {
+        "shared": shared,
+        "again": bool(told["again"]),
+        "before": bool(told["before"]),
+        "state": State(told["state"]),
+    }
     return TaskGroup(**{"avoided": ZERO, **told})
 
 
@@ -192,6 +211,7 @@ def _query(known: _Dimensions, limits: Limits) -> str:
         use=money_use(limits.verdict),
         said=limits.verdict,
         counted=f"({counted})",
+        before=limits.before,
         queued=f"CASE WHEN {FIRST_IN_RUN} THEN {_TENTHS.format(begin=WAITED_SINCE, end='a.started_at')} END",
         took=_TENTHS.format(begin="a.started_at", end="a.ended_at"),
         join="CROSS JOIN" if limits.timed else "LEFT JOIN",
@@ -203,6 +223,8 @@ def _query(known: _Dimensions, limits: Limits) -> str:
 
 _TASK_KEY = ("labels", *DIMENSIONS, "state", "verdict")
 _AMOUNTS = ("cost", "doubt", "surplus", "surplus_doubt")
+NOTHING_SAID = "NULL"
+"""The verdict of a ledger without any."""
 EVERYTHING = "WHERE 1"
 """The condition that leaves nothing out."""
 

@@ -201,6 +201,8 @@ class TaskRow:
         paths: Where its pictures shall go, one per sample, relative to the output folder.
         place: File and line of its item, as text.
         recipe: Digest of what its files are made with; empty to deliver the raws as they are.
+        upstream: Slot of the task whose picture it starts from; empty if it starts from none.
+        was: Slot that it was called before its row was renamed, for recording it; empty if it was not.
     """
 
     slot: str
@@ -213,6 +215,8 @@ class TaskRow:
     place: str
     tags: tuple[str, ...] = ()
     recipe: str = ""
+    upstream: str = ""
+    was: str = ""
 
     @classmethod
     def read(cls, row: sqlite3.Row, *, key: str | None = None) -> TaskRow:
@@ -228,6 +232,7 @@ class TaskRow:
             place=row["place"],
             tags=tuple(json.loads(row["tags"])),
             recipe=row["recipe"],
+            upstream=row["upstream"],
         )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from batchedit.ledger.adding import FILES_OF, look_of
+from batchedit.ledger.lineage import LedgerLineage, Start
 from batchedit.ledger.records import Comparison, Decision, Override, PastDecision, Wish, read_raw
 from batchedit.ledger.waiting import has_table
 from batchedit.money import MicroUSD
@@ -27,6 +29,9 @@ class Shown:
         said: The latest decision about these pictures, None if there is none.
         wish: How somebody wants them made again, None if nobody does.
         checks: (name, verdict, what was measured) of each local check that did not pass.
+        start: What has become of the picture that it started from; None if that still counts, or if this one was
+            approved since.
+        is_anew: The files were made anew, and are others, since that decision.
     """
 
     slot: str
@@ -43,6 +48,13 @@ class Shown:
     said: PastDecision | None
     wish: Wish | None
     checks: tuple[tuple[str, str, str], ...]
+    start: Start | None
+    is_anew: bool
+
+    @property
+    def look(self) -> str:
+        """What the page calls these files, to know whether they are still those."""
+        return look_of(" ".join(digest for _, digest in self.files))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +83,11 @@ class PastRevision:
 
 
 _LAST = "SELECT max(id) FROM {table} AS last WHERE last.slot = tasks.slot AND last.request_key = tasks.request_key"
+_FILES = FILES_OF.format(slot="tasks.slot")
+_LINEAGE = f"""upstream, coalesce((SELECT verdict <> 'undecided' AND files <> '' AND files <> ({_FILES})
+    FROM decisions WHERE id = ({_LAST.format(table="decisions")})), 0) AS is_anew"""
 _SHOWN = f"""
-SELECT tasks.slot, item_id, edit, variant, labels, tasks.request_key, requests.revision, spec,
+SELECT tasks.slot, item_id, edit, variant, labels, tasks.request_key, requests.revision, spec, {{lineage}},
   (SELECT json_group_array(json_array(path, sha256)) FROM
     (SELECT path, sha256 FROM outputs WHERE outputs.slot = tasks.slot ORDER BY number)) AS files,
   coalesce((SELECT width FROM raws WHERE raws.request_key = key ORDER BY number LIMIT 1), 0) AS width,
@@ -89,10 +104,8 @@ WHERE state = 'done' AND EXISTS (SELECT 1 FROM outputs WHERE outputs.slot = task
 """
 
 
-class LedgerReviews:
+class LedgerReviews(LedgerLineage):
     """The questions of a review and of re-edits; `reader.Ledger` answers them."""
-
-    _connection: sqlite3.Connection
 
     @cached_property
     def has_reviews(self) -> bool:
@@ -104,7 +117,8 @@ class LedgerReviews:
         if not self.has_reviews:
             return
         more = "" if slot is None else " AND tasks.slot = ?"
-        for row in self._connection.execute(f"{_SHOWN}{more} ORDER BY tasks.rowid", () if slot is None else (slot,)):
+        sql = _SHOWN.format(lineage=_LINEAGE if self.has_lineage else "'' AS upstream, 0 AS is_anew")
+        for row in self._connection.execute(f"{sql}{more} ORDER BY tasks.rowid", () if slot is None else (slot,)):
             yield self._shown(row)
 
     def _shown(self, row: sqlite3.Row) -> Shown:
@@ -123,7 +137,22 @@ class LedgerReviews:
             said=None if row["said"] is None else self._past("id = ?", row["said"])[0],
             wish=None if row["wished"] is None else self._wish(row["wished"]),
             checks=tuple((name, verdict, measured) for name, verdict, measured in json.loads(row["checks"])),
+            start=self.start_of(row["slot"]) if self.has_lineage and row["upstream"] else None,
+            is_anew=bool(row["is_anew"]),
         )
+
+    def last_placed(self) -> str:
+        """When a file was last put at its place (ISO, UTC); empty if none ever was."""
+        return str(self._connection.execute("SELECT coalesce(max(placed_at), '') FROM outputs").fetchone()[0])
+
+    def placed_since(self, at: str, limit: int = 200) -> list[tuple[str, str]]:
+        """(slot, when) of tasks whose files were put at their places at this time or later, oldest first."""
+        rows = self._connection.execute(
+            "SELECT slot, max(placed_at) AS at FROM outputs WHERE placed_at >= ? GROUP BY slot"
+            " ORDER BY at, slot LIMIT ?",
+            (at, limit),
+        )
+        return [(row["slot"], row["at"]) for row in rows]
 
     def decisions_after(self, number: int, limit: int = 1_000) -> list[PastDecision]:
         """What was said after the decision of this number, oldest first."""

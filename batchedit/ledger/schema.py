@@ -335,6 +335,14 @@ CREATE TABLE comparisons (
 CREATE INDEX comparisons_item ON comparisons (item_id, edit, who);
 """
 
+_LINEAGE = """
+ALTER TABLE tasks ADD COLUMN was TEXT NOT NULL DEFAULT '';       -- slot that it was called before its row was renamed
+ALTER TABLE tasks ADD COLUMN upstream TEXT NOT NULL DEFAULT '';  -- slot of the task whose picture it started from
+CREATE INDEX tasks_was ON tasks (was) WHERE was <> '';
+CREATE INDEX overrides_replaces ON overrides (replaces);
+ALTER TABLE decisions ADD COLUMN files TEXT NOT NULL DEFAULT ''; -- digest of the delivered files that were looked at
+"""
+
 
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
@@ -385,6 +393,10 @@ def apply_migrations(db: Database) -> None:
     def locations(db: Database) -> None:
         # 1 if the picture says where it was taken, NULL if nobody has looked
         db.execute("ALTER TABLE digests ADD COLUMN located INTEGER")
+
+    @migrations()
+    def lineage(db: Database) -> None:
+        _carry_out(db, _statements(_LINEAGE))
 
     @migrations()
     def views_7(db: Database) -> None:

@@ -73,6 +73,7 @@ class TaskGroup:
         shared: They are delivered what another task has paid for.
         verdict: What was last said about their pictures: ``approved``, ``rejected`` or nothing.
         again: Their pictures are of a later revision than the first.
+        before: Those that they had before were rejected.
         delivered: Pictures at their places.
         avoided: What shared ones would have cost on their own, at the price that was paid.
         reused: What those have cost that a later run wanted again and did not have to buy; `restored` likewise where it
@@ -90,6 +91,7 @@ class TaskGroup:
     shared: bool
     verdict: str
     again: bool
+    before: bool
     tasks: int
     delivered: int
     avoided: MicroUSD

@@ -54,3 +54,9 @@ def has_table(connection: sqlite3.Connection, name: str) -> bool:
     """False for what an older ledger, opened for reading, does not have yet."""
     sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     return connection.execute(sql, (name,)).fetchone() is not None
+
+
+def has_column(connection: sqlite3.Connection, table: str, name: str) -> bool:
+    """False likewise."""
+    sql = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?"
+    return connection.execute(sql, (table, name)).fetchone() is not None

@@ -148,12 +148,32 @@ class LedgerWanted(LedgerChoices):
         self._record_request(task, request, quote, provider, now)
         self._connection.execute(
             "INSERT INTO tasks (slot, item_id, edit, variant, request_key, labels, tags, place, paths, recipe,"
-            " wanted_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET"
-            " request_key = excluded.request_key, labels = excluded.labels, tags = excluded.tags,"
-            " place = excluded.place, paths = excluded.paths, recipe = excluded.recipe, wanted_by = excluded.wanted_by",
+            " upstream, wanted_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot) DO"
+            " UPDATE SET request_key = excluded.request_key, labels = excluded.labels, tags = excluded.tags,"
+            " place = excluded.place, paths = excluded.paths, recipe = excluded.recipe, upstream = excluded.upstream,"
+            " wanted_by = excluded.wanted_by",
             (task.slot, task.item_id, task.edit, task.variant, request.key, _json(dict(task.labels)),
-             _json(task.tags), task.place, _json(task.paths), task.recipe, self._run_id, now),
+             _json(task.tags), task.place, _json(task.paths), task.recipe, task.upstream, self._run_id, now),
         )  # fmt: skip
+        if task.was:
+            self._inherit(task.slot, task.was)
+
+    def _inherit(self, slot: str, was: str) -> None:
+        """What was said and done about a task under its former name holds on under the new one."""
+        for table, columns in _SAID:
+            same = " AND ".join(f"own.{name} IS old.{name}" for name in columns)
+            self._connection.execute(
+                f"INSERT INTO {table} (slot, {', '.join(columns)}) SELECT :slot, {', '.join(columns)} FROM {table}"
+                f" AS old WHERE slot = :was AND NOT EXISTS (SELECT 1 FROM {table} AS own WHERE own.slot = :slot"
+                f" AND {same}) ORDER BY id",
+                {"slot": slot, "was": was},
+            )
+        self._connection.execute("UPDATE tasks SET was = '' WHERE slot = ? AND was = ?", (was, slot))
+        self._connection.execute(
+            "UPDATE tasks SET was = :was, revision = (SELECT revision FROM tasks AS old WHERE old.slot = :was)"
+            " WHERE slot = :slot",
+            {"slot": slot, "was": was},
+        )
 
     def _record_request(self, task: TaskRow, request: Request, quote: Quote, provider: str, now: str) -> None:
         params = request.params
@@ -177,6 +197,14 @@ class LedgerWanted(LedgerChoices):
         """failed -> pending, as a new intent to buy."""
         self._move(key, State.FAILED, Event.REDO, counted=0, not_before=None, reason="", code="")
         self._connection.execute("UPDATE requests SET generation = generation + 1 WHERE key = ?", (key,))
+
+
+_SAID = (
+    ("decisions", ("request_key", "decided_at", "verdict", "reason", "note", "who", "files")),
+    ("wishes", ("request_key", "wished_at", "prompt", "note", "who")),
+    ("overrides", ("at", "revision", "prompt", "base_prompt", "replaces")),
+)
+"""Tables of what is said and done about tasks, with all columns but the task's own."""
 
 
 def _json(value: object) -> str:

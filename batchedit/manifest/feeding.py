@@ -11,6 +11,7 @@ from typing import Any
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.fields import CELL_FIELDS, Given, shortened, suggestion
 from batchedit.manifest.findings import Findings, OncePerRow, Skip
+from batchedit.manifest.finishing import laid_over
 from batchedit.manifest.globs import glob_rows
 from batchedit.manifest.imagefolder import imagefolder_rows
 from batchedit.manifest.jsonl import jsonl_records
@@ -81,7 +82,8 @@ class _Feed:
                 if source.condition is None or self._holds(row, source.condition):
                     row.layer.fields.update(source.layer.fields)
                     row.layer.labels.update(source.layer.labels)
-                    row.layer.post, row.layer.checks = source.layer.post, source.layer.checks
+                    row.layer.post = laid_over(row.layer.post, source.layer.post)
+                    row.layer.checks = laid_over(row.layer.checks, source.layer.checks)
                     yield row
             findings.next_row()
 

@@ -43,6 +43,7 @@ _NAMED = {"white": "#ffffff", "black": "#000000"}
 _SHAPES = ("crop", "fit", "pad", "ratio", "aspect", "size")
 _KEYS = {"post": POST_KEYS, "checks": CHECK_KEYS}
 _WORDS = (*PROFILES, NONE)
+FINISHES = ("post", "checks")
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ def read_finish(node: Node, name: str, reading: Reading) -> Finish | None:
     finish = Finish(node.place)
     if isinstance(node.value, str):
         text = reading.text(node, name)
-        words = _WORDS if name == "post" else (NONE,)
+        words = _words(name)
         if text in words:
             finish.clears = text == NONE
             finish.values = {} if text == NONE else {"profile": text}
@@ -87,6 +88,22 @@ def read_finish(node: Node, name: str, reading: Reading) -> Finish | None:
         if value is not None:
             finish.values[key] = value
     return finish
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return _WORDS if name == "post" else (NONE,)
+
+
+def is_finish_word(text: str, name: str) -> bool:
+    """True for a word that stands for all of `post` or `checks`: a profile, or none."""
+    return text in _words(name)
+
+
+def laid_over(below: Finish | None, above: Finish | None) -> Finish | None:
+    """What a row gives, and over it what its source says for all of them."""
+    if below is None or above is None or above.clears:
+        return above or below
+    return Finish(above.place, below.clears, _merged(below.values, above.values))
 
 
 def _bounds(node: Node, value: dict[str, Any], name: str, reading: Reading) -> Any:
@@ -338,4 +355,14 @@ def _profile(name: str) -> Profile:
     )
 
 
-__all__ = ["Finish", "Profile", "Refused", "profiles", "read_finish", "recipe_of"]
+__all__ = [
+    "FINISHES",
+    "Finish",
+    "Profile",
+    "Refused",
+    "is_finish_word",
+    "laid_over",
+    "profiles",
+    "read_finish",
+    "recipe_of",
+]

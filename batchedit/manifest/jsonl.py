@@ -10,8 +10,11 @@ from typing import Any
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.fields import Given, is_unicode, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Collector
+from batchedit.manifest.finishing import FINISHES, Finish, is_finish_word, read_finish
 from batchedit.manifest.layers import Record
+from batchedit.manifest.reading import Reading
 from batchedit.manifest.rows import wrong_encoding
+from batchedit.manifest.yaml_tree import Node
 
 _HINT = 'Each line is one object, such as {"id": "a", "image": "in/a.png"}'
 
@@ -42,6 +45,7 @@ def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "
         raise wrong_encoding(shown, encoding) from None
 
 
+_DEEPEST = 10
 _LISTS = ("references", "tags")
 """Fields that may be a list."""
 
@@ -103,9 +107,9 @@ class _Object:
         data, place = self._data, self._place
         labels, variables = self._texts("labels"), self._texts("vars")
         lists = {name: given for name in _LISTS if (given := self._list(name)) is not None}
-        cells = {
-            name: self._text(value, name) for name, value in data.items() if name not in ("labels", "vars", *_LISTS)
-        }
+        finishes = {name: finish for name in FINISHES if (finish := self._finish(name)) is not None}
+        apart = ("labels", "vars", *_LISTS, *(name for name in FINISHES if isinstance(data.get(name), dict)))
+        cells = {name: self._text(value, name) for name, value in data.items() if name not in apart}
         names = (*data, *labels, *variables)
         if not all(map(is_unicode, names)):
             self._wrong("", "a key holds half of a character, such as \\ud800 without its partner")
@@ -121,7 +125,36 @@ class _Object:
             {name: Given(text, False, place) for name, text in labels.items() if text},
             variables,
             lists,
+            finishes,
         )
+
+    def _finish(self, name: str) -> Finish | None:
+        """
+        `post` or `checks` as in YAML: an object, or one of the words for all of it. Another text is a variable, as in a
+        table.
+        """
+        value = self._data.get(name)
+        if isinstance(value, dict) or (isinstance(value, str) and is_finish_word(value.strip(), name)):
+            return read_finish(self._node(value, name), name, Reading(self._findings))
+        return None
+
+    def _node(self, value: Any, name: str, depth: int = 0) -> Node:
+        """A value as the reader of YAML has it; all of it stands in one line."""
+        place = self._place
+        if depth > _DEEPEST:
+            self._wrong(name, "is nested too deeply")
+            return Node(place, None)
+        match value:
+            case dict():
+                for key in value:
+                    if looks_like_a_key(key):
+                        self._findings.problem(key_problem(place, name, cell=True))
+                        return Node(place, None)
+                return Node(place, {key: (place, self._node(each, name, depth + 1)) for key, each in value.items()})
+            case list():
+                return Node(place, [self._node(each, name, depth + 1) for each in value])
+            case _:
+                return Node(place, self._text(value, name))
 
     def _list(self, name: str) -> Given | None:
         value = self._data.get(name)

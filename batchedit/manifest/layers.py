@@ -97,7 +97,8 @@ class Record:
     Attributes:
         names: The columns; the same object for lines with the same columns.
         cells: Their texts, one for each name.
-        labels, variables, lists: What JSON and Parquet can give as lists and objects.
+        labels, variables, lists, finishes: What JSON and Parquet can give as lists and objects; the last are `post`
+            and `checks`, by name.
         text: The line itself, where it is JSON.
     """
 
@@ -107,6 +108,7 @@ class Record:
     labels: dict[str, Given] | None = None
     variables: dict[str, str] | None = None
     lists: dict[str, Given] | None = None
+    finishes: dict[str, Finish] | None = None
     text: str = ""
 
 

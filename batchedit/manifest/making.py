@@ -218,7 +218,9 @@ class Maker:
         finishes = [finish for level in self._levels for finish in (level.post, level.checks)]
         if not any(finishes):
             return None
-        own = self._row.inline and (self._row.layer.post or self._row.layer.checks)
+        record = self._row.record
+        given = self._row.inline or (record is not None and record.finishes)
+        own = given and (self._row.layer.post or self._row.layer.checks)
         key = (asked_format, *map(id, finishes))
         recipes = self._setting.recipes
         if own or key not in recipes:

@@ -14,11 +14,13 @@ from typing import Any
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.fields import key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Collector
+from batchedit.manifest.finishing import FINISHES
 from batchedit.manifest.jsonl import object_record
 from batchedit.manifest.layers import Record
 
 _BATCH = 1000
 _OBJECTS = ("labels", "vars")
+_ALSO_OBJECTS = (*FINISHES, "references", "tags")
 _INSTALL = 'Install it with: pip install "batchedit[parquet]"'
 
 
@@ -42,7 +44,7 @@ def parquet_records(
             _check(names, shown, findings)
             header(tuple(name for name in names if name not in _OBJECTS), Place(shown))
             kinds = [field.type for field in file.schema_arrow]
-            nested = any(name in (*_OBJECTS, "references", "tags") for name in names) or any(
+            nested = any(name in (*_OBJECTS, *_ALSO_OBJECTS) for name in names) or any(
                 arrow.types.is_nested(kind) or _is_binary(arrow, kind) for kind in kinds
             )
             number = 0

@@ -139,6 +139,8 @@ class Shape:
             row.columns.update(record.variables)
         if record.lists is not None:
             row.layer.fields.update(record.lists)
+        if record.finishes:
+            row.layer.post, row.layer.checks = record.finishes.get("post"), record.finishes.get("checks")
         if self._preset is not None:
             tags = row.layer.fields.get("tags")
             if tags is not None and self._preset.tags and "tags" not in self._source.mapping:

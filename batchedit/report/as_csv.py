@@ -49,5 +49,19 @@ def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *
 
 
 def guarded(text: str, *, raw: bool = False) -> str:
-    """A text that no spreadsheet takes for a formula: an apostrophe in front makes it plain text."""
-    return f"'{text}" if _FORMULA.search(text) and not raw else text
+    """
+    A text that no spreadsheet takes for a formula: an apostrophe in front makes it plain text.
+
+    One that has apostrophes in front of a formula already gets one more, so that `unguarded` gives back every text as
+    it was.
+    """
+    return f"'{text}" if not raw and _is_formula(text) else text
+
+
+def unguarded(text: str) -> str:
+    """The text that `guarded` has made this of."""
+    return text[1:] if text.startswith("'") and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    return _FORMULA.search(text.lstrip("'")) is not None

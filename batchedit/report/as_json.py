@@ -145,6 +145,7 @@ def _money(money: Money, *, tasks: bool) -> dict[str, Any]:
             "delivered": money.delivered,
             "per_delivered": None if money.per_delivered is None else decimal_text(money.per_delivered),
             "reviewed": money.reviewed,
+            "undecided_again": money.undecided,
             "approved": money.approved,
             "approved_at_once": money.at_once,
             "first_time_approval": money.first_time,

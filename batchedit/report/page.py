@@ -224,9 +224,10 @@ def _tiles(figures: Figures) -> list[Tile]:
         tiles.append(Tile("Each delivered", format_usd(total.per_delivered), "waste included"))
     if total.per_approved is not None:
         tiles.append(Tile("Each approved", format_usd(total.per_approved), "all others included"))
-    if total.reviewed:
-        more = f"{total.at_once:,} of {total.reviewed:,} reviewed; {total.approved:,} approved in all"
-        tiles.append(Tile("Approved at once", percent(total.at_once, total.reviewed), more))
+    if total.judged:
+        more = f"{total.at_once:,} of {total.judged:,} reviewed; {total.approved:,} approved in all"
+        more += f", {total.undecided:,} undecided after a rejection" if total.undecided else ""
+        tiles.append(Tile("Approved at once", percent(total.at_once, total.judged), more))
     if total.per_success is not None:
         more = f"each success; {total.retries:,} retries, {total.throttled:,} refused for their rate (429)"
         tiles.append(Tile("Attempts", f"{total.per_success:.2f}", more))
@@ -284,7 +285,7 @@ def _columns(rows: Sequence[Money], *, tasks: bool) -> dict[str, list[str]]:
         "each $": amounts([money.per_delivered for money in rows]),
         "requests": [f"{money.requests:,}" for money in rows],
         "delivered": [f"{money.delivered:,}" for money in rows],
-        "approved": [f"{money.approved:,} of {money.reviewed:,}" for money in rows],
+        "approved": [f"{money.approved:,} of {money.judged:,}" for money in rows],
     }
     total = rows[-1]
     left_out = {
@@ -292,7 +293,7 @@ def _columns(rows: Sequence[Money], *, tasks: bool) -> dict[str, list[str]]:
         "at risk $": not total.at_risk,
         "delivered": not tasks,
         "each $": not tasks or total.per_delivered is None,
-        "approved": not tasks or not total.reviewed,
+        "approved": not tasks or not total.judged,
     }
     return {name: cells for name, cells in columns.items() if not left_out.get(name)}
 

@@ -115,10 +115,11 @@ def _totals(figures: Figures, runs: Sequence[RunRow]) -> list[str]:
     if total.per_delivered is not None:
         price = format_usd(total.per_delivered)
         lines.append(f"each       {price} for a delivered picture, of which there are {total.delivered}")
-    if total.reviewed:
+    if total.judged:
         each = "" if total.per_approved is None else f"; {format_usd(total.per_approved)} for each approved one"
-        first = f"{total.at_once} of {total.reviewed} at once, {percent(total.at_once, total.reviewed)}"
-        lines.append(f"reviewed   {total.reviewed}: {total.approved} approved ({first}){each}")
+        first = f"{total.at_once} of {total.judged} at once, {percent(total.at_once, total.judged)}"
+        again = f", {total.undecided} undecided after a rejection" if total.undecided else ""
+        lines.append(f"reviewed   {total.judged}: {total.approved} approved ({first}){again}{each}")
     return [part for line in lines for part in textwrap.wrap(line, COLUMNS, subsequent_indent=" " * 11)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from importlib.resources import files
@@ -38,6 +39,9 @@ _SIZES = {"small": SIDE, "screen": SCREEN}
 _PRIVATE = {"cache-control": "private, max-age=3600"}
 _NEVER = {"cache-control": "no-store"}
 _MOST_BYTES = 200_000_000
+_WHICH = re.compile(r"before|r?[0-9]{1,9}(-[0-9]{1,9})?")
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,20}Z)?")
+"""Until when a page knows everything; empty for a ledger without any file."""
 
 
 class Wrong(Exception):
@@ -102,12 +106,14 @@ class Desk:
         return JSONResponse({**data, "read_only": self._book is None}, headers=_NEVER)
 
     def news(self, request: Request) -> Response:
-        """What was said since: by another tab, another reviewer, an import."""
-        after = request.query_params.get("after", "")
-        if not (after.isascii() and after.isdecimal() and len(after) < 18):
+        """What was said since: by another tab, another reviewer, an import; and what a run has brought."""
+        after, since = request.query_params.get("after", ""), request.query_params.get("since", "")
+        if not (after.isascii() and after.isdecimal() and len(after) < 18) or not _TIME.fullmatch(since):
             return JSONResponse({"error": "after what?"}, 400, headers=_NEVER)
         with Ledger(self._sheet.ledger) as reader:
             said = reader.decisions_after(int(after))
+            come, arrived = self._sheet.arrived(reader, since)
+            fresh = [self._sheet.card(task) for task in come]
         known = self._sheet.slots
         told = []
         for past in said:
@@ -116,7 +122,7 @@ class Desk:
                 told.append({**_said(past.decision), "id": name, "key": past.decision.key[:12], "seen": past.id,
                              "at": past.at})  # fmt: skip
         last = said[-1].id if said else int(after)
-        return JSONResponse({"last": last, "said": told}, headers=_NEVER)
+        return JSONResponse({"last": last, "said": told, "cards": fresh, "arrived": arrived}, headers=_NEVER)
 
     def card(self, request: Request) -> Response:
         """One task in full: what was said of it, its revisions, its other variants."""
@@ -133,7 +139,7 @@ class Desk:
             ]
             revisions = [
                 {"revision": each.revision, "prompt": each.prompt, "cost": each.cost, "verdict": each.verdict,
-                 "reason": each.reason, "is_current": each.is_current, "has_picture": bool(each.raws)}
+                 "reason": each.reason, "is_current": each.is_current, "count": len(each.raws)}
                 for each in reader.revisions_of(slot, task.key)
             ]  # fmt: skip
             others = [
@@ -166,8 +172,7 @@ class Desk:
     def picture(self, request: Request) -> Response:
         """A picture by the id that the page has, small, as large as a screen, or as it is."""
         name, which, size = (str(request.path_params[part]) for part in ("name", "which", "size"))
-        number = which.removeprefix("r")
-        if which != "before" and not (number.isascii() and number.isdecimal() and len(number) < 10):
+        if not _WHICH.fullmatch(which):
             return _gone("there is no such picture")
         found = self._sheet.picture(name, which)
         if found is None:
@@ -234,7 +239,7 @@ class Desk:
         said = Decision(
             slot=slot, key=key, verdict=verdict, reason=_text(each, "reason"), note=_text(each, "note"), who=self._who
         )
-        return Ruling(decision=said, seen=seen)
+        return Ruling(decision=said, seen=seen, files=_text(each, "files"))
 
     def _fresh(self, name: str) -> dict[str, Any]:
         with Ledger(self._sheet.ledger) as reader:

@@ -14,7 +14,7 @@ from batchedit.errors import StorageError, UsageError
 from batchedit.ledger.reader import Ledger
 from batchedit.report.thumbs import SIDE
 from batchedit.review.app import as_block, full_picture, page_html, part
-from batchedit.review.sheet import Sheet
+from batchedit.review.sheet import Sheet, whiches_of
 from batchedit.review.thumbnailer import SCREEN, Thumbnailer
 
 _POLICY = "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'"
@@ -89,7 +89,7 @@ def _whiches(card: dict[str, Any]) -> list[str]:
 
 
 def _sides(pair: dict[str, Any]) -> list[str]:
-    return [*(["before"] if pair["before"] else []), *(str(number + 1) for number in range(pair["sides"]))]
+    return [*(["before"] if pair["before"] else []), *whiches_of(pair["counts"])]
 
 
 def _write_pictures(sheet: Sheet, thumbnails: Thumbnailer, folder: Path, name: str, which: str, *, full: bool) -> None:

@@ -21,6 +21,7 @@ from batchedit.ledger.reviewing import Shown
 from batchedit.ledger.tasks import selected_tasks
 from batchedit.model import ReviewSettings
 from batchedit.review.thumbnailer import Picture
+from batchedit.selection import parse_selection
 
 MOST_CARDS = 50_000
 """More than anybody looks at in one sitting; the page has all of them in memory."""
@@ -33,11 +34,15 @@ _CLEAN = 2
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The variants of an item and edit, in the order in which they are shown: slots and request keys."""
+    """
+    The variants of an item and edit, in the order in which they are shown: slots and request keys, and how many
+    pictures each has.
+    """
 
     item_id: str
     edit: str
     shown: tuple[tuple[str, str], ...]
+    counts: tuple[int, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +86,8 @@ class Sheet:
                     "`batchedit review` without --read-only or --static brings it up to date, and so does the next run"
                 )
                 raise LedgerError(f"the ledger {self.ledger} is of an older version", hint=hint)
-            self.last = reader.last_decision()  # before the tasks: whatever is said meanwhile is told later
+            # Before the tasks: whatever is said or comes meanwhile is told later.
+            self.last, arrived = reader.last_decision(), reader.last_placed()
             found = self._tasks(reader)
             data: dict[str, Any] = {
                 "blind": self.settings.blind,
@@ -91,6 +97,7 @@ class Sheet:
                 "checklist": list(self.settings.checklist),
                 "who": who,
                 "last": self.last,
+                "arrived": arrived,
             }
             if self.settings.blind:
                 return {**data, "pairs": self._pairs(found, reader, who)}
@@ -117,6 +124,28 @@ class Sheet:
         if not found:
             raise NothingSelected(f"{self.ledger} has no picture to look at" + (" among those" if self.select else ""))
         return found
+
+    def arrived(self, reader: Ledger, at: str) -> tuple[list[Shown], str]:
+        """
+        What has come since, or was made anew, and is among what is looked at; and until when that is all.
+
+        Args:
+            at: Until when the page knows everything.
+        """
+        selection = parse_selection(tuple(self.select), tuple(self.exclude))
+        found: list[Shown] = []
+        for slot, placed in reader.placed_since(at):
+            at = placed
+            known = reader.listed_task(slot) if selection else None
+            if selection and (known is None or selection.meant(known) is not True):
+                continue
+            task = next(reader.shown(slot), None)
+            name = self.id_of(slot)
+            if task is None or (name not in self.slots and len(self.slots) >= MOST_CARDS):
+                continue
+            self.slots[name] = slot
+            found.append(task)
+        return found, at
 
     def id_of(self, name: str) -> str:
         """What the page calls a slot or a pair."""
@@ -154,6 +183,9 @@ class Sheet:
             "seen": said.id if said else 0,
             "wish": [task.wish.prompt, task.wish.note] if task.wish else None,
             "checks": [list(check) for check in task.checks],
+            "files": task.look,
+            "start": [task.start.slot, task.start.what] if task.start else None,
+            "anew": task.is_anew,
         }
 
     # -- blind ---------------------------------------------------------------------------------------------------
@@ -170,7 +202,8 @@ class Sheet:
             name = f"{item}\0{edit}"
             group.sort(key=lambda task: task.slot)
             effects.draw("blind", name).shuffle(group)
-            pairs[self.id_of(name)] = Sides(item, edit, tuple((task.slot, task.key) for task in group))
+            shown = tuple((task.slot, task.key) for task in group)
+            pairs[self.id_of(name)] = Sides(item, edit, shown, tuple(len(task.files) for task in group))
         return pairs
 
     def _pairs(self, tasks: Sequence[Shown], reader: Ledger, who: str) -> list[dict[str, Any]]:
@@ -185,7 +218,7 @@ class Sheet:
                 outcome = 0 if before.outcome == "tie" else order.index(before.winner) + 1
             data.append(
                 {"id": name, "item": sides.item_id, "edit": sides.edit, "sides": len(order),
-                 "before": sources[order[0]], "outcome": outcome}
+                 "counts": list(sides.counts), "before": sources[order[0]], "outcome": outcome}
             )  # fmt: skip
         if not self.pairs:
             raise NothingSelected(
@@ -201,14 +234,18 @@ class Sheet:
 
         Args:
             name: An id that the page has got from here.
-            which: ``before``; the number of a delivered picture, or of a side of a pair; ``r`` and a revision.
+            which: ``before``; the number of a delivered picture, or of a side of a pair; ``r`` and a revision. Further
+                pictures of a side or a revision have ``-`` and their number behind it.
         """
+        first, _, further = which.partition("-")
         sides = self.pairs.get(name)
         if sides is not None:
-            number = int(which) if which.isascii() and which.isdecimal() else 1
-            if not 1 <= number <= len(sides.shown) or which.startswith("r"):
+            number = 1 if which == "before" else int(first) if first.isdecimal() else 0
+            if not 1 <= number <= len(sides.shown):
                 return None
-            slot, which = sides.shown[number - 1][0], "before" if which == "before" else "1"
+            slot, which = sides.shown[number - 1][0], "before" if which == "before" else further or "1"
+        elif further and not first.startswith("r"):
+            return None
         else:
             slot = self.slots.get(name, "")
         with Ledger(self.ledger) as reader:
@@ -216,7 +253,7 @@ class Sheet:
             if task is None:
                 return None
             if which.startswith("r"):
-                return self._of_revision(task, which[1:], reader)
+                return self._of_revision(task, first[1:], int(further or "1"), reader)
         if which == "before":
             return before_picture(task, self.root)
         number = int(which)
@@ -225,10 +262,10 @@ class Sheet:
         path, digest = task.files[number - 1]
         return Picture(self.root / path, digest)
 
-    def _of_revision(self, task: Shown, number: str, reader: Ledger) -> Picture | None:
-        for revision in reader.revisions_of(task.slot, task.key):
-            if str(revision.revision) == number and revision.raws:
-                return Picture(self.root / ".batchedit" / "raw" / revision.raws[0], revision.digests[0])
+    def _of_revision(self, task: Shown, revision: str, number: int, reader: Ledger) -> Picture | None:
+        for past in reader.revisions_of(task.slot, task.key):
+            if str(past.revision) == revision and 1 <= number <= len(past.raws):
+                return Picture(self.root / ".batchedit" / "raw" / past.raws[number - 1], past.digests[number - 1])
         return None
 
     def ahead(self) -> Iterator[Picture]:
@@ -240,10 +277,17 @@ class Sheet:
                 if picture is not None:
                     yield picture
         for name, sides in [*self.pairs.items()]:
-            for which in ("before", *(str(number + 1) for number in range(len(sides.shown)))):
+            for which in ("before", *whiches_of(sides.counts)):
                 picture = self.picture(name, which)
                 if picture is not None:
                     yield picture
+
+
+def whiches_of(counts: Iterable[int]) -> Iterator[str]:
+    """What the pictures of the sides of a pair are called: ``1``, and ``1-2`` and so on for its further ones."""
+    for side, count in enumerate(counts, start=1):
+        yield str(side)
+        yield from (f"{side}-{number}" for number in range(2, count + 1))
 
 
 def before_picture(task: Shown, root: Path) -> Picture | None:

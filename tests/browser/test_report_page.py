@@ -26,7 +26,7 @@ from batchedit.model import LocalImage, Params, Quote, Raw, SourceImage
 from batchedit.money import MicroUSD
 from tests.browser.hostile import PAYLOADS
 
-TASKS = 300
+TASKS = 1_000
 REFUSED = range(7, TASKS, 30)
 ODD = range(13, TASKS, 30)
 OPEN = range(221, TASKS, 30)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,3 +118,71 @@ def test_the_lists_are_complete() -> None:
     assert {key.name for key in CHECK_KEYS} == set(CHECK_NAMES)
     told = {"profile", "metadata", *Post.__slots__}
     assert {key.name for key in POST_KEYS} <= told
+
+
+OBJECTS: list[dict[str, Any]] = [
+    {"post": {"format": "jpeg", "quality": 80, "srgb": True, "metadata": {"keep": False}}, "checks": {"min_side": 5}},
+    {"post": {"quality": "none"}, "checks": "none"},
+    {"post": "none"},
+    {"post": "etsy"},
+    {"post": {"profile": "etsy", "quality": 71}},
+    {"post": None, "checks": {"phash_distance": {"least": 2, "most": 20}}},
+    {},
+]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_rows_give_objects_as_in_yaml(folder: Folder, form: str) -> None:
+    """JSON Lines and Parquet: the same recipes as from inline rows, also over what the source says."""
+    rows = [{"id": f"r{number}", "image": "in/a.png", **each} for number, each in enumerate(OBJECTS)]
+    if form == "parquet":
+        rows = [
+            row for row in rows if isinstance(row.get("post") or {}, dict) and isinstance(row.get("checks") or {}, dict)
+        ]
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.Table.from_pylist(rows), folder.root / "rows.parquet")
+    else:
+        folder.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    common = "post: {format: webp, quality: 60, fit: 90x90}, checks: {not_identical: warn}"
+    head = "version: 1\ndefaults: {prompt: pp, output: '{{ id }}.{{ ext }}', " + common + "}\n"
+    folder.write("m.yaml", f"{head}sources: [{{{form}: rows.{form}}}]\n")
+    folder.write("inline.yaml", f"{head}items: {json.dumps(rows)}\n")
+    found, wanted = folder.tasks("m.yaml"), folder.tasks("inline.yaml")
+    assert [task.recipe for task in found] == [task.recipe for task in wanted]
+    assert [task.outputs for task in found] == [task.outputs for task in wanted]
+    assert len({task.recipe for task in found}) >= 3
+    folder.write(
+        "m.yaml", f"version: 1\ndefaults: {{prompt: pp}}\nsources: [{{{form}: rows.{form}, post: {{fit: 7x7}}}}]\n"
+    )
+    found = folder.tasks("m.yaml")
+    posts = [task.recipe.post for task in found if task.recipe is not None and task.recipe.post is not None]
+    assert [post.fit for post in posts] == ["7x7"] * len(found), "what the source says holds for all of its rows"
+    assert (posts[0].format, posts[0].quality) == ("jpeg", 80)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('"post": {"qualty": 80}', 'rows.jsonl:1: "qualty": post has no key \'qualty\'. Did you mean "quality"?'),
+        ('"post": {"fit": [1]}', 'rows.jsonl:1: "post.fit": must be text, not a list'),
+        ('"checks": {"fill": "lots"}', "rows.jsonl:1: \"checks.fill\": 'lots' is not a whole number"),
+        ('"post": [1]', 'rows.jsonl:1: "post": must be text, not a list'),
+        ('"post": {"fit": "rf_live_abcdefgh12345678"}', "looks like an API key"),
+        ('"post": {"rf_live_abcdefgh12345678": "x"}', "looks like an API key"),
+        ('"post": ' + '{"fit":' * 40 + '"1x1"' + "}" * 40, "is nested too deeply"),
+    ],
+)
+def test_objects_in_rows_are_refused_as_in_yaml(folder: Folder, row: str, problem: str) -> None:
+    """In the same words, with the line of the row."""
+    folder.write("rows.jsonl", f'{{"image": "in/a.png", {row}}}\n')
+    found = folder.problems("rows.jsonl", prompt="pp")
+    assert any(problem in text for text in found), found
+    assert "rf_live_abc" not in "".join(found)
+
+
+def test_a_text_that_is_no_profile_stays_a_variable(folder: Folder) -> None:
+    """As a column of a table that is called so."""
+    folder.write("rows.jsonl", '{"image": "in/a.png", "post": "of the shop"}\n')
+    (task,) = folder.tasks("rows.jsonl", prompt="the {{ post }}")
+    assert (task.prompt, task.recipe) == ("the of the shop", None)

@@ -265,7 +265,7 @@ class Judge:
                 (last,),
             ).fetchall()
             late = db.execute(
-                "SELECT waiting.slot FROM waiting JOIN tasks ON tasks.slot = upstream JOIN requests ON key = request_key"
+                "SELECT waiting.slot FROM waiting JOIN tasks ON tasks.slot = waiting.upstream JOIN requests ON key = request_key"
                 " WHERE state = 'done' AND waiting.wanted_by = ?",
                 (last,),
             ).fetchall()

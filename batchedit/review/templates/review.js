@@ -4,18 +4,22 @@
   const PAGE = 500, AHEAD = 4, MOST_VALUES = 14, POLL_SECONDS = 3, RETRY_SECONDS = 2, PACE_MINUTES = 5, AT_ONCE = 500, KEPT_ALIVE = 10000;
   const SIGNS = { approved: "✓", rejected: "✗", undecided: "○" };
   const MODES = { side: "Side by side", slider: "Slider", single: "One, hold B" };
+  const DIFFERENCE = "difference";
+  const LOUDER = 2, HOT = "#ff5a00", FAINT = 0.22; // the difference: doubled so often, its colour, how much of the picture shines through
   const KEYS = [
     ["A or P", "approve, and on to the next undecided one"], ["X or R", "reject, and on"],
     ["1 to 9", "reject with this reason, and on"], ["U", "undecided again, and on"], ["Ctrl+Z", "undo"],
     ["N", "note"], ["E", "note how to edit it again: note and prompt; buys nothing"],
     ["← → or K J", "one back, one on; ↑ ↓ a row"], ["Home End", "first, last"],
-    ["Enter or Space", "look closely; Esc goes back"], ["S", "side by side, slider, one picture"],
+    ["Enter or Space", "look closely; Esc goes back"], ["S", "side by side, slider, one picture"], ["D", "where the two differ, in orange"],
     ["B", "hold to see the picture before"], ["Z", "100 % at the pointer, both in step"],
     ["[ ]", "the other pictures of this task, looked at closely"],
     ["C", "variants and revisions of this item"], ["Shift+A", "approve all undecided in this filter"],
     ["F, /", "filter, search"], ["?", "these keys"],
   ];
   const BLIND_KEYS = [["1 to 9", "this side is best, and on"], ["0 or T", "a tie, and on"], ["← → or K J", "one back, one on"], ["U, Ctrl+Z", "undo"], ["?", "these keys"]];
+  // As report/as_csv.py has it; what comes back is taken apart there.
+  const FORMULA = /^[\t\r\n]|(?:^|[\r\n])[\s\x00-\x1f\ufeff\u200b]*[=+\-@|%\uff1d\uff0b\uff0d\uff20]/;
   const $ = (query, root = document) => root.querySelector(query);
   const make = (tag, properties = {}, ...children) => {
     const element = document.createElement(tag);
@@ -111,13 +115,13 @@
   function decide(changes, { undoing = false } = {}) {
     if (readOnly) { banner("This review is only to look at."); return; }
     const entries = changes.map(({ card, own, over }) => {
-      const entry = { card, verdict: card.verdict, reason: card.reason, note: card.note, key: card.key, over: standing(card) };
+      const entry = { card, verdict: card.verdict, reason: card.reason, note: card.note, key: card.key, fresh: Boolean(card.fresh), files: card.files, over: standing(card) };
       return undoing ? { ...entry, own: over, undoes: own } : { ...entry, own: { id: null } };
     });
-    changes.forEach(({ card, verdict, reason, note }, index) => {
+    changes.forEach(({ card, verdict, reason, note, fresh }, index) => {
       card.standing = entries[index].own;
       card.standing.id = null;
-      Object.assign(card, { verdict, reason, note, by: data.who, touched: true, at: new Date().toISOString() });
+      Object.assign(card, { verdict, reason, note, by: data.who, touched: true, fresh: undoing ? fresh : true, at: new Date().toISOString() });
       paint(card);
     });
     if (!undoing) {
@@ -134,7 +138,7 @@
         size: part.length, path: "decide", locally: () => {},
         body: () => {
           sent = wanted.filter(({ entry }) => !undoing || entry.undoes.id !== null); // what was not taken has nothing to undo
-          return sent.length ? { decisions: sent.map(({ verdict, reason, note, entry }) => ({ id: entry.card.id, key: entry.key, verdict, reason, note, ...(undoing ? { seen: entry.undoes.id } : {}) })) } : null;
+          return sent.length ? { decisions: sent.map(({ verdict, reason, note, entry }) => ({ id: entry.card.id, key: entry.key, files: entry.files, verdict, reason, note, ...(undoing ? { seen: entry.undoes.id } : {}) })) } : null;
         },
         done: (answer) => answer.taken.forEach((each, index) => taken(sent[index].entry.card, each, sent[index].entry)),
         refused: () => part.forEach(restored),
@@ -143,11 +147,11 @@
   }
 
   function restored(entry) {
-    const { card, verdict, reason, note } = entry;
+    const { card, verdict, reason, note, fresh } = entry;
     forget(card, entry.key);
     if (card.standing !== entry.own) return;
     card.standing = entry.over;
-    Object.assign(card, { verdict, reason, note });
+    Object.assign(card, { verdict, reason, note, fresh });
     paint(card); tellCounts();
   }
 
@@ -169,7 +173,7 @@
 
   function refresh(card, told) {
     const prompt = data.prompts.push(told.prompt) - 1;
-    Object.assign(card, told, { prompt, standing: { id: told.seen } });
+    Object.assign(card, told, { prompt, fresh: false, standing: { id: told.seen } });
     paint(card, true);
     tellCounts();
     if (inLoupe && current() === card) look();
@@ -250,6 +254,10 @@
   const COSTS = [[20000, "up to $0.02"], [50000, "up to $0.05"], [100000, "up to $0.10"], [200000, "up to $0.20"], [Infinity, "above $0.20"]];
   const costOf = (card) => card.cost ? COSTS.find(([most]) => card.cost <= most)[1] : "shared, or free";
 
+  // What was decided here was decided knowing these.
+  const isStale = (card) => Boolean(card.start) && !(card.fresh && card.verdict === "approved");
+  const isAnew = (card) => card.anew && !card.fresh;
+
   function makeFacets() {
     const labels = new Set();
     for (const card of cards) for (const name of Object.keys(card.labels)) labels.add(name);
@@ -258,6 +266,8 @@
       { name: "check", title: "Checks", of: (card) => card.checks.length ? [...new Set(card.checks.map((check) => check[1]))] : ["nothing found"], order: ["failed", "warned", "nothing found"] },
       { name: "finding", title: "What a check found", of: (card) => [...new Set(card.checks.map((check) => check[0]))] },
       { name: "reason", title: "Rejected because of", of: (card) => card.verdict === "rejected" && card.reason ? [card.reason] : [] },
+      { name: "start", title: "Made from", of: (card) => [isStale(card) ? `a ${card.start[1]} picture` : "what is there now"] },
+      { name: "anew", title: "Since the verdict", of: (card) => [isAnew(card) ? "made anew since" : "as it was seen"] },
       { name: "wish", title: "Re-edit", of: (card) => [card.wish ? "noted" : "not noted"] },
       { name: "edit", title: "Edit", of: (card) => [card.edit] },
       { name: "variant", title: "Variant", of: (card) => [card.variant || "(none)"] },
@@ -320,6 +330,12 @@
   const url = (id, which, size) => isStatic ? `pictures/${id}-${which}-${size === "full" && !data.full ? "screen" : size}.${size === "full" && data.full ? "img" : "webp"}` : `picture/${id}/${which}/${size}${shownKey(id)}`;
   const shownKey = (id) => byId.has(id) ? `?of=${byId.get(id).key}` : "";
 
+  const picturesOf = (count, whichOf, alt) => {
+    const box = make("div", { className: count > 1 ? "files" : "" });
+    for (let each = 1; each <= count; each += 1) box.append(make("img", { alt: count > 1 ? `${alt}, picture ${each} of ${count}` : alt, src: whichOf(each) }));
+    return box;
+  };
+
   const nameOf = (card) => [card.edit === "edit" ? "" : card.edit, card.variant].filter(Boolean).join(" · ");
   const verdictOf = (card) => `${SIGNS[card.verdict]} ${card.verdict}${card.reason ? `: ${card.reason}` : ""}`;
   const labelsOf = (card) => Object.entries(card.labels).map(([name, value]) => `${name} ${value}`).join(", ");
@@ -328,16 +344,21 @@
     const first = page * PAGE, part = view.slice(first, first + PAGE);
     shown.clear();
     $("#grid").replaceChildren(...part.map((card) => { const element = tile(card); shown.set(card.id, element); return element; }));
-    const pages = Math.max(1, Math.ceil(view.length / PAGE));
-    $("#found").textContent = view.length === cards.length ? `${number(cards.length)} pictures` : `${number(view.length)} of ${number(cards.length)} pictures`;
-    $("#pager").hidden = pages < 2;
-    $("#pager span").textContent = `${number(first + 1)} to ${number(Math.min(view.length, first + PAGE))}`;
-    for (const button of $("#pager").querySelectorAll("button")) { const next = page + Number(button.dataset.step); button.disabled = next < 0 || next >= pages; }
+    tellFound();
     $("#empty").hidden = view.length > 0;
     $("#empty").textContent = "Nothing fits this filter.";
     $("#grid").hidden = !view.length;
     $("#grid").scrollTop = 0;
     mark(true);
+  }
+
+  function tellFound() {
+    const first = page * PAGE, pages = Math.max(1, Math.ceil(view.length / PAGE));
+    const all = `${number(cards.length)} ${cards.length === 1 ? "picture" : "pictures"}`;
+    $("#found").textContent = (view.length === cards.length ? all : `${number(view.length)} of ${all}`) + (came ? `, ${number(came)} new at the end` : "");
+    $("#pager").hidden = pages < 2;
+    $("#pager span").textContent = `${number(first + 1)} to ${number(Math.min(view.length, first + PAGE))}`;
+    for (const button of $("#pager").querySelectorAll("button")) { const next = page + Number(button.dataset.step); button.disabled = next < 0 || next >= pages; }
   }
 
   function tile(card) {
@@ -358,6 +379,8 @@
     $(".more", element).textContent = [nameOf(card), labelsOf(card)].filter(Boolean).join(" · ") || dollars(card.cost);
     const signs = [make("span", { className: `v-${card.verdict}` }, verdictOf(card))];
     if (card.count > 1) signs.push(make("span", { className: "several-files" }, `${card.count} pictures`));
+    if (isStale(card)) signs.push(make("span", { className: "stale", title: `made from the picture of ${card.start[0]}, which was ${card.start[1]} since` }, `⚠ from a ${card.start[1]} one`));
+    if (isAnew(card)) signs.push(make("span", { className: "stale", title: "its file was made anew since the verdict, and is another one" }, "↻ made anew"));
     if (card.wish) signs.push(make("span", { title: "a re-edit is noted" }, "✎ re-edit"));
     if (card.note) signs.push(make("span", { title: card.note }, "✉ note"));
     if (card.checks.length) signs.push(make("span", { className: "warn", title: card.checks.map((check) => check.join(": ")).join("\n") }, `⚠ ${card.checks[0][0]}${card.checks.length > 1 ? ` +${card.checks.length - 1}` : ""}`));
@@ -433,6 +456,7 @@
     $("#files").hidden = card.count < 2;
     $("#which").textContent = `picture ${file} of ${card.count}; the verdict is about all of them`;
     for (const button of $("#files").querySelectorAll("button")) { const next = file + Number(button.dataset.file); button.disabled = next < 1 || next > card.count; }
+    differ();
   }
 
   function turn(step) {
@@ -480,11 +504,14 @@
     $("#verdict").textContent = verdictOf(card) + (card.verdict !== "undecided" && card.by ? ` (${card.by})` : "");
     $("#said").textContent = card.note ? `Note: ${card.note}` : "";
     $("#wished").textContent = card.wish ? `To be edited again${card.wish[1] ? `: ${card.wish[1]}` : ""}${card.wish[0] ? `; with the prompt: ${card.wish[0]}` : ""}` : "";
-    $("#warnings").replaceChildren(...card.checks.map(([name, found, measured]) => make("li", {}, `⚠ ${name} ${found}: ${measured}`)));
+    const since = [];
+    if (isStale(card)) since.push(`⚠ Made from the picture of ${card.start[0]}, which was ${card.start[1]} since. \`deliver\` takes it only if somebody approves it knowing that.`);
+    if (isAnew(card)) since.push("↻ Its file was made anew since the verdict (another size, format or name of `post`), and is another one. The verdict holds.");
+    $("#warnings").replaceChildren(...since.map((text) => make("li", {}, text)), ...card.checks.map(([name, found, measured]) => make("li", {}, `⚠ ${name} ${found}: ${measured}`)));
     $("#prompt p").textContent = data.prompts[card.prompt];
     for (const button of $("#reasons").querySelectorAll("button")) button.setAttribute("aria-pressed", String(card.verdict === "rejected" && card.reason === button.dataset.reason));
-    $("#mode").textContent = MODES[mode];
-    $("#mode").disabled = !card.before;
+    tellMode();
+    $("#mode").disabled = $("#differ").disabled = !card.before;
     $("#history").hidden = isStatic;
   }
 
@@ -499,11 +526,62 @@
 
   function cycle() {
     const names = Object.keys(MODES);
-    mode = names[(names.indexOf(mode) + 1) % names.length];
+    changeMode(names[(names.indexOf(mode) + 1) % names.length]); // from the difference: to the first one
+  }
+
+  function changeMode(name) {
+    mode = name;
     $("#stage").dataset.mode = mode;
-    $("#mode").textContent = MODES[mode];
+    tellMode();
+    if (mode === DIFFERENCE) unzoom();
     slide(50);
+    differ();
     if (zoom) place();
+  }
+
+  function tellMode() {
+    $("#mode").textContent = MODES[mode] || MODES[modeBefore];
+    $("#differ").setAttribute("aria-pressed", String(mode === DIFFERENCE));
+  }
+
+  let modeBefore = "side";
+  function toggleDifference() {
+    if (mode === DIFFERENCE) changeMode(modeBefore); else { modeBefore = mode; changeMode(DIFFERENCE); }
+    say(MODES[mode] || "Where the two differ");
+  }
+
+  // Where the two differ, from the pictures that the page has: drawn over each other, so that nothing is read out of
+  // them, which a page from a folder could not do.
+  async function differ() {
+    const card = current(), canvas = $("#difference"), which = file;
+    delete canvas.dataset.of;
+    canvas.hidden = $("#differs").hidden = mode !== DIFFERENCE || !card || !card.before;
+    if (canvas.hidden) return;
+    const before = $("#before img"), after = $("#after img");
+    try { await Promise.all([before.decode(), after.decode()]); } catch { canvas.hidden = $("#differs").hidden = true; return; }
+    if (mode !== DIFFERENCE || current() !== card || file !== which) return;
+    const wide = canvas.width = after.naturalWidth, high = canvas.height = after.naturalHeight;
+    const brush = canvas.getContext("2d");
+    const scale = Math.min(wide / before.naturalWidth, high / before.naturalHeight);
+    const w = before.naturalWidth * scale, h = before.naturalHeight * scale;
+    const fill = (colour, how) => { brush.globalCompositeOperation = how; brush.fillStyle = colour; brush.fillRect(0, 0, wide, high); };
+    fill("#fff", "source-over");
+    brush.drawImage(before, (wide - w) / 2, (high - h) / 2, w, h);
+    const ground = document.createElement("canvas");
+    ground.width = wide; ground.height = high;
+    const under = ground.getContext("2d");
+    under.fillStyle = "#fff"; under.fillRect(0, 0, wide, high); under.drawImage(after, 0, 0);
+    brush.globalCompositeOperation = "difference";
+    brush.drawImage(ground, 0, 0);
+    fill("#888", "saturation"); // how much, not which colour
+    brush.globalCompositeOperation = "lighter";
+    for (let time = 0; time < LOUDER; time += 1) brush.drawImage(canvas, 0, 0);
+    fill(HOT, "multiply");
+    under.globalCompositeOperation = "saturation"; under.fillStyle = "#888"; under.fillRect(0, 0, wide, high);
+    brush.globalCompositeOperation = "lighter"; brush.globalAlpha = FAINT;
+    brush.drawImage(ground, 0, 0);
+    brush.globalAlpha = 1;
+    canvas.dataset.of = `${card.id}-${which}`;
   }
 
   function slide(percent) {
@@ -516,6 +594,7 @@
   // same part, by the share of width and height that the pointer was at.
   function toggleZoom(event) {
     if (zoom) { unzoom(); return; }
+    if (mode === DIFFERENCE) changeMode(modeBefore);
     const card = current(), image = $("#after img"), box = image.getBoundingClientRect();
     if (!image.naturalWidth) return;
     const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
@@ -573,17 +652,17 @@
     if (!isStatic) {
       const told = await ask(`card/${card.id}`);
       if (!told) return;
-      revisions = told.revisions.filter((each) => !each.is_current && each.has_picture);
+      revisions = told.revisions.filter((each) => !each.is_current && each.count);
       others = told.others.map((id) => byId.get(id)).filter(Boolean);
     }
     const figures = others.map((each) => {
-      const figure = make("figure", { className: each === card ? "is" : "" }, make("img", { alt: `${each.item} ${nameOf(each)}`, src: url(each.id, "1", "screen") }),
+      const figure = make("figure", { className: each === card ? "is" : "" }, picturesOf(each.count, (which) => url(each.id, String(which), "screen"), `${each.item} ${nameOf(each)}`),
         make("figcaption", {}, make("b", {}, nameOf(each) || each.item), ` ${verdictOf(each)} · ${dollars(each.cost)}`));
       figure.addEventListener("click", () => { shut(); go(each); });
       return figure;
     });
     if (card.before) figures.unshift(make("figure", {}, make("img", { alt: "before", src: url(card.id, "before", "screen") }), make("figcaption", {}, make("b", {}, "before"))));
-    for (const each of revisions) figures.push(make("figure", {}, make("img", { alt: `revision ${each.revision}`, src: url(card.id, `r${each.revision}`, "screen") }),
+    for (const each of revisions) figures.push(make("figure", {}, picturesOf(each.count, (which) => url(card.id, `r${each.revision}${which > 1 ? `-${which}` : ""}`, "screen"), `revision ${each.revision}`),
       make("figcaption", {}, make("b", {}, `revision ${each.revision}`), ` ${each.verdict || "undecided"}${each.reason ? `: ${each.reason}` : ""} · ${dollars(each.cost)}`, make("br"), each.prompt)));
     const shut = () => { $("#compared").hidden = true; (inLoupe ? $("#loupe") : $("#grid")).focus({ preventScroll: true }); };
     const button = make("button", { type: "button" }, "Back");
@@ -641,6 +720,7 @@
   // ---- blind comparisons ----------------------------------------------------------------------------------------
 
   let pairAt = 0;
+  const sideOf = (side, which) => which > 1 ? `${side}-${which}` : String(side);
   function showPair() {
     const pair = data.pairs[pairAt], place = $("#blind");
     if (!pair) { end(); return; }
@@ -649,7 +729,7 @@
     for (let side = 1; side <= pair.sides; side += 1) {
       const button = make("button", { type: "button", className: "side", "aria-pressed": String(pair.outcome === side) }, make("kbd", {}, String(side)), pair.outcome === side ? "best ✓" : "is best");
       button.addEventListener("click", () => choose(side));
-      sides.append(make("figure", { className: pair.outcome === side ? "chosen" : "", "data-side": side }, make("img", { alt: `side ${side}`, src: url(pair.id, String(side), "screen") }), button));
+      sides.append(make("figure", { className: pair.outcome === side ? "chosen" : "", "data-side": side }, picturesOf(pair.counts[side - 1], (which) => url(pair.id, sideOf(side, which), "screen"), `side ${side}`), button));
     }
     const buttons = [["0", pair.outcome === 0 ? "Tie ✓" : "Tie", () => choose(0)], ["K", "Back", () => stepPair(-1)], ["J", "Next", () => stepPair(1)]].map(([key, name, act]) => { const button = make("button", { type: "button" }, make("kbd", {}, key), name); button.addEventListener("click", act); return button; });
     const finish = make("button", { type: "button" }, "Show the result");
@@ -657,7 +737,7 @@
     place.replaceChildren(make("div", { className: "row" }, make("h2", {}, pair.item), make("span", { className: "n" }, `${number(pairAt + 1)} of ${number(data.pairs.length)}`), ...buttons, finish), sides,
       make("p", { className: "note" }, "Which one is best? The sides are shuffled, and their names are told when all are compared."));
     const next = data.pairs[pairAt + 1];
-    if (next) for (let side = 1; side <= next.sides; side += 1) new Image().src = url(next.id, String(side), "screen");
+    if (next) for (let side = 1; side <= next.sides; side += 1) for (let which = 1; which <= next.counts[side - 1]; which += 1) new Image().src = url(next.id, sideOf(side, which), "screen");
   }
 
   function choose(side) {
@@ -711,7 +791,8 @@
   }
   function asCsv() {
     const names = ["report", "slot", "seen", "verdict", "reason", "note", "who", "reedit_prompt", "reedit_note"];
-    const cell = (text) => `"${String(text).replaceAll('"', '""')}"`;
+    const guarded = (text) => FORMULA.test(text.replace(/^'+/, "")) ? `'${text}` : text;
+    const cell = (text) => `"${guarded(String(text)).replaceAll('"', '""')}"`;
     const rows = cards.filter((card) => card.touched).map((card) => [data.report, card.slot, card.seen, card.verdict, card.reason, card.note, data.who, card.wish ? card.wish[0] : "", card.wish ? card.wish[1] : ""]);
     return [names, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
   }
@@ -721,7 +802,7 @@
   async function news() {
     if (document.hidden || isStatic || data.blind) return;
     let told;
-    try { const response = await fetch(`news?after=${data.last}`); if (!response.ok) return; told = await response.json(); } catch { return; }
+    try { const response = await fetch(`news?after=${data.last}&since=${encodeURIComponent(data.arrived)}`); if (!response.ok) return; told = await response.json(); } catch { return; }
     data.last = told.last;
     for (const each of told.said) {
       const card = byId.get(each.id);
@@ -732,6 +813,35 @@
       Object.assign(card, { standing: { id: each.seen }, verdict: each.verdict, reason: each.reason, note: each.note, by: each.by, at: each.at });
       paint(card); tellCounts();
     }
+    data.arrived = told.arrived;
+    arrive(told.cards);
+  }
+
+  // What a run has brought meanwhile: new ones come at the end, so that nothing moves under the reviewer's hands; a
+  // picture that is another one by now is shown where it stood.
+  let came = 0;
+  function arrive(told) {
+    let some = 0;
+    for (const each of told) {
+      const known = byId.get(each.id);
+      if (known) {
+        if (known.key !== each.key || known.files !== each.files) { forget(known, known.key); refresh(known, each); }
+        continue;
+      }
+      const card = { ...each, prompt: data.prompts.push(each.prompt) - 1 };
+      cards.push(card); byId.set(card.id, card); some += 1;
+      if (!hasWords(card) || !facets.every((facet) => fits(card, facet))) continue;
+      view.push(card);
+      if (view.length === 1) { draw(); continue; }
+      if (Math.floor((view.length - 1) / PAGE) !== page) continue;
+      const element = tile(card);
+      shown.set(card.id, element);
+      $("#grid").append(element);
+    }
+    if (!some) return;
+    came += some;
+    tellFound(); tellCounts();
+    say(`${number(some)} new ${some === 1 ? "picture" : "pictures"} at the end`);
   }
 
   // ---- keys and clicks ------------------------------------------------------------------------------------------
@@ -768,9 +878,9 @@
       ArrowDown: () => select(at + row), ArrowUp: () => select(at - row), Home: () => select(0), End: () => select(view.length - 1),
       Enter: () => (inLoupe ? close() : open()), " ": () => (inLoupe ? close() : open()), c: compare, f: rail, "/": search, "?": tellKeys,
     };
-    if (inLoupe) Object.assign(table, { Escape: () => (zoom ? unzoom() : close()), s: cycle, b: () => $("#stage").classList.add("peek"), z: () => toggleZoom(pointer), "[": () => turn(-1), "]": () => turn(1) });
+    if (inLoupe) Object.assign(table, { Escape: () => (zoom ? unzoom() : close()), s: cycle, d: toggleDifference, b: () => $("#stage").classList.add("peek"), z: () => toggleZoom(pointer), "[": () => turn(-1), "]": () => turn(1) });
     else if (key === "Escape" && $("#rail").classList.contains("open")) return rail;
-    else Object.assign(table, { s: () => { open(); cycle(); }, b: () => {}, z: () => { open(); toggleZoom(null); } });
+    else Object.assign(table, { s: () => { open(); cycle(); }, d: () => { open(); if (mode !== DIFFERENCE) toggleDifference(); }, b: () => {}, z: () => { open(); toggleZoom(null); } });
     return table[key];
   }
 
@@ -794,7 +904,7 @@
     const click = (query, act) => $(query).addEventListener("click", act);
     click("#undo", undo); click("#open-rail", rail); click("#open-keys", tellKeys); click("#back", close);
     click("#approve", () => verdict("approved")); click("#reject", () => verdict("rejected")); click("#open", () => verdict("undecided"));
-    click("#note", askNote); click("#wish", askWish); click("#compare", compare); click("#mode", cycle); click("#zoom", () => toggleZoom(null));
+    click("#note", askNote); click("#wish", askWish); click("#compare", compare); click("#mode", cycle); click("#zoom", () => toggleZoom(null)); click("#differ", toggleDifference);
     click("#ask-yes", () => { $("#ask").close(); answer(); }); click("#ask-no", () => $("#ask").close());
     click("#again", () => filter());
     click("#clear", () => { for (const wanted of chosen.values()) wanted.clear(); words = ""; $("#search").value = ""; filter(); });

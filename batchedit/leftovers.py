@@ -1,0 +1,165 @@
+"""
+Files that an earlier delivery to a folder has brought, and that are not delivered any more: their task is rejected now,
+has another picture, another name, or is gone.
+
+What was delivered stands in the sheet that lies there. That one is written anew each time, so what it does not tell any
+more is kept beside the ledger, for each folder, until the files are gone.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchedit import disk
+from batchedit.errors import UsageError
+from batchedit.exporting.files import text_to
+from batchedit.exporting.results import DELIVERY, PREFIX
+from batchedit.ledger.exports import Exports
+from batchedit.paths import collision_key, path_problem
+from batchedit.report.as_csv import unguarded
+from batchedit.scratch import Scratch
+
+_COLUMNS = ("file", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A file that lies there and is not delivered any more, and why."""
+
+    path: str
+    sha256: str
+    why: str
+
+
+def is_sheet(path: Path) -> bool:
+    """True for a sheet that a delivery has written, by its last columns."""
+    return not path.is_symlink() and path.is_file() and _last_columns(path) == DELIVERY
+
+
+def _last_columns(path: Path) -> tuple[str, ...]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error):
+        return ()
+    return tuple(name.removeprefix(PREFIX) for name in header[-len(DELIVERY) :])
+
+
+class Earlier(Scratch):
+    """
+    What was delivered to a folder before. A context manager.
+
+    Args:
+        folder: Where to.
+        sheet: The sheet that lies there, if one does.
+        state: Where the ledger's folder keeps its own things.
+    """
+
+    TABLES = """
+    CREATE TABLE earlier (path TEXT, sha256 TEXT, PRIMARY KEY (path, sha256)) WITHOUT ROWID;
+    CREATE TABLE now (path TEXT PRIMARY KEY) WITHOUT ROWID;
+    """
+
+    def __init__(self, folder: Path, sheet: Path, state: Path) -> None:
+        super().__init__()
+        self._folder, self._sheet = folder, sheet
+        self._kept = state / "delivered" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.csv"
+        for path in (self._kept, sheet):
+            for name, sha256 in _pairs(path):
+                if path_problem(name) is None:
+                    self._connection.execute("INSERT OR IGNORE INTO earlier VALUES (?, ?)", (name, sha256))
+
+    def is_delivered(self, path: str) -> None:
+        """A file of this delivery."""
+        self._connection.execute("INSERT OR IGNORE INTO now VALUES (?)", (path,))
+
+    def left(self, reader: Exports, is_meant: Callable[[str], bool], *, unreviewed: bool) -> Iterator[Leftover]:
+        """
+        What lies there unchanged and is not delivered any more.
+
+        Args:
+            is_meant: False for a task that the manifest does not hold.
+            unreviewed: Pictures that nobody has looked at count as delivered.
+        """
+        for path, sha256 in self._rows():
+            why = _why(reader, path, sha256, is_meant, unreviewed=unreviewed)
+            if why and self._lies_there(path, sha256):
+                yield Leftover(path, sha256, why)
+
+    def keep(self) -> None:
+        """
+        Remember what lies there and is in no sheet.
+
+        Raises:
+            StorageError: if the disk refuses it.
+        """
+        disk.make_private(self._kept.parent)
+        with text_to(self._kept, mode=0o600) as file:
+            writer = csv.writer(file, lineterminator="\r\n")
+            writer.writerow(_COLUMNS)
+            writer.writerows(row for row in self._rows() if (self._folder / row[0]).is_file())
+
+    def _rows(self) -> sqlite3.Cursor:
+        return self._connection.execute(
+            "SELECT path, sha256 FROM earlier WHERE NOT EXISTS (SELECT 1 FROM now WHERE now.path = earlier.path)"
+            " ORDER BY path, sha256"
+        )
+
+    def _lies_there(self, path: str, sha256: str) -> bool:
+        full = self._folder / path
+        return full.is_file() and not full.is_symlink() and disk.digest(full) == sha256
+
+
+def _why(reader: Exports, path: str, sha256: str, is_meant: Callable[[str], bool], *, unreviewed: bool) -> str:
+    """Why a file is not delivered any more; empty if it is merely not selected this time."""
+    owner = reader.owner_of(collision_key(path))
+    task = reader.listed_task(owner[0]) if owner is not None else None
+    if task is None:
+        return "of no task any more: its row has another name now, or is gone"
+    if not is_meant(task.slot):
+        return f"of {task.slot}, which the manifest does not hold any more"
+    if task.review == "rejected":
+        return f"of {task.slot}, which is rejected"
+    if all(row.sha256 != sha256 for row in reader.outputs_of(task.slot)):
+        return f"of {task.slot}, which has another picture now"
+    return "" if unreviewed or task.review == "approved" else f"of {task.slot}, which nobody has approved"
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str]]:
+    """(file, digest) of each file that a table tells of."""
+    if path.is_symlink() or not path.is_file():
+        return
+    kept = _header(path) == _COLUMNS
+    if not kept and _last_columns(path) != DELIVERY:
+        return
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            next(rows, None)
+            for row in rows:
+                names, digests = (row[0], row[1]) if kept and len(row) == len(_COLUMNS) else _cells(row)
+                yield from zip(names.split("|"), digests.split("|"), strict=False)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}", hint="move it away; the files stay where they are"
+        ) from None
+
+
+def _header(path: Path) -> Sequence[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return tuple(next(csv.reader(file), []))
+    except (OSError, ValueError, csv.Error):
+        return ()
+
+
+def _cells(row: Sequence[str]) -> tuple[str, str]:
+    if len(row) < len(DELIVERY):
+        return "", ""
+    told = dict(zip(DELIVERY, row[-len(DELIVERY) :], strict=True))
+    return unguarded(told["file"]), told["sha256"]
