@@ -209,6 +209,8 @@ class _Run:
                 facts=facts_of(plan, self.options, self.connected, self.limits),
             )
         )
+        if self.options.job:
+            self.ledger.begin_job(self.options.job, self.options.job_began)
         findings, to_buy = Findings(), 0
         with Ledger(self.plan.workspace.ledger) as reader:
             known = reader if reader.has_tasks() else None  # the first run need not ask about each task
@@ -242,7 +244,7 @@ class _Run:
             spent=spent,
             held=held,
             accounts=accounts,
-            warn_at=plan.manifest.spending.warn_at,
+            warn_all_at=plan.manifest.spending.warn_at,
         )
 
     def _limit(self) -> MicroUSD | None:

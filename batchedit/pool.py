@@ -237,7 +237,8 @@ class Pool:
         if not context.budget.reserve(purchase.price, purchase.key, purchase.of):
             return False
         for warning in context.budget.warnings():
-            context.note_once(warning)
+            context.progress.warnings.append(warning)
+            context.note_once(str(warning))
         return True
 
     def _park(self, purchase: Buy, account: Name) -> None:

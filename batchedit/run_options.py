@@ -39,6 +39,7 @@ class RunOptions:
         origins: Where overridden limits come from, by field: for the ledger; ``flag`` if not said.
         until: Unix time at which nothing new is sent any more; what is in flight then has the grace. None for none.
         caps: Further limits, such as those of a night or a month; the smallest one holds.
+        job: The job whose start this run belongs to, empty for none; `job_began` is when that start began (ISO, UTC).
     """
 
     budget: MicroUSD | None = None
@@ -53,6 +54,8 @@ class RunOptions:
     origins: Mapping[str, str] = field(default_factory=dict)
     until: float | None = None
     caps: tuple[PeriodCap, ...] = ()
+    job: str = ""
+    job_began: str = ""
 
 
 def key_places(plan: Plan, options: RunOptions) -> KeyPlaces:

@@ -43,9 +43,9 @@ def drop_views(db: sqlite3.Connection) -> None:
     for table in ("tasks", "waiting", "outputs"):
         db.execute(f"ALTER TABLE {table} DROP COLUMN recipe")
     db.execute("ALTER TABLE digests DROP COLUMN located")
-    for table in ("checks", "recipes", "renders", "wishes", "overrides", "comparisons"):
+    for table in ("checks", "recipes", "renders", "wishes", "overrides", "comparisons", "job_starts", "job_warnings"):
         db.execute(f"DROP TABLE {table}")
-    later = ("views", "facts", "checks", "rendering", "reviews", "locations", "views_7")
+    later = ("views", "facts", "checks", "rendering", "reviews", "locations", "views_7", "jobs")
     db.execute(f"DELETE FROM _sqlite_migrations WHERE name IN ({','.join('?' * len(later))})", later)
 
 

@@ -162,21 +162,23 @@ def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **
 @DEBUG
 def status(ledger: str, watch: bool, every: float, as_json: bool, debug: bool) -> int:
     """
-    Say where things stand in LEDGER (a file or an output folder), also while a run is going on.
+    Say where things stand in LEDGER (a file, an output folder, or a job's file), also while a run is going on.
 
     Only reads. --watch ends with the run; with --json it prints a line whenever something has changed.
 
     \b
       batchedit status out
       batchedit status out --watch
+      batchedit status jobs/night.yaml --watch           until the whole job has ended
     """
+    from batchedit.cli.watching import ledgers_at
     from batchedit.cli.watching import watch as keep_watching
-    from batchedit.ledger.reader import ledger_at
     from batchedit.report import render_report
 
     if watch:
-        return keep_watching(ledger_at(ledger), every, as_json=as_json)
-    say(render_report(ledger, by=(), form="json" if as_json else "text"))
+        return keep_watching(ledgers_at(ledger), every, as_json=as_json)
+    paths = ledgers_at(ledger)
+    say(render_report([path for path in paths if path.exists()] or paths, by=(), form="json" if as_json else "text"))
     return ExitCode.DONE
 
 
