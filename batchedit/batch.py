@@ -278,7 +278,7 @@ class _Run:
             outputs=context.outputs,
         )
         states = self.ledger.states()
-        context.progress.total = sum(states.values())
+        context.progress.run, context.progress.total = self.run_id, sum(states.values())
         context.progress.done = states[State.DONE]
         context.progress.budget, context.progress.limit = self.budget.limit, self.limits.requests_per_minute
         resume: list[tuple[RequestRow, Attempt]] = self.ledger.open_attempts()
@@ -290,8 +290,10 @@ class _Run:
             grace_seconds=self.options.grace_seconds,
             handle_signals=self.options.handle_signals,
             until=self.options.until,
+            closing=self.options.closing,
             control=control,
         )
+        context.wake()  # whoever watches knows that it has begun
         try:
             await redeliver(context)
         except StorageError as error:

@@ -95,6 +95,7 @@ class Progress:
     Counts of one run, for whoever watches it. Requests, not pictures; money in micro-dollars.
 
     Attributes:
+        run: The run's number in its ledger.
         total: Requests that this run set out to finish.
         in_flight: Being sent, followed or fetched now.
         ahead: Being prepared, or waiting for their turn to be sent.
@@ -106,6 +107,7 @@ class Progress:
         warnings: Limits that are nearly reached, as they came to be; the notes have them, too.
     """
 
+    run: int = 0
     total: int = 0
     done: int = 0
     failed: int = 0

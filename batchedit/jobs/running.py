@@ -371,6 +371,7 @@ class _Start:
             budget=min(amounts) if amounts else None,
             caps=tuple(caps),
             until=closes,
+            closing="the window is over; the same command goes on when it opens again",
             grace_seconds=window.grace_seconds if window is not None else base.grace_seconds,
             job=self.job.name if self.job.does == "run" else "",
             job_began=self._began,
