@@ -105,8 +105,8 @@ def logging_to(
     verbose: int,
     environment: Mapping[str, str],
     every: bool = False,
-    largest: int = _LARGEST,
-    kept: int = _KEPT,
+    largest: int | None = None,
+    kept: int | None = None,
 ) -> Iterator[None]:
     """
     Let the logger `batchedit` write to a file and to stderr while the context lasts.
@@ -116,7 +116,7 @@ def logging_to(
         form: ``text`` or ``json``.
         verbose: 0 nothing on stderr, 1 what happens, 2 every change; the file has one step more.
         every: The file has every change, however little stderr has.
-        largest: So many bytes at most before the file is moved aside; `kept` of those are kept.
+        largest: So many bytes at most before the file is moved aside, 10 MB if not said; `kept` of those are kept, or 5.
 
     Raises:
         StorageError: if the file cannot be written.
@@ -130,7 +130,7 @@ def logging_to(
         handlers.append(handler)
     if file is not None:
         try:
-            handler = _Private(Path(file), maxBytes=largest, backupCount=kept)
+            handler = _Private(Path(file), maxBytes=largest or _LARGEST, backupCount=kept or _KEPT)
         except OSError as error:
             raise StorageError(f"the log {file} cannot be written: {error.strerror}") from error
         handler.setLevel(logging.DEBUG if verbose or every else logging.INFO)
