@@ -209,6 +209,8 @@ class _Run:
                 facts=facts_of(plan, self.options, self.connected, self.limits),
             )
         )
+        if self.options.job:
+            self.ledger.begin_job(self.options.job, self.options.job_began)
         findings, to_buy = Findings(), 0
         with Ledger(self.plan.workspace.ledger) as reader:
             known = reader if reader.has_tasks() else None  # the first run need not ask about each task
@@ -242,7 +244,7 @@ class _Run:
             spent=spent,
             held=held,
             accounts=accounts,
-            warn_at=plan.manifest.spending.warn_at,
+            warn_all_at=plan.manifest.spending.warn_at,
         )
 
     def _limit(self) -> MicroUSD | None:
@@ -276,7 +278,7 @@ class _Run:
             outputs=context.outputs,
         )
         states = self.ledger.states()
-        context.progress.total = sum(states.values())
+        context.progress.run, context.progress.total = self.run_id, sum(states.values())
         context.progress.done = states[State.DONE]
         context.progress.budget, context.progress.limit = self.budget.limit, self.limits.requests_per_minute
         resume: list[tuple[RequestRow, Attempt]] = self.ledger.open_attempts()
@@ -288,8 +290,10 @@ class _Run:
             grace_seconds=self.options.grace_seconds,
             handle_signals=self.options.handle_signals,
             until=self.options.until,
+            closing=self.options.closing,
             control=control,
         )
+        context.wake()  # whoever watches knows that it has begun
         try:
             await redeliver(context)
         except StorageError as error:

@@ -24,12 +24,34 @@ The account of everything in a period has an empty label and value.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class NearLimit:
+    """
+    A limit that is nearly reached: `percent` of it are spent or held. Amounts in micro-dollars.
+
+    Attributes:
+        name: The account.
+        used: Spent and held.
+    """
+
+    name: Name
+    percent: int
+    used: MicroUSD
+    limit: MicroUSD
+
+    def __str__(self) -> str:
+        what = described(self.name)
+        return f"{self.percent} % of {what} is spent or held: {format_usd(self.used)} of {format_usd(self.limit)}"
+
+
 @dataclass(slots=True)
 class Account:
     """
     One sum with its limit. All amounts in micro-dollars.
 
     Attributes:
+        warn_at: Percent of the limit at which a warning is due, besides those for all accounts of a budget.
+        warned: The highest of them that was told.
         limit: Never to be exceeded; None means that nobody set one.
         spent: Costs that are settled, those of an interrupted run that this one continues included.
         held: Reserved for what is in flight, and at risk for what is unknown or was not priced by the provider.
@@ -38,6 +60,8 @@ class Account:
     limit: MicroUSD | None = None
     spent: MicroUSD = ZERO
     held: MicroUSD = ZERO
+    warn_at: tuple[int, ...] = ()
+    warned: int = 0
 
     @property
     def left(self) -> MicroUSD | None:
@@ -73,20 +97,21 @@ class Budget(Account):
 
     Attributes:
         accounts: Those within it, each with a limit of its own.
-        warn_at: Percent of a limit at which a note is due.
+        warn_all_at: Percent of any limit at which a warning is due.
         wholes: Those of the accounts that every request is charged to.
         periods: Those that accounts may be for.
     """
 
     accounts: Mapping[Name, Account] = field(default_factory=dict)
-    warn_at: tuple[int, ...] = ()
+    warn_all_at: tuple[int, ...] = ()
     _open: dict[str, tuple[Name, ...]] = field(default_factory=dict)
     wholes: tuple[Name, ...] = field(init=False)
     periods: tuple[str, ...] = field(init=False)
-    _warned: dict[Name, int] = field(default_factory=dict)
+    _warns: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.wholes = tuple(name for name in self.accounts if not name[0])
+        self._warns = bool(self.warn_all_at or self.warn_at or any(each.warn_at for each in self.accounts.values()))
         self.periods = tuple(dict.fromkeys(name[2] for name in self.accounts if len(name) > 2))
 
     def accounts_of(self, labels: Mapping[str, str], edit: str) -> tuple[Name, ...]:
@@ -140,18 +165,18 @@ class Budget(Account):
             account.spent = MicroUSD(account.spent + cost)
             account.hold(doubt)
 
-    def warnings(self) -> list[str]:
-        """What is to be said about limits that are nearly reached, each threshold once."""
-        if not self.warn_at:
+    def warnings(self) -> list[NearLimit]:
+        """Limits that are nearly reached, each threshold once."""
+        if not self._warns:
             return []
         found = []
         for name, account in ((("", ""), self), *self.accounts.items()):
-            used = account.spent + account.held
-            percent = max((at for at in self.warn_at if account.limit and 100 * used >= at * account.limit), default=0)
-            if percent > self._warned.get(name, 0):
-                self._warned[name] = percent
-                limit = format_usd(account.limit or 0)
-                found.append(f"{percent} % of {described(name)} is spent or held: {format_usd(used)} of {limit}")
+            used, limit = account.spent + account.held, account.limit
+            due = (at for at in (*self.warn_all_at, *account.warn_at) if limit and 100 * used >= at * limit)
+            percent = max(due, default=0)
+            if percent > account.warned and limit is not None:
+                account.warned = percent
+                found.append(NearLimit(name, percent, MicroUSD(used), limit))
         return found
 
 

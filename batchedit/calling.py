@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import anyio
 
@@ -28,6 +28,8 @@ from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
 from batchedit.planned import Plan
 from batchedit.run_options import RunOptions
+
+T = TypeVar("T")
 
 _ENDS = frozenset({State.DONE, State.FAILED, State.SUSPECT, State.LOST, State.UNKNOWN})
 _PATIENCE_SECONDS = 0.1
@@ -59,7 +61,7 @@ def run_plan_sync(
     """
     control = control or Control()
     work = partial(run_plan, plan, options, observer=observer, environment=environment, control=control)
-    summary = _call(work, options, control)
+    summary = in_own_loop(work, control, handle_signals=options.handle_signals)
     if check:
         summary.raise_for_status()
     return summary
@@ -73,11 +75,21 @@ def reconcile_sync(plan: Plan, options: RunOptions = RunOptions(), *, observer: 
         As `reconcile`.
     """
     control = Control()
-    return _call(partial(reconcile, plan, options, observer=observer, control=control), options, control)
+    work = partial(reconcile, plan, options, observer=observer, control=control)
+    return in_own_loop(work, control, handle_signals=options.handle_signals)
 
 
-def _call(work: Callable[[], Coroutine[Any, Any, RunSummary]], options: RunOptions, control: Control) -> RunSummary:
-    if options.handle_signals:
+def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], control: Control, *, handle_signals: bool) -> T:
+    """
+    Do something in an event loop of its own, on a thread of its own unless it handles signals itself.
+
+    Args:
+        control: Asked to stop by Ctrl-C.
+
+    Raises:
+        Whatever `work` raises.
+    """
+    if handle_signals:
         return anyio.run(work)  # signals reach the main thread only
     runner = _Runner(work)
     runner.start()
@@ -90,35 +102,34 @@ def _call(work: Callable[[], Coroutine[Any, Any, RunSummary]], options: RunOptio
     return runner.result()
 
 
-class _Runner(threading.Thread):
+class _Runner(threading.Thread, Generic[T]):
     """A thread with an event loop, and what came of it."""
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, RunSummary]]) -> None:
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         super().__init__(name="batchedit run", daemon=True)
         self.over = threading.Event()
         self._work = work
-        self._summary: RunSummary | None = None
+        self._outcome: list[T] = []
         self._error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self._summary = anyio.run(self._work)
+            self._outcome.append(anyio.run(self._work))
         except BaseException as error:  # handed to the caller, whatever it is
             self._error = error
         finally:
             self.over.set()
 
-    def result(self) -> RunSummary:
+    def result(self) -> T:
         """
-        The summary, once the thread has ended.
+        What came of it, once the thread has ended.
 
         Raises:
             Whatever the run raised.
         """
         if self._error is not None:
             raise self._error
-        assert self._summary is not None
-        return self._summary
+        return self._outcome[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ class PeriodCap:
         label, value: Whose spending is meant; both empty for everybody's. `label` may be ``edit``.
         period: The stretch in words, such as ``the night of 2026-11-25``.
         since, until: ISO moments (UTC): what ended between them counts, and whatever is still open.
+        warn_at: Percent of it at which a warning is due; `warned` is the highest that was told already.
         spent, held: What counts besides, from elsewhere: other ledgers of the same job.
     """
 
@@ -35,6 +36,8 @@ class PeriodCap:
     value: str = ""
     spent: MicroUSD = ZERO
     held: MicroUSD = ZERO
+    warn_at: tuple[int, ...] = ()
+    warned: int = 0
 
     @property
     def name(self) -> Name:
@@ -49,7 +52,9 @@ def open_accounts(spending: Spending, ledger: LedgerReads, caps: Sequence[Period
         for labels, edit, spent, held in ledger.money_by_labels():
             _charge(accounts, account_names(labels, edit), spent, held)
     for cap in caps:
-        accounts[cap.name] = Account(limit=cap.amount, spent=cap.spent, held=cap.held)
+        accounts[cap.name] = Account(
+            limit=cap.amount, spent=cap.spent, held=cap.held, warn_at=cap.warn_at, warned=cap.warned
+        )
     for since, until in dict.fromkeys((cap.since, cap.until) for cap in caps):
         of_period = {cap.name: accounts[cap.name] for cap in caps if (cap.since, cap.until) == (since, until)}
         periods = {name[2] for name in of_period}

@@ -28,6 +28,9 @@ KEY_VARIABLES = ("BATCHEDIT_API_KEY_FILE", "BATCHEDIT_API_KEY")
 OTHER_VARIABLES = (*KEY_VARIABLES, "BATCHEDIT_CHROMIUM")
 """Of our prefix, and no settings."""
 
+NOTICE_PREFIX = "BATCHEDIT_NOTICE_"
+"""What programs that are told of a job's end are given; a batchedit that they start must not mind."""
+
 _FROM_MANIFEST_ONLY = frozenset(
     {"model", "prompt", "quality", "size", "n", "samples", "format", "mask", "provider", "output", "out", "ledger",
      "prices", "budget", "base_url", "api", "on_unknown", "changed", "yes", "select", "sample"}
@@ -214,7 +217,7 @@ def check_variables(environment: Mapping[str, str]) -> None:
     """
     known = [*(setting.variable for setting in SETTINGS.values()), *OTHER_VARIABLES]
     for variable in sorted(environment):
-        if variable.startswith(PREFIX) and variable not in known:
+        if variable.startswith(PREFIX) and variable not in known and not variable.startswith(NOTICE_PREFIX):
             bought = variable.removeprefix(PREFIX).lower()
             hint = _near(variable, known) or f"known are: {', '.join(known)}"
             if bought in _FROM_MANIFEST_ONLY:

@@ -11,7 +11,7 @@ import anyio
 
 from batchedit.agenda import Agenda
 from batchedit.breaker import Breaker
-from batchedit.budget import Budget, Name
+from batchedit.budget import Budget, Name, NearLimit
 from batchedit.effects import Effects
 from batchedit.ledger.journal import Journal
 from batchedit.ledger.records import Attempt, RequestRow
@@ -95,6 +95,7 @@ class Progress:
     Counts of one run, for whoever watches it. Requests, not pictures; money in micro-dollars.
 
     Attributes:
+        run: The run's number in its ledger.
         total: Requests that this run set out to finish.
         in_flight: Being sent, followed or fetched now.
         ahead: Being prepared, or waiting for their turn to be sent.
@@ -103,8 +104,10 @@ class Progress:
         budget: The most that may be spent and held, None without a limit.
         limit: Most edits started per minute, None if no number is known.
         notes: Things said once per run, such as a price that differs from the list.
+        warnings: Limits that are nearly reached, as they came to be; the notes have them, too.
     """
 
+    run: int = 0
     total: int = 0
     done: int = 0
     failed: int = 0
@@ -118,6 +121,7 @@ class Progress:
     budget: int | None = None
     limit: int | None = None
     notes: list[str] = field(default_factory=list)
+    warnings: list[NearLimit] = field(default_factory=list)
 
 
 Observer = Callable[[Progress], None]

@@ -83,10 +83,22 @@ def find_key(environment: Mapping[str, str], places: KeyPlaces, *, own: str, pro
         missing = {name: text for name, text in _dotenv(path, own).items() if name not in environment}
         found = _in_variables(missing, own, f" in {path}", places.folder)
     if found is None and places.command is not None:
-        found = _of_command(places.command)
+        found = _of_command(places.command, own)
     if found is None and places.keyring:
         found = _of_keyring(environment, places, provider)
     return found
+
+
+def without_keys(environment: Mapping[str, str], *own: str) -> dict[str, str]:
+    """
+    The environment for a program of the user's: without the variables of keys, and whatever else holds the same.
+
+    Args:
+        own: The providers' own variables.
+    """
+    names = {FILE_VARIABLE, VARIABLE, *own}
+    secrets = {environment[name].strip() for name in names if environment.get(name, "").strip()}
+    return {name: text for name, text in environment.items() if name not in names and text.strip() not in secrets}
 
 
 def _in_variables(variables: Mapping[str, str], own: str, where: str, folder: Path) -> FoundKey | None:
@@ -165,14 +177,14 @@ def _unquoted(value: str) -> str:
     return value.split(" #", 1)[0].strip()
 
 
-def _of_command(command: str) -> FoundKey:
+def _of_command(command: str, own: str) -> FoundKey:
     try:
         arguments = shlex.split(command)
     except ValueError as error:
         raise UsageError(f"key_command cannot be taken apart: {error}") from None
     if not arguments:
         raise UsageError("key_command is empty")
-    return _usable(_output(arguments, COMMAND_SECONDS, "key_command"), "key_command")
+    return _usable(_output(arguments, COMMAND_SECONDS, "key_command", own), "key_command")
 
 
 def _of_keyring(environment: Mapping[str, str], places: KeyPlaces, provider: str) -> FoundKey | None:
@@ -189,11 +201,11 @@ def _of_keyring(environment: Mapping[str, str], places: KeyPlaces, provider: str
     here = {"", ".", os.getcwd()}
     paths = json.dumps([path for path in sys.path if path not in here])
     arguments = [sys.executable, "-I", "-c", _KEYRING, SERVICE, provider, paths]
-    text = _output(arguments, KEYRING_SECONDS, "the keyring")
+    text = _output(arguments, KEYRING_SECONDS, "the keyring", "")
     return _usable(text, f"the keyring ({SERVICE}, {provider})") if text else None
 
 
-def _output(arguments: list[str], seconds: float, what: str) -> str:
+def _output(arguments: list[str], seconds: float, what: str, own: str) -> str:
     """What a program prints. Its errors are not shown: they may hold what must not be seen."""
     try:
         process = subprocess.Popen(
@@ -201,6 +213,7 @@ def _output(arguments: list[str], seconds: float, what: str) -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=without_keys(os.environ, own),
             start_new_session=True,
         )
     except OSError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import json
+import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,18 +23,31 @@ class Key:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._forms = _forms_of(text.encode()) if len(text) >= _SHORTEST_SECRET else ()
+        is_long = len(text) >= _SHORTEST_SECRET
+        self._forms = _forms_of(text.encode()) if is_long else ()
+        self._escaped = _escaped(text) if is_long else None
 
     def reveal(self) -> str:
         """The key itself, for the Authorization header."""
         return self._text
 
     def mask(self, body: bytes) -> bytes:
-        """The body without the key, should a server repeat it: answers are kept and shown."""
+        """
+        The body without the key, should a server repeat it: answers are kept and shown.
+
+        JSON that escapes plain characters is written anew without that: whoever reads it sees what they stand for.
+        """
+        body = _unescaped(body)
+        if self._escaped is not None and (b"\\u00" in body or b"%" in body):
+            body = self._escaped.sub(b"...", body)
         for form in self._forms:
             if form in body:
                 body = body.replace(form, b"...")
         return body
+
+    def mask_text(self, text: str) -> str:
+        """The same for a text, such as the value of a header."""
+        return self.mask(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
     def fingerprint(self, salt: str) -> str:
         """Tells keys apart within one ledger, and is of no use anywhere else."""
@@ -52,6 +67,26 @@ def _forms_of(secret: bytes) -> tuple[bytes, ...]:
         middle = b64encode(padded)[skipped : len(padded) * 8 // 6]
         forms |= {middle, middle.replace(b"+", b"-").replace(b"/", b"_")}
     return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _escaped(secret: str) -> re.Pattern[bytes]:
+    """The secret with any of its characters as in a URL, once or often, or as in JSON, once or often."""
+    parts = []
+    for byte in secret.encode():
+        hexed = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{byte:02x}")
+        parts.append(rf"(?:{re.escape(chr(byte))}|%(?:25)*{hexed}|\\+u00{hexed})".encode("latin-1"))
+    return re.compile(b"".join(parts))
+
+
+def _unescaped(body: bytes) -> bytes:
+    """The body; if it is JSON with escapes of what needs none, the same JSON without them."""
+    if b"\\u00" not in body:
+        return body
+    try:
+        # Lone halves of surrogate pairs are read again as they were written.
+        return json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    except (ValueError, RecursionError):
+        return body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,14 +98,25 @@ def is_journal(stream: IO[Any], environment: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def logging_to(file: str | None, *, form: str, verbose: int, environment: Mapping[str, str]) -> Iterator[None]:
+def logging_to(
+    file: str | None,
+    *,
+    form: str,
+    verbose: int,
+    environment: Mapping[str, str],
+    every: bool = False,
+    largest: int | None = None,
+    kept: int | None = None,
+) -> Iterator[None]:
     """
     Let the logger `batchedit` write to a file and to stderr while the context lasts.
 
     Args:
-        file: Its path, None for none. Of mode 0600, moved aside at 10 MB, five of them kept.
+        file: Its path, None for none. Of mode 0600.
         form: ``text`` or ``json``.
         verbose: 0 nothing on stderr, 1 what happens, 2 every change; the file has one step more.
+        every: The file has every change, however little stderr has.
+        largest: So many bytes at most before the file is moved aside, 10 MB if not said; `kept` of those are kept, or 5.
 
     Raises:
         StorageError: if the file cannot be written.
@@ -119,17 +130,18 @@ def logging_to(file: str | None, *, form: str, verbose: int, environment: Mappin
         handlers.append(handler)
     if file is not None:
         try:
-            handler = _Private(Path(file), maxBytes=_LARGEST, backupCount=_KEPT)
+            handler = _Private(Path(file), maxBytes=largest or _LARGEST, backupCount=kept or _KEPT)
         except OSError as error:
             raise StorageError(f"the log {file} cannot be written: {error.strerror}") from error
-        handler.setLevel(logging.DEBUG if verbose else logging.INFO)
+        handler.setLevel(logging.DEBUG if verbose or every else logging.INFO)
         handler.setFormatter(JsonLines() if form == "json" else Lines(stamped=True))
         handlers.append(handler)
     before, passes = LOGGER.level, LOGGER.propagate
     for handler in handlers:
         LOGGER.addHandler(handler)
     if handlers:
-        LOGGER.setLevel(min(handler.level for handler in handlers))
+        levels = [handler.level for handler in handlers]
+        LOGGER.setLevel(min([*levels, before] if before else levels))  # one may be within another
         LOGGER.propagate = False
     try:
         yield

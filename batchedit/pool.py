@@ -50,6 +50,7 @@ class Pool:
         grace_seconds: After a signal, how long what is in flight may go on.
         handle_signals: True installs handlers for Ctrl-C and SIGTERM while the pool runs.
         until: Unix time at which nothing new is sent any more; None for no such time.
+        closing: Why, in words, when `until` has come.
         control: Looked at now and then for a wish to stop; None for none.
     """
 
@@ -61,9 +62,10 @@ class Pool:
         grace_seconds: float = 60.0,
         handle_signals: bool = False,
         until: float | None = None,
+        closing: str = "",
         control: Control | None = None,
     ) -> None:
-        self._until = until
+        self._until, self._closing = until, closing
         self._context = context
         self._sources = sources
         self._grace = grace_seconds
@@ -178,7 +180,7 @@ class Pool:
         while (left := until - self._context.effects.wall()) > 0:  # noqa: ASYNC110  no event tells the time
             # The clock may be set meanwhile, and a machine may sleep.
             await anyio.sleep(min(left, _LOOK_AT_THE_CLOCK_SECONDS))
-        self._context.halt(StopReason.WINDOW, "the window is over; the same command goes on when it opens again")
+        self._context.halt(StopReason.WINDOW, self._closing)
         self._draining.set()
 
     async def _drain(self) -> None:
@@ -237,7 +239,8 @@ class Pool:
         if not context.budget.reserve(purchase.price, purchase.key, purchase.of):
             return False
         for warning in context.budget.warnings():
-            context.note_once(warning)
+            context.progress.warnings.append(warning)
+            context.note_once(str(warning))
         return True
 
     def _park(self, purchase: Buy, account: Name) -> None:

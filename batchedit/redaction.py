@@ -15,7 +15,7 @@ _KEY = re.compile(r"\b(rf_(?:live|svc)_|sk-|whsec_)[A-Za-z0-9_\-]{4,}")
 _BEARER = re.compile(r"(?i)\b(bearer|key)\s+[A-Za-z0-9._\-]{8,}")
 # A signed address within another one, or in a message that quotes it: the query's marks are encoded themselves.
 _SIGNED = re.compile(
-    r"(?i)((?:x-(?:amz|goog|oss)-(?:signature|credential|security-token)|signature|sig|access_token|token)(?:=|%3d|%253d))"
+    r"(?i)((?:x-(?:amz|goog|oss)-(?:signature|credential|security-token)|signature|sig|access_token|token)(?:=|%(?:25)*3d|\\+u003d))"
     r"[^&\s\"'<>\\]{6,}"
 )
 _DATA_URI = re.compile(r"data:([\w.+/-]+);base64,[A-Za-z0-9+/=]+")

@@ -38,7 +38,9 @@ class RunOptions:
         keys: Where keys may be besides the environment; the folder is the manifest's if none is named.
         origins: Where overridden limits come from, by field: for the ledger; ``flag`` if not said.
         until: Unix time at which nothing new is sent any more; what is in flight then has the grace. None for none.
+        closing: Why it stops then, in words.
         caps: Further limits, such as those of a night or a month; the smallest one holds.
+        job: The job whose start this run belongs to, empty for none; `job_began` is when that start began (ISO, UTC).
     """
 
     budget: MicroUSD | None = None
@@ -52,7 +54,10 @@ class RunOptions:
     keys: KeyPlaces = KeyPlaces()
     origins: Mapping[str, str] = field(default_factory=dict)
     until: float | None = None
+    closing: str = "the time to stop has come; the same command goes on from here"
     caps: tuple[PeriodCap, ...] = ()
+    job: str = ""
+    job_began: str = ""
 
 
 def key_places(plan: Plan, options: RunOptions) -> KeyPlaces:

@@ -28,7 +28,7 @@ from batchedit.addresses import Reach, path_of
 from batchedit.bodies import Body, ContentChanged
 from batchedit.connections import Connections
 from batchedit.effects import Offload, inline
-from batchedit.endpoint import ASGIApp, Endpoint, check_base
+from batchedit.endpoint import ASGIApp, Endpoint, Key, check_base
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
 from batchedit.providers.answers import shorten
 from batchedit.providers.base import Accepted, Answer, Answered, Ended, Flow, Send, Wait, Watch
@@ -162,9 +162,10 @@ class Wire:
                 body = await _read_capped(response, ANSWER_LIMIT_BYTES)
             finally:
                 await response.aclose()
-        if self._endpoint.key is not None:
-            body = self._endpoint.key.mask(body)
-        return Answer(status=response.status_code, headers=_headers(response), body=body)
+        key = self._endpoint.key
+        if key is not None:
+            body = key.mask(body)
+        return Answer(status=response.status_code, headers=_headers(response, key), body=body)
 
     @contextlib.asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -444,5 +445,5 @@ class _Unfolding:
             raise httpx.DecodingError("the compressed answer is cut short")
 
 
-def _headers(response: httpx.Response) -> Mapping[str, str]:
-    return dict(response.headers.items())
+def _headers(response: httpx.Response, key: Key | None) -> Mapping[str, str]:
+    return {name: text if key is None else key.mask_text(text) for name, text in response.headers.items()}

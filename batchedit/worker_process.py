@@ -36,6 +36,7 @@ _MEMORY_BYTES = 4 * 1024**3
 
 def main() -> None:
     """Serve the process that started this one, over standard input and output."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a service manager sends it to all processes of a run
     # Whatever prints must not get into the answers.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

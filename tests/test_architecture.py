@@ -79,6 +79,7 @@ LEVELS = {
     "report.text": 1,
     "selection": 1,
     "selectors": 1,
+    "stopping": 1,
     "summary": 1,
     "bodies": 2,
     "connections": 2,

@@ -104,9 +104,9 @@ def test_each_threshold_is_told_once(prices: list[int], percents: set[int]) -> N
     told: list[str] = []
     for price in prices:
         if budget.reserve(MicroUSD(price)):
-            told += budget.warnings()
+            told += map(str, budget.warnings())
             budget.settle(MicroUSD(price), MicroUSD(price))
-            told += budget.warnings()
+            told += map(str, budget.warnings())
     crossed = {percent for percent in percents if 100 * budget.spent >= percent * 200}
     said = [int(text.split(" ")[0]) for text in told]
     assert said == sorted(set(said))

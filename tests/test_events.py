@@ -223,12 +223,15 @@ def test_a_key_elsewhere_on_the_command_line_is_not_repeated(cli: Cli, jobs: Pat
 
 @pytest.mark.parametrize("text", ["before {} after", "{}", "{}{}", '"{}"'])
 def test_a_key_that_a_server_repeats_is_masked_in_every_form(text: str) -> None:
-    """As it is, in a URL, in hex, backwards, in base64 wherever it stands."""
+    """As it is, in a URL once or twice, escaped as in JSON once or twice, in hex, backwards, in base64 wherever it stands."""
     from base64 import b64encode, urlsafe_b64encode
     from urllib.parse import quote
 
     secret = "rf_live_canary+/=0123456789?"
     forms = [secret, quote(secret, safe=""), secret.encode().hex(), secret[::-1]]
+    escaped = "".join(f"\\u{ord(char):04X}" for char in secret)
+    forms += [quote(quote(secret, safe=""), safe=""), escaped, escaped.lower(), escaped.replace("\\", "\\\\")]
+    forms += ["rf%5flive_canary\\u002B/%253d0123456789?", "".join(f"%{ord(char):02x}" for char in secret)]
     for before in ("", "a", "ab", "abc"):
         raw = (before + secret + "xyz").encode()
         forms += [b64encode(raw).decode(), urlsafe_b64encode(raw).decode()]

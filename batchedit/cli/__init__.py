@@ -21,6 +21,7 @@ from batchedit.cli import reviewing as _reviewing  # noqa: F401  likewise
 from batchedit.cli import starting as _starting  # noqa: F401  likewise
 from batchedit.cli import upkeep as _upkeep  # noqa: F401  likewise
 from batchedit.cli import verdicting as _verdicting  # noqa: F401  likewise
+from batchedit.cli.asking import listen
 from batchedit.cli.commands import cli
 from batchedit.cli.voice import say
 from batchedit.errors import BatchEditError, ExitCode
@@ -28,6 +29,7 @@ from batchedit.errors import BatchEditError, ExitCode
 
 def main() -> None:
     """Entry point of `batchedit`: runs one command and ends the process with its exit code."""
+    listen()
     sys.exit(run(sys.argv[1:]))
 
 

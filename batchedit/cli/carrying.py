@@ -37,6 +37,19 @@ def limit_from(budget: str | None) -> MicroUSD | None:
         raise UsageError(f"--budget: {error}") from None
 
 
+def until_from(text: str | None) -> float | None:
+    """
+    The moment of `--until`, None without one.
+
+    Raises:
+        UsageError: if it is none, or over.
+    """
+    from batchedit.effects import Effects
+    from batchedit.stopping import stop_time
+
+    return None if text is None else stop_time(text, Effects().wall())
+
+
 def pace_from(rate: int | str | None) -> tuple[int | None, bool | None]:
     """What `--rate` stands for in `RunOptions`: edits per minute, and whether the provider's limit is learnt."""
     return rate if isinstance(rate, int) else None, {"auto": True, "none": False}.get(str(rate))
@@ -54,7 +67,9 @@ class Behaviour:
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
 
-    def run_options(self, budget: MicroUSD | None = None, on_unknown: str | None = None) -> RunOptions:
+    def run_options(
+        self, budget: MicroUSD | None = None, on_unknown: str | None = None, until: float | None = None
+    ) -> RunOptions:
         """How to carry out a plan; what the manifest says, or nobody, is left to it."""
         from batchedit.run_options import RunOptions
 
@@ -70,6 +85,7 @@ class Behaviour:
             learn_rate=learns,
             max_failures=max_fail,
             on_unknown=on_unknown,
+            until=until,
             grace_seconds=self["grace"],
             handle_signals=True,
             keys=key_places(self),

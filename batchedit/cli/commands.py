@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, until_from, watched
 from batchedit.cli.helping import Group
 from batchedit.cli.options import (
     DEBUG,
@@ -124,7 +124,13 @@ def plan(as_json: bool, use_exit_code: bool, by: str | None, save: str | None, *
               help="Most edits started per minute; auto finds the provider's limit, none has no limit.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most edits in flight.")
 @click.option("--grace", type=click.FloatRange(min=0), metavar="SECONDS",
-              help="After Ctrl-C, how long what is in flight may go on; 60 if nothing else is set.")  # fmt: skip
+              help="How long what is in flight may go on after Ctrl-C or --until; 60 if nothing is set.")  # fmt: skip
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="Send nothing new after this time of day (06:00) or moment"
+    " (2026-11-27T06:00); what is in flight then has the grace, and exit code 6 says that work is left.",
+)
 @click.option("--max-fail", type=click.IntRange(min=1), metavar="N", help="Stop after so many failed edits.")
 @click.option("--on-unknown", type=click.Choice(ON_UNKNOWN),
               help="What becomes of outcomes that the provider cannot tell: stay held (the default), be sent again once"
@@ -133,7 +139,8 @@ def plan(as_json: bool, use_exit_code: bool, by: str | None, save: str | None, *
 @NO_INPUT
 @QUIET
 @telling_options
-def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **flags: Any) -> int:  # fmt: skip
+def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, until: str | None,
+        **flags: Any) -> int:  # fmt: skip
     """
     Do what MANIFEST asks for, or go on with it.
 
@@ -142,10 +149,11 @@ def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **
     """
     from batchedit.calling import run_plan_sync
 
-    limit, made = limit_from(budget), plan_to_run(flags)
+    limit, closes = limit_from(budget), until_from(until)
+    made = plan_to_run(flags)
     behaviour = behaviour_for(made, **flags)
     agree_to(made, limit, behaviour, as_json=as_json, yes=yes)
-    options = behaviour.run_options(limit, on_unknown)
+    options = behaviour.run_options(limit, on_unknown, closes)
     summary = watched(
         lambda progress: run_plan_sync(made, options, observer=progress), made, behaviour, as_json=as_json
     )
@@ -162,21 +170,23 @@ def run(as_json: bool, budget: str | None, on_unknown: str | None, yes: bool, **
 @DEBUG
 def status(ledger: str, watch: bool, every: float, as_json: bool, debug: bool) -> int:
     """
-    Say where things stand in LEDGER (a file or an output folder), also while a run is going on.
+    Say where things stand in LEDGER (a file, an output folder, or a job's file), also while a run is going on.
 
     Only reads. --watch ends with the run; with --json it prints a line whenever something has changed.
 
     \b
       batchedit status out
       batchedit status out --watch
+      batchedit status jobs/night.yaml --watch           until the whole job has ended
     """
+    from batchedit.cli.watching import ledgers_at
     from batchedit.cli.watching import watch as keep_watching
-    from batchedit.ledger.reader import ledger_at
     from batchedit.report import render_report
 
     if watch:
-        return keep_watching(ledger_at(ledger), every, as_json=as_json)
-    say(render_report(ledger, by=(), form="json" if as_json else "text"))
+        return keep_watching(ledgers_at(ledger), every, as_json=as_json)
+    paths = ledgers_at(ledger)
+    say(render_report([path for path in paths if path.exists()] or paths, by=(), form="json" if as_json else "text"))
     return ExitCode.DONE
 
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchedit.cli.carrying import Behaviour, behaviour_for
 from batchedit.cli.commands import cli
-from batchedit.cli.options import DEBUG, JSON
+from batchedit.cli.options import DEBUG, JSON, NO_INPUT, QUIET, telling_options
 from batchedit.cli.voice import say
 from batchedit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from batchedit.jobs.checking import Checked
+    from batchedit.jobs.model import Job
 
 _JOB = click.argument("job", metavar="JOB")
 _SCHEDULERS = ("systemd", "cron", "k8s", "github")
@@ -37,11 +39,12 @@ def job() -> None:
 @job.command("run")
 @_JOB
 @click.option("--wait", is_flag=True, help="Outside its window, wait until it opens; else the exit code is 6.")
-@click.option("--no-input", is_flag=True, help="Never ask; a job never does.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only what needs a person.")
+@NO_INPUT
+@QUIET
+@telling_options
 @JSON
 @DEBUG
-def run_command(job: str, wait: bool, no_input: bool, quiet: bool, as_json: bool, debug: bool) -> int:
+def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) -> int:
     """
     Do what JOB says, or go on with it.
 
@@ -56,27 +59,52 @@ def run_command(job: str, wait: bool, no_input: bool, quiet: bool, as_json: bool
     from batchedit.jobs.reading import load_job
     from batchedit.jobs.running import run_job_sync
     from batchedit.jobs.telling import clean, end_facts, end_lines
+    from batchedit.logs import logging_to
 
-    made = load_job(job)
-    talks = not (quiet or as_json)
+    behaviour = behaviour_for(None, **{**flags, "no_input": True})  # a job never asks
+    made = with_files(load_job(job), behaviour)
+    to_stdout = made.events == "-"
+    if to_stdout and as_json:
+        raise UsageError("--events - and --json both want stdout", hint="name a file for the events")
+    talks = not (behaviour["quiet"] or as_json)
 
     def told(text: str) -> None:
         if talks:
             say(clean(text), err=True)
 
     progress = ProgressLine(quiet=not talks)
-    try:
-        end = run_job_sync(made, wait=wait, environment=os.environ, observer=progress, say=told, handle_signals=True)
-    finally:
-        progress.close()
+    with logging_to(None, form=behaviour["log_format"], verbose=behaviour["verbose"], environment=os.environ):
+        try:
+            end = run_job_sync(
+                made, wait=wait, environment=os.environ, observer=progress, say=told, handle_signals=True,
+                behaviour=lambda plan: behaviour_for(plan, **{**flags, "no_input": True}).run_options(),
+            )  # fmt: skip
+        finally:
+            progress.close()
     if not talks:
         for trouble in end.troubles:  # else it was said when it happened
             say(clean(trouble), err=True)
     if as_json:
         say(json.dumps(end_facts(end), indent=2, ensure_ascii=False))
     elif talks or end.exit_code is not ExitCode.DONE:
-        say("\n".join(end_lines(end)))
+        say("\n".join(end_lines(end)), err=to_stdout)
     return end.exit_code
+
+
+def with_files(job: Job, behaviour: Behaviour) -> Job:
+    """The job with the log and the events that flags and settings name: those of a flag or the environment first."""
+    from dataclasses import replace
+
+    from batchedit.jobs.model import JobLog
+
+    file, events = behaviour.values["log_file"], behaviour.values["events"]
+    first = ("flag", "environment")
+    if file.value is not None and (file.origin in first or job.log is None):
+        path = str(Path(file.value).absolute())
+        job = replace(job, log=JobLog(file=path, form=behaviour["log_format"], every_change=behaviour["verbose"] > 0))
+    if events.value is not None and (events.origin in first or not job.events):
+        job = replace(job, events="-" if events.value == "-" else str(Path(events.value).absolute()))
+    return job
 
 
 @job.command("check")

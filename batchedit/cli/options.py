@@ -348,6 +348,8 @@ _HARMLESS = frozenset(
         "log_file",
         "log_format",
         "events",
+        "otel",
+        "until",
     }
 )
 """Parameters of `run` that change nothing about what is bought."""

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from batchedit.cli.asking import be_silent, speak
 from batchedit.cli.voice import say
 from batchedit.cli.watching import is_live
 from batchedit.errors import ExitCode, Problem
 from batchedit.forecast import duration_text
 from batchedit.lifecycle import State
+from batchedit.logs import LOGGER
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.report.advice import advice, waiting_lines
 from batchedit.report.text import state_counts
@@ -188,9 +190,20 @@ class ProgressLine:
         self._last = self._start = _now()
         self._tenths = -1
         self._began = 0
+        self._progress: Progress | None = None
+        self._first, self._since = 0, self._start
+        self._asked = ""
+        speak(self.standing)
 
     def __call__(self, progress: Progress) -> None:
         """Show where the run stands."""
+        if self._progress is None or progress.run != self._progress.run:  # a job has several
+            self._first, self._since = _finished(progress), _now()
+            self._told, self._tenths = 0, -1
+        self._progress = progress
+        if self._asked:
+            LOGGER.info("asked by a signal: %s", self._asked)
+            self._asked = ""
         if self._quiet:
             return
         for note in progress.notes[self._told :]:
@@ -207,8 +220,19 @@ class ProgressLine:
             self._tenths, self._last = max(tenths, self._tenths), _now()
             say(progress_text(progress, self._seconds_left(progress, finished)), err=True)
 
+    def standing(self) -> str:
+        """Where the run stands, for somebody who asks by a signal; the log has it with the next change."""
+        if self._progress is None:
+            return "the run is being prepared; nothing was sent"
+        finished = _finished(self._progress)
+        new, left = finished - self._first, self._progress.total - finished - self._progress.unknown
+        seconds = (_now() - self._since) * left / new if new > 0 and left > 0 else None
+        self._asked = progress_text(self._progress, seconds)
+        return self._asked
+
     def close(self) -> None:
         """Leave the terminal as it was."""
+        be_silent(self.standing)
         if self._bar is not None:
             self._bar.close()
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ def glance_text(found: Glance, now: float) -> str:
     head = f"run {found.run} of {found.manifest}" if found.run else "no run yet"
     if found.owner:
         stands = f"going on ({found.owner})"
+    elif found.job:
+        stands = f"ended; the job {found.job} goes on"
     elif found.exit_code is None:
         stands = "cut off; the same command goes on" if found.run else ""
     else:
@@ -63,6 +66,7 @@ def glance_json(found: Glance) -> str:
             "run": found.run or None,
             "manifest": found.manifest,
             "going_on": bool(found.owner),
+            "job": found.job or None,
             "exit_code": found.exit_code,
             "states": {str(state): found.states[state] for state in State},
             "in_flight": found.in_flight,
@@ -77,30 +81,55 @@ def glance_json(found: Glance) -> str:
     )
 
 
-def watch(path: Path, every: float, *, as_json: bool) -> int:
+def ledgers_at(where: str) -> list[Path]:
     """
-    Say where a run stands until it has ended; it may still have to begin.
+    The ledgers that are meant: the file itself, an output folder's, or those of a job's file.
+
+    Raises:
+        ManifestError: for a job that is wrong.
+    """
+    from batchedit.jobs import is_job, load_job
+    from batchedit.ledger.reader import ledger_at
+
+    if is_job(Path(where)):
+        from batchedit.jobs.running import ledgers_of
+
+        return list(ledgers_of(load_job(where)))
+    return [ledger_at(where)]
+
+
+def _look(paths: Sequence[Path], now: float) -> Glance:
+    """The ledger that is being written; else the one whose last run is the latest."""
+    from batchedit.ledger.glance import glance
+
+    begun = [path for path in paths if path.exists()] or paths[:1]
+    if not begun:
+        raise LedgerError("no manifest of the job can be read", hint="batchedit job check")
+    return max((glance(path, now) for path in begun), key=lambda found: (bool(found.owner), found.started))
+
+
+def watch(paths: Sequence[Path], every: float, *, as_json: bool) -> int:
+    """
+    Say where a run stands until it has ended, with all that a job does after it; it may still have to begin.
 
     On a terminal the lines are drawn anew; elsewhere, and as JSON, a new line or block is added when something changes,
     at most once a minute for people.
     """
-    from batchedit.ledger.glance import glance
-
     live = is_live(sys.stdout) and not as_json
     shown, last, seen = 0, -_PLAIN_SECONDS, ""
     effects = Effects()
     while True:
         now = effects.wall()
         try:
-            found = glance(path, now)
+            found = _look(paths, now)
         except LedgerError:
-            if path.exists():
+            if any(path.exists() for path in paths):
                 raise
-            say(f"there is no ledger at {path} yet", err=True)
+            say(f"there is no ledger at {paths[0]} yet" if paths else "its manifests cannot be read", err=True)
             return ExitCode.LEDGER
         text = glance_json(found) if as_json else glance_text(found, now)
         clock = time.monotonic()  # noqa: TID251  how often a person is told is no part of a run
-        over = not found.owner
+        over = not (found.owner or found.job)
         if live:
             # Our own codes, after the text was made harmless: up, and clear to the end.
             if shown:

@@ -12,11 +12,11 @@ from typing import Any
 from batchedit.budget import account_names
 from batchedit.errors import BatchEditError, ConsentMissing, ManifestError, Place, Problem
 from batchedit.jobs.model import Job, Limit, Part
-from batchedit.jobs.money import standings
+from batchedit.jobs.money import Standing, began_at, standings
 from batchedit.jobs.reading import is_job, load_job
 from batchedit.jobs.running import adapted, ledgers_of, must_have_limit
 from batchedit.jobs.vocabulary import DAYS
-from batchedit.jobs.window import night_at
+from batchedit.jobs.window import Night, night_at
 from batchedit.manifest import Findings
 from batchedit.manifest.fields import shortened, suggestion
 from batchedit.money import format_usd
@@ -101,8 +101,13 @@ def check_job(job: Job, *, environment: Mapping[str, str], now: datetime) -> Che
     for problem in _for_nobody(job):
         findings.problem(problem)
     night = night_at(now, job.window, job.zone)
-    lines += [f"limit: {standing}" for standing in standings(job, night, now, ledgers_of(job))]
+    lines += [f"limit: {standing}" for standing in _standings(job, night, now)]
     return Checked(job=job, lines=tuple(lines), warnings=tuple(findings.warnings))
+
+
+def _standings(job: Job, night: Night, now: datetime) -> list[Standing]:
+    ledgers = ledgers_of(job)
+    return standings(job, night, now, ledgers, began_at(job, ledgers) or "")
 
 
 def list_jobs(folder: Path, *, now: datetime) -> list[Entry]:

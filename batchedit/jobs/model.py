@@ -98,6 +98,25 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobLog:
+    """
+    A log that a job keeps.
+
+    Attributes:
+        file: Its name, with variables.
+        form: ``text`` or ``json``.
+        every_change: It has every change of state, not only what somebody should look at.
+        largest_bytes: It is moved aside before it grows larger; `kept` of those are kept.
+    """
+
+    file: str
+    form: str = "text"
+    every_change: bool = False
+    largest_bytes: int = 10_000_000
+    kept: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """
     A job file.
@@ -108,10 +127,12 @@ class Job:
         does: ``run``, ``reconcile`` or ``report``.
         provider: Fields of `ProviderSettings` that are given, over those of the manifests.
         limits: Likewise of `Limits`.
+        warn_at: Percent of each of its limits at which a notice is due.
         zone: Whose clock and calendar count.
         reports, exports: Form -> file name with variables.
         by: What reports are broken down by, None for the default.
         period: What reports are about.
+        events: The file of changes of state, with variables; empty for none.
     """
 
     path: Path
@@ -124,6 +145,7 @@ class Job:
     provider: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
     budget: tuple[Limit, ...] = ()
+    warn_at: tuple[int, ...] = ()
     zone: tzinfo = UTC
     window: Window | None = None
     gate: Gate | None = None
@@ -132,6 +154,8 @@ class Job:
     period: str = "all"
     exports: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    events: str = ""
+    log: JobLog | None = None
 
     @property
     def folder(self) -> Path:

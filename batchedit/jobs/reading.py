@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batchedit.errors import ManifestError, Place, Problem
-from batchedit.jobs.model import Gate, Job, Limit, Part
+from batchedit.jobs.model import Gate, Job, JobLog, Limit, Part
 from batchedit.jobs.notice_keys import read_notices
 from batchedit.jobs.values import Values
 from batchedit.jobs.vocabulary import (
@@ -25,6 +25,7 @@ from batchedit.jobs.vocabulary import (
     DOES,
     EXPORT_KEYS,
     JOB_KEYS,
+    LOG_KEYS,
     MANIFEST_KEYS,
     PERIODS,
     PILOT_KEYS,
@@ -36,6 +37,7 @@ from batchedit.jobs.vocabulary import (
 )
 from batchedit.jobs.window import Window
 from batchedit.manifest import Findings
+from batchedit.manifest.budgeting import read_percents
 from batchedit.manifest.fields import looks_like_a_key, shortened, suggestion
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.settings import read_limits, read_provider
@@ -128,7 +130,7 @@ class JobReader:
             limits, given = read_limits(top["limits"][1], reading)
             found["limits"] = {name: getattr(limits, name) for name in given}
         if "budget" in top:
-            found["budget"] = self._budget(top["budget"][1])
+            found["budget"], found["warn_at"] = self._budget(top["budget"][1])
         zone = found["zone"] = self._zone(top["zone"][1]) if "zone" in top else UTC
         if "window" in top:
             found["window"] = self._window(top["window"][1], zone)
@@ -141,6 +143,10 @@ class JobReader:
             found.update(self._report(top["report"][1]))
         if "export" in top:
             found["exports"] = self._files(top["export"][1], "export", EXPORT_KEYS, names(EXPORT_KEYS))
+        if "events" in top:
+            found["events"] = self._file(top["events"][1], "events")
+        if "log" in top:
+            found["log"] = self._log(top["log"][1])
         if "notify" in top:
             found["notices"] = read_notices(top["notify"][1], reading)
         job = Job(**found)
@@ -168,7 +174,7 @@ class JobReader:
         """What does not fit together."""
         wrong = self._reading.wrong
         if job.does == "report":
-            for name in ("window", "pilot", "limits", "budget", "provider", "manifests", "rehearse"):
+            for name in ("window", "pilot", "limits", "budget", "provider", "manifests", "rehearse", "events"):
                 if name in top:
                     message = f"{name} means nothing with do: report"
                     wrong(top[name][0], "bad-job", message, field=name, hint="It reads ledgers, and sends nothing")
@@ -183,16 +189,21 @@ class JobReader:
                 if name in top:
                     message = f"{name} means nothing with do: reconcile"
                     wrong(top[name][0], "bad-job", message, field=name, hint="It buys nothing")
-        targets = [*job.reports.items(), *job.exports.items()]
+        others = [("events", job.events), ("log", job.log.file if job.log is not None else "")]
+        targets = [*job.reports.items(), *job.exports.items(), *((name, file) for name, file in others if file)]
         for form, target in targets:
             if [name for _, name in targets].count(target) > 1:
-                message = f"two reports or exports have the name {shortened(target)!r}"
-                place = (top.get("export") or top["report"])[0]
+                message = f"two of its files have the name {shortened(target)!r}"
+                place = (top.get(form) or top.get("export") or top["report"])[0]
                 wrong(place, "bad-job", message, field=form, hint="Give each a name of its own")
         places = {str(part.out) for part in job.parts} | {str(ledger) for ledger in job.ledgers}
-        if job.exports and len(places) > 1:
-            message = "there are several output folders, and an export is of one"
-            wrong(top["export"][0], "bad-job", message, field="export", hint="Write a job for each of them")
+        for key, what in (("export", "an export is"), ("events", "a file of events is")):
+            if key in top and (job.exports if key == "export" else job.events) and len(places) > 1:
+                message = f"there are several output folders, and {what} of one"
+                wrong(top[key][0], "bad-job", message, field=key, hint="Write a job for each of them")
+        if job.warn_at and not job.budget:
+            message = "there is no limit to warn about"
+            wrong(top["budget"][0], "bad-budget", message, field="budget.warn_at", hint="Name one: night: 40.00")
 
     def _provider(self, node: Node) -> dict[str, Any]:
         if isinstance(node.value, dict) and "model" in node.value:
@@ -232,7 +243,7 @@ class JobReader:
             self._reading.wrong(node.place, "bad-job", "there are no manifests", field="manifests")
         return tuple(found)
 
-    def _budget(self, node: Node) -> tuple[Limit, ...]:
+    def _budget(self, node: Node) -> tuple[tuple[Limit, ...], tuple[int, ...]]:
         reading = self._reading
         pairs = reading.mapping(node, "budget", names(BUDGET_KEYS))
         found = self._limits(pairs, "budget")
@@ -248,7 +259,7 @@ class JobReader:
                     if not isinstance(child.value, str):
                         inner = reading.mapping(child, field, names(CAP_KEYS))
                     found += self._limits(inner, field, label, value)
-        return tuple(found)
+        return tuple(found), read_percents(pairs["warn_at"][1], reading) if "warn_at" in pairs else ()
 
     def _limits(self, pairs: Pairs, field: str, label: str = "", value: str = "") -> list[Limit]:
         found = []
@@ -355,14 +366,42 @@ class JobReader:
         for form, (_, child) in pairs.items() if isinstance(pairs, dict) else ():
             if form not in forms:
                 continue
-            text = self._reading.text(child, f"{what}.{form}")
-            if not text:
-                if child.value in (None, ""):
-                    self._reading.wrong(child.place, "bad-job", "must name a file", field=f"{what}.{form}")
-                continue
-            if self._is_template(text, child.place, f"{what}.{form}"):
+            text = self._file(child, f"{what}.{form}")
+            if text:
                 found[form] = text
         return found
+
+    def _file(self, node: Node, field: str) -> str:
+        """The name of a file, with variables; empty if it is none."""
+        text = self._reading.text(node, field)
+        if not text:
+            if node.value in (None, ""):
+                self._reading.wrong(node.place, "bad-job", "must name a file", field=field)
+            return ""
+        return text if self._is_template(text, node.place, field) else ""
+
+    def _log(self, node: Node) -> JobLog | None:
+        if isinstance(node.value, str):
+            file = self._file(node, "log")
+            return JobLog(file=file) if file else None
+        pairs = self._reading.mapping(node, "log", names(LOG_KEYS))
+        if "file" not in pairs:
+            if isinstance(node.value, dict) or node.value is None:
+                self._reading.wrong(node.place, "bad-job", "must name a file", field="log.file")
+            return None
+        file, most = self._file(pairs["file"][1], "log.file"), self._values.number(pairs, "max_mb", "log.max_mb")
+        kept = self._values.number(pairs, "keep", "log.keep", most=1000)
+        form = self._values.choice(pairs, "format", ("text", "json"), "log.format")
+        every = self._values.flag(pairs, "every_change")
+        if not file:
+            return None
+        return JobLog(
+            file=file,
+            form=form or "text",
+            every_change=every,
+            largest_bytes=int(most or 10) * 1_000_000,
+            kept=int(kept or 5),
+        )
 
     def _is_template(self, text: str, place: Place, field: str) -> bool:
         for word in _MARKS.findall(text):
@@ -379,7 +418,7 @@ class JobReader:
 
 def file_name(template: str, **values: str) -> str:
     """A file's name with its variables filled in; what would lead into another folder becomes a hyphen."""
-    return _MARKS.sub(lambda found: re.sub(r"[/\\\0]", "-", values[found[1]]), template)
+    return _MARKS.sub(lambda found: re.sub(r"[/\\\0]", "-", values.get(found[1], found[0])), template)
 
 
 def _refused(

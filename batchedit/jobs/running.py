@@ -8,9 +8,10 @@ Whatever happens, reports are written and somebody is told; neither ever changes
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,17 +19,32 @@ from pathlib import Path
 import anyio
 
 from batchedit.batch import reconcile, run_plan
+from batchedit.calling import in_own_loop
 from batchedit.caps import PeriodCap
 from batchedit.context import Observer
+from batchedit.control import Control
 from batchedit.effects import Effects
 from batchedit.ending import RunSummary
 from batchedit.errors import BatchEditError, ConsentMissing, ExitCode
+from batchedit.jobs.ended import JobEnd, PartEnd
 from batchedit.jobs.model import Gate, Job, Part
-from batchedit.jobs.money import Standing, caps_of, counted, has_limit, run_limit, standings
+from batchedit.jobs.money import (
+    began_at,
+    caps_of,
+    counted,
+    has_limit,
+    run_limit,
+    stamp,
+    standings,
+    with_warnings,
+)
+from batchedit.jobs.recording import changes_of, logging_of
 from batchedit.jobs.telling import announce, tell
-from batchedit.jobs.window import Night, night_at
+from batchedit.jobs.warning import Warner
+from batchedit.jobs.window import night_at
 from batchedit.jobs.writing import write_files
-from batchedit.ledger.reader import ledger_at
+from batchedit.ledger.job_starts import add_end
+from batchedit.ledger.reader import has_begun, ledger_at
 from batchedit.manifest import Manifest, load_manifest
 from batchedit.money import ZERO, format_usd
 from batchedit.pilot import Pilot, examine
@@ -44,63 +60,17 @@ _ORDER = (
 """Which code a job ends with if several apply."""
 _HALTS = _ORDER[:6]
 """After these nothing more of the job is begun."""
+_GOES_ON = (ExitCode.SIGINT, ExitCode.SIGTERM, ExitCode.LEDGER)
+"""A start that ends with these goes on with the next one; with the last of them it may be another process's."""
 _LONGEST_NAP_SECONDS = 60.0
+_CONTROL_SECONDS = 0.1
+
+Behaviour = Callable[[Plan], RunOptions]
+"""How somebody likes runs to behave: pace, keys, patience. Limits of money and time are the job's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartEnd:
-    """
-    How one manifest ended.
-
-    Attributes:
-        plan: None if it could not be planned.
-        summary: None if it was not run.
-        error: What kept it from being run; empty if nothing did.
-    """
-
-    part: Part
-    plan: Plan | None
-    summary: RunSummary | None
-    error: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class JobEnd:
-    """
-    How one start of a job ended.
-
-    Attributes:
-        exit_code: As the command line returns it.
-        night: The night that it belongs to.
-        reasons: Why it stopped early or did not begin, a sentence each.
-        ledgers: Those that it is about, begun or not, each once.
-        pilot: What the sample has shown, None without one.
-        limits: How the job's own limits stand.
-        files: Reports and exports that were written.
-        troubles: What went wrong with files and notices; changes no exit code.
-    """
-
-    job: Job
-    exit_code: ExitCode
-    night: Night
-    ledgers: Sequence[Path] = ()
-    parts: list[PartEnd] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    pilot: Pilot | None = None
-    limits: list[Standing] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-
-    @property
-    def summaries(self) -> list[RunSummary]:
-        """Those of the manifests that were run."""
-        return [part.summary for part in self.parts if part.summary is not None]
-
-    @property
-    def rehearsal(self) -> bool:
-        """True if all of its money is a rehearsal's."""
-        plans = [part.plan for part in self.parts if part.plan is not None]
-        return bool(plans) and all(plan.rehearsal for plan in plans)
+def _as_built(_: Plan) -> RunOptions:
+    return RunOptions()
 
 
 async def run_job(
@@ -108,26 +78,32 @@ async def run_job(
     *,
     wait: bool = False,
     effects: Effects | None = None,
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
     observer: Observer | None = None,
     say: Callable[[str], None] = lambda _: None,
-    handle_signals: bool = False,
+    behaviour: Behaviour = _as_built,
+    control: Control | None = None,
 ) -> JobEnd:
     """
     Start a job: do what it says, or go on with it.
 
+    Its exit code is the command line's; what it has spent is in the summaries of its parts, and how its limits stand
+    in `JobEnd.limits`, all in micro-dollars.
+
     Args:
         wait: Outside the window wait for it; else nothing is done, and the exit code is 6.
         effects: Clock, seed and threads; None for the real ones.
-        environment: Where keys, and the URLs and passwords of notices, are looked up.
+        environment: Where keys, and the URLs and passwords of notices, are looked up; None for the process's own.
         observer: As for `run_plan`.
         say: Told what happens, a sentence at a time.
-        handle_signals: As in `RunOptions`.
+        behaviour: Options for each of its runs; the job's own limits come on top.
+        control: Stops it from another thread.
 
     Raises:
         Nothing on purpose: what keeps a manifest from being run is in the end's reasons.
     """
     effects = effects or Effects.real()
+    environment = os.environ if environment is None else environment
     if job.window is not None and job.window.current(_now(effects)) is None:
         opens = job.window.next_after(_now(effects))
         when = "it never opens" if opens is None or opens.opens is None else f"it opens at {_local(opens.opens, job)}"
@@ -136,12 +112,24 @@ async def run_job(
             end.reasons.append(f"outside the window: {when}; nothing was sent")
             return end
         say(f"outside the window: {when}; waiting")
-        while (left := opens.opens.timestamp() - effects.wall()) > 0:  # noqa: ASYNC110  no event tells the time
-            await anyio.sleep(min(left, _LONGEST_NAP_SECONDS))
-    start = _Start(job, effects, environment, observer, say, handle_signals)
-    await effects.offload(partial(start.tell_of_start))
-    await start.carry_out()
-    await effects.offload(partial(start.close))
+        nap = _LONGEST_NAP_SECONDS if control is None else _CONTROL_SECONDS
+        while (left := opens.opens.timestamp() - effects.wall()) > 0:
+            if control is not None and control.asked:
+                end = JobEnd(job=job, exit_code=ExitCode.SIGINT, night=night_at(_now(effects), job.window, job.zone))
+                end.reasons.append("stopped by its caller before the window opened; nothing was sent")
+                return end
+            await anyio.sleep(min(left, nap))
+    start = _Start(job, effects, environment, observer, say, behaviour, control)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(logging_of(job, start.end.night, environment))
+            start.look_back()
+        except BatchEditError as error:
+            start.cannot_begin(error)
+        else:
+            await effects.offload(partial(start.tell_of_start))
+            await start.carry_out()
+        await effects.offload(partial(start.close))
     return start.end
 
 
@@ -149,17 +137,27 @@ def run_job_sync(
     job: Job,
     *,
     wait: bool = False,
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
     observer: Observer | None = None,
     say: Callable[[str], None] = lambda _: None,
+    behaviour: Behaviour = _as_built,
     handle_signals: bool = False,
+    control: Control | None = None,
 ) -> JobEnd:
-    """Like `run_job`, for callers without an event loop."""
-    return anyio.run(
-        lambda: run_job(
-            job, wait=wait, environment=environment, observer=observer, say=say, handle_signals=handle_signals
-        )
-    )
+    """
+    Like `run_job`, for callers without an event loop, and for those inside of a running one, which it holds up.
+
+    Ctrl-C stops it gently: the end then says exit code 130.
+
+    Args:
+        handle_signals: True if this is the main thread and `behaviour` has handlers installed, as the command does.
+    """
+    control = control or Control()
+    work = partial(
+        run_job, job, wait=wait, environment=environment, observer=observer, say=say, behaviour=behaviour,
+        control=control,
+    )  # fmt: skip
+    return in_own_loop(work, control, handle_signals=handle_signals)
 
 
 def plan_part(job: Job, part: Part, *, sample: Sample | None = None, glance: bool = True) -> Plan:
@@ -221,14 +219,31 @@ class _Start:
         environment: Mapping[str, str],
         observer: Observer | None,
         say: Callable[[str], None],
-        handle_signals: bool,
+        behaviour: Behaviour,
+        control: Control | None,
     ) -> None:
         self.job, self._effects, self._environment, self._observer = job, effects, environment, observer
-        self._say, self._handle_signals = say, handle_signals
+        self._say, self._behaviour, self._control = say, behaviour, control
         self._started = _now(effects)
+        self._began = stamp(self._started)
         self.end = JobEnd(job=job, exit_code=ExitCode.DONE, night=night_at(self._started, job.window, job.zone))
         self.end.ledgers = ledgers_of(job)
         self._codes: list[ExitCode] = []
+
+    def look_back(self) -> None:
+        """
+        Go on with the limit of a start that was cut off.
+
+        Raises:
+            LedgerError: if a ledger cannot be read.
+        """
+        if self.job.does == "run":
+            self._began = began_at(self.job, self.end.ledgers) or self._began
+
+    def cannot_begin(self, error: BatchEditError) -> None:
+        """It ends before anything was sent."""
+        self.end.exit_code = error.exit_code
+        self.end.reasons.append(f"{error}; nothing was sent")
 
     def tell_of_start(self) -> None:
         """Ping the heartbeats."""
@@ -252,15 +267,27 @@ class _Start:
         """Write what the job wants written, and tell who wants to know."""
         end, now = self.end, _now(self._effects)
         try:
-            end.limits = standings(self.job, end.night, self._started, end.ledgers)
+            end.limits = standings(self.job, end.night, self._started, end.ledgers, self._began)
         except BatchEditError as error:
             self._troubled([f"the limits cannot be told: {error}"])
+        self._note_the_end()
         written, troubles = write_files(self.job, end.night, end.ledgers, now)
         end.files += written
         self._troubled(troubles)
         if self.job.does == "report" and troubles:
             end.exit_code = ExitCode.STORAGE  # to write them is all that it is for
         self._troubled(tell(end, self._environment))
+
+    def _note_the_end(self) -> None:
+        """The next start has a limit of its own, unless this one was cut off."""
+        if self.job.does != "run" or self.end.exit_code in _GOES_ON:
+            return
+        for path in self.end.ledgers:
+            try:
+                if has_begun(path):
+                    add_end(path, self.job.name, self._effects.stamp())
+            except BatchEditError as error:
+                self._troubled([f"that this start has ended cannot be noted: {error}"])
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -269,10 +296,11 @@ class _Start:
         if job.does == "reconcile":
             plan = outline(adapted(job, part), out=part.out, rehearse=job.rehearse)
             self._say(f"{part.shown}: what is open is brought home, nothing is bought")
-            summary = await reconcile(
-                plan, self._options(plan, ()), effects=self._effects, observer=self._observer,
-                environment=self._environment,
-            )  # fmt: skip
+            with self._changes(plan):
+                summary = await reconcile(
+                    plan, self._options(plan, ()), effects=self._effects, observer=self._observer,
+                    environment=self._environment, control=self._control,
+                )  # fmt: skip
             self._ended(part, plan, summary)
             return
         if job.gate is not None and not await self._passes(part, job.gate):
@@ -308,27 +336,45 @@ class _Start:
 
     async def _run(self, plan: Plan) -> RunSummary:
         others = [path for path in self.end.ledgers if path != plan.workspace.ledger]
-        caps = await self._effects.offload(partial(counted, caps_of(self.job, self.end.night, self._started), others))
+        caps = await self._effects.offload(partial(self._caps, others))
         figures = plan.figures
         self._say(
             f"{plan.manifest.name}: {figures.purchases} to buy,"
             f" {format_usd(figures.quote.low)} to {format_usd(figures.quote.high)}"
         )
-        return await run_plan(
-            plan, self._options(plan, caps), effects=self._effects, observer=self._observer,
-            environment=self._environment,
+        warner = Warner(
+            self.job, plan.workspace.ledger, self._began, self._effects, self._environment, self._observer,
+            self._troubled,
         )  # fmt: skip
+        async with warner:
+            with self._changes(plan):
+                return await run_plan(
+                    plan, self._options(plan, caps), effects=self._effects, observer=warner,
+                    environment=self._environment, control=self._control,
+                )  # fmt: skip
+
+    def _caps(self, others: Sequence[Path]) -> tuple[PeriodCap, ...]:
+        """The job's limits, with what its other ledgers say; the run itself asks its own."""
+        caps = caps_of(self.job, self.end.night, self._started, self._began)
+        return with_warnings(counted(caps, others), self.job, self.end.ledgers, self._began)
+
+    def _changes(self, plan: Plan) -> AbstractContextManager[None]:
+        return changes_of(self.job, self.end.night, plan.workspace.ledger, lambda words: self._troubled([words]))
 
     def _options(self, plan: Plan, caps: Sequence[PeriodCap]) -> RunOptions:
         window, night = self.job.window, self.end.night
         amounts = [amount for amount in (run_limit(self.job), plan.manifest.budget) if amount is not None]
         closes = night.closes.timestamp() if window is not None and night.closes is not None else None
-        return RunOptions(
+        base = self._behaviour(plan)
+        return replace(
+            base,
             budget=min(amounts) if amounts else None,
             caps=tuple(caps),
             until=closes,
-            grace_seconds=window.grace_seconds if window is not None else 60.0,
-            handle_signals=self._handle_signals,
+            closing="the window is over; the same command goes on when it opens again",
+            grace_seconds=window.grace_seconds if window is not None else base.grace_seconds,
+            job=self.job.name if self.job.does == "run" else "",
+            job_began=self._began,
         )
 
     def _ended(self, part: Part, plan: Plan, summary: RunSummary) -> None:

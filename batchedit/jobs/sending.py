@@ -29,10 +29,28 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from batchedit.configuration import NOTICE_PREFIX
+from batchedit.credentials import without_keys
 from batchedit.jobs.model import Notice
 from batchedit.jobs.notice_keys import is_loopback
+from batchedit.providers.registry import key_variables
 
 _MOST_ANSWER_BYTES = 65536
+_MOST_TEXT_BYTES = 32768
+"""Of a variable of the environment, which no system takes in any length."""
+_AS_VARIABLES = (
+    "job",
+    "night",
+    "exit_code",
+    "done",
+    "failed",
+    "unknown",
+    "left",
+    "spent",
+    "spent_night",
+    "at_risk",
+    "next",
+)
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _URGENT = frozenset({"failed", "account", "unknown"})
 
@@ -229,7 +247,7 @@ def _execute(notice: Notice, message: Message, environment: Mapping[str, str], f
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env=dict(environment),
+            env={**without_keys(environment, *key_variables()), **_variables(message)},
             start_new_session=True,
         )
     except OSError as error:
@@ -245,6 +263,18 @@ def _execute(notice: Notice, message: Message, environment: Mapping[str, str], f
         process.wait()
     if process.returncode:
         raise NotSentNotice(f"the program ended with {process.returncode}")
+
+
+def _variables(message: Message) -> dict[str, str]:
+    """The same as variables, for programs that read no JSON."""
+    facts = {name: message.facts.get(name) for name in _AS_VARIABLES}
+    found = {name: "" if value is None else str(value) for name, value in facts.items()}
+    found["events"] = ",".join(sorted(message.events))
+    text = message.text.encode()[:_MOST_TEXT_BYTES].decode("utf-8", "ignore")
+    return {
+        f"{NOTICE_PREFIX}{name.upper()}": value
+        for name, value in {**found, "title": message.title, "text": text}.items()
+    }
 
 
 def _apprise(url: str, message: Message) -> None:

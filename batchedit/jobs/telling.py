@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchedit.budget import NearLimit, described
 from batchedit.errors import BatchEditError, ExitCode
 from batchedit.jobs.model import Job
 from batchedit.jobs.money import stamp
@@ -23,9 +24,10 @@ from batchedit.redaction import redact
 from batchedit.report.advice import next_step
 
 if TYPE_CHECKING:
-    from batchedit.jobs.running import JobEnd
+    from batchedit.jobs.ended import JobEnd
 
 GROUPS = 3
+WARNING = "warning"
 _SHOWN = 300
 _HEAD = {
     ExitCode.DONE: "finished",
@@ -101,6 +103,33 @@ def tell(end: JobEnd, environment: Mapping[str, str]) -> list[str]:
         if notice.via == "heartbeat" or notice.events & message.events:
             try:
                 send(notice, message, environment, folder=end.job.folder)
+            except NotSentNotice as error:
+                troubles.append(f"{notice}: {error}")
+    return troubles
+
+
+def tell_warning(job: Job, warning: NearLimit, percent: int, environment: Mapping[str, str]) -> list[str]:
+    """Send the notices that are for warnings; what went wrong, a sentence each."""
+    what = clean(described(warning.name))
+    title = clean(f"{job.name}: {percent} % of {what} is spent or held")
+    text = f"{format_usd(warning.used)} of {format_usd(warning.limit)}; the job goes on"
+    facts = {
+        "version": 1,
+        "job": job.name,
+        "title": title,
+        "events": [WARNING],
+        "for": what,
+        "percent": percent,
+        "currency": "USD",
+        "limit": decimal_text(warning.limit),
+        "used": decimal_text(warning.used),
+    }
+    message = Message(title=title, text=text, facts=facts, events=frozenset({WARNING}))
+    troubles = []
+    for notice in job.notices:
+        if notice.via != "heartbeat" and WARNING in notice.events:  # a heartbeat would take it for the end
+            try:
+                send(notice, message, environment, folder=job.folder)
             except NotSentNotice as error:
                 troubles.append(f"{notice}: {error}")
     return troubles

@@ -22,7 +22,7 @@ VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DOES = ("run", "reconcile", "report")
 PERIODS = ("all", "night", "week", "month")
-EVENTS = ("finished", "failed", "limit", "account", "unknown")
+EVENTS = ("finished", "failed", "limit", "account", "unknown", "warning")
 WAYS = ("webhook", "slack", "ntfy", "smtp", "exec", "heartbeat", "apprise")
 EXPORTS = ("results", "csv", "ndjson", "parquet", "imagefolder", "prometheus")
 REPORTS = ("html", "markdown", "csv", "json", "text")
@@ -44,6 +44,8 @@ BUDGET_KEYS = (
     *CAP_KEYS,
     Key("per", MapOf(MapOf(Keys(CAP_KEYS, instead=Money()))), "label, or `edit` -> value -> the most for it: an amount"
         " for one start, or `run`, `night` and `month`", {"client": {"acme": {"night": "10.00", "month": "150.00"}}}),
+    Key("warn_at", ListOf(Number(most=100), or_one=True), "percent of each of these limits at which a notice is sent,"
+        " once in its period", [50, 80]),
 )  # fmt: skip
 WINDOW_KEYS = (
     Key("from", Text(TIME), "when nights begin, by the clock of `zone`", "19:00"),
@@ -68,10 +70,17 @@ EXPORT_KEYS = tuple(
     Key(form, Text("(?:.|\\n)+"), f"the ledger as `export {form}` writes it", f"exports/{{{{ night }}}}-{form}")
     for form in EXPORTS
 )
+LOG_KEYS = (
+    Key("file", Text("(?:.|\\n)+"), "its name, as those of reports", "logs/{{ month }}.log"),
+    Key("format", Choice(("text", "json")), "lines of text (default), or an object of JSON on each", "json"),
+    Key("every_change", Flag(), "`true`: every change of state, not only what somebody should look at", True),
+    Key("max_mb", Number(), "it is moved aside before it grows larger, in megabytes; default 10", 50),
+    Key("keep", Number(most=1000), "so many of those are kept; default 5", 12),
+)
 NOTIFY_KEYS = (
     Key("via", Choice(WAYS), "how it is sent", "slack"),
-    Key("on", ListOf(Choice(EVENTS), or_one=True), "when: `finished`, `failed`, `limit`, `account`, `unknown`; default:"
-        " always", ["failed", "account"]),
+    Key("on", ListOf(Choice(EVENTS), or_one=True), "when: `finished`, `failed`, `limit`, `account`, `unknown`,"
+        " `warning`; default: always", ["failed", "account"]),
     Key("url_env", Text(VARIABLE), "environment variable that holds the URL, which is a secret", "SLACK_WEBHOOK_URL"),
     Key("token_env", Text(VARIABLE), "for `ntfy` and `webhook`: variable with a bearer token", "NTFY_TOKEN"),
     Key("server", Text("[A-Za-z0-9.:_-]{1,255}"), "for `smtp`: its host", "mail.example.com"),
@@ -111,6 +120,10 @@ JOB_KEYS = Keys(
         Key("report", Keys(REPORT_KEYS), "files that are written when it ends; `{{ night }}`, `{{ month }}` and"
             " `{{ name }}` may stand in their names", {"html": "reports/{{ night }}.html"}),
         Key("export", Keys(EXPORT_KEYS), "likewise, of the ledger", {"csv": "exports/{{ night }}.csv"}),
+        Key("events", Text("(?:.|\\n)+"), "file of every change of state, a line of JSON each, as `run --events`; its"
+            " name as those of reports", "events/{{ night }}.ndjson"),
+        Key("log", Keys(LOG_KEYS, required=("file",), instead=Text("(?:.|\\n)+")), "what happened, in a file that is"
+            " moved aside before it grows too large", "logs/{{ month }}.log"),
         Key("notify", ListOf(Keys(NOTIFY_KEYS, required=("via",))), "who is told how it ended", [{"via": "slack",
             "url_env": "SLACK_WEBHOOK_URL"}]),
     ),

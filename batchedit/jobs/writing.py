@@ -14,6 +14,7 @@ from batchedit.exporting import export_ledger
 from batchedit.exporting.files import text_to
 from batchedit.jobs.model import Job
 from batchedit.jobs.reading import file_name
+from batchedit.jobs.recording import names_of
 from batchedit.jobs.window import Night, months_of
 from batchedit.ledger.reader import has_begun
 from batchedit.manifest import load_manifest
@@ -36,7 +37,7 @@ def write_files(job: Job, night: Night, ledgers: Sequence[Path], now: datetime) 
     if not begun:
         return written, troubles or ["nothing to report: there is no ledger yet"]
     period = _period(job, night, now)
-    values = {"night": f"{night.day}", "month": f"{night.day:%Y-%m}", "name": job.name}
+    values = names_of(job, night)
     reports = [(template, partial(_report, job, form, begun, period)) for form, template in job.reports.items()]
     exports = [(template, partial(_export, job, form, begun[0])) for form, template in job.exports.items()]
     for template, write in (*reports, *exports):

@@ -12,6 +12,7 @@ from pathlib import Path
 from batchedit.effects import iso, unix
 from batchedit.errors import StorageError
 from batchedit.ledger.connection import open_for_reading
+from batchedit.ledger.job_starts import job_going_on
 from batchedit.ledger.lock import lock_owner, lock_path
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
@@ -31,6 +32,7 @@ class Glance:
     Attributes:
         run: Number of the last run, 0 if there was none; `manifest` is its name.
         owner: Who is writing, in words; empty if nobody is.
+        job: The job that goes on, also between two of its runs; empty if none does.
         exit_code: How the last run ended, None if it goes on or was killed.
         states: Requests of the whole ledger by state.
         spent: Of the last run and those that it continues, in micro-dollars; `at_risk` likewise, in the whole ledger.
@@ -38,11 +40,13 @@ class Glance:
         begun: Edits that were sent within the last minute.
         limit: The most that may be sent in a minute, None if no number was named.
         finished_per_minute: In the last minutes.
+        started: When the last run began (ISO, UTC), empty if there was none.
     """
 
     run: int
     manifest: str
     owner: str
+    job: str
     exit_code: int | None
     states: Counter[State]
     spent: MicroUSD
@@ -51,6 +55,7 @@ class Glance:
     begun: int
     limit: int | None
     finished_per_minute: float
+    started: str = ""
 
     @property
     def total(self) -> int:
@@ -121,6 +126,7 @@ def _look(db: sqlite3.Connection, path: Path, now: float) -> Glance:
         run=run["id"] if run else 0,
         manifest=run["manifest"] if run else "",
         owner=lock_owner(lock_path(path)),
+        job=job_going_on(db),
         exit_code=run["exit_code"] if run else None,
         states=states,
         spent=MicroUSD(spent),
@@ -129,6 +135,7 @@ def _look(db: sqlite3.Connection, path: Path, now: float) -> Glance:
         begun=begun,
         limit=_limit(run),
         finished_per_minute=60 * finished / max(1.0, now - since) if first else 0.0,
+        started=run["started_at"] if run else "",
     )
 
 

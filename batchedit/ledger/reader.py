@@ -16,6 +16,7 @@ from typing import Self
 
 from batchedit.errors import LedgerError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
+from batchedit.ledger.job_starts import LedgerJobs
 from batchedit.ledger.listing import LedgerListing
 from batchedit.ledger.periods import LedgerPeriods
 from batchedit.ledger.records import Decision, Digest, OutputRow, Reviewed, Standing, read_raw
@@ -68,7 +69,7 @@ def require_begun(path: Path) -> None:
         raise LedgerError(f"there is no ledger at {path}", hint="nothing is bought yet: `batchedit run` it")
 
 
-class Ledger(LedgerListing, LedgerReviews, LedgerPeriods):
+class Ledger(LedgerListing, LedgerReviews, LedgerPeriods, LedgerJobs):
     """
     A ledger opened for reading; a context manager.
 

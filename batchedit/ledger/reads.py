@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from batchedit.ledger.digests import LedgerDigests
+from batchedit.ledger.job_starts import LedgerJobs
 from batchedit.ledger.periods import LedgerPeriods
 from batchedit.ledger.records import Attempt, OutputRow, Pace, RequestRow, TaskRow, read_raw
 from batchedit.lifecycle import State
@@ -20,7 +21,7 @@ _TRIED = (
 )
 
 
-class LedgerReads(LedgerDigests, LedgerPeriods):
+class LedgerReads(LedgerDigests, LedgerPeriods, LedgerJobs):
     """The questions; none of them changes anything."""
 
     _page_end: int | None = None

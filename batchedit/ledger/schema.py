@@ -16,6 +16,7 @@ The ledger's tables and how an older ledger becomes a current one.
 
                         paces                            the provider's rate limits, as far as they were found
                         digests                          the pictures on this machine that runs have read
+                        job_starts, job_warnings         starts of jobs, and warnings about their limits
 
                         v_*                              views for others; see `ledger.views`
 
@@ -343,6 +344,27 @@ CREATE INDEX overrides_replaces ON overrides (replaces);
 ALTER TABLE decisions ADD COLUMN files TEXT NOT NULL DEFAULT ''; -- digest of the delivered files that were looked at
 """
 
+_JOBS = """
+CREATE TABLE job_starts (
+  id INTEGER PRIMARY KEY,                  -- rows are only ever added; the latest one of a job counts
+  job TEXT NOT NULL,                       -- its name
+  at TEXT NOT NULL,                        -- of a start that goes on after it was cut off: when it first began
+  event TEXT NOT NULL CHECK (event IN ('began', 'ended')),
+  owner TEXT NOT NULL DEFAULT ''           -- process and host
+) STRICT;
+CREATE INDEX job_starts_job ON job_starts (job);
+
+CREATE TABLE job_warnings (
+  job TEXT NOT NULL,
+  label TEXT NOT NULL,                     -- both empty for everybody's spending
+  value TEXT NOT NULL,
+  period TEXT NOT NULL,                    -- in words; of a start with the moment at which it began
+  percent INTEGER NOT NULL CHECK (percent BETWEEN 1 AND 100),
+  at TEXT NOT NULL,
+  PRIMARY KEY (job, label, value, period, percent)
+) STRICT, WITHOUT ROWID;
+"""
+
 
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
@@ -401,6 +423,10 @@ def apply_migrations(db: Database) -> None:
     @migrations()
     def views_7(db: Database) -> None:
         _carry_out(db, create_views())
+
+    @migrations()
+    def jobs(db: Database) -> None:
+        _carry_out(db, _statements(_JOBS))
 
     migrations.apply(db)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from batchedit.errors import LedgerError, NothingSelected
 from batchedit.keys import idempotency_key
+from batchedit.ledger.job_starts import owner_of_this
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, Surplus, TaskRow
 from batchedit.ledger.run_records import RunStart
 from batchedit.ledger.wanted import LedgerWanted
@@ -50,6 +51,14 @@ class LedgerWriter(LedgerWanted):
             self._connection.execute("UPDATE runs SET chain = ? WHERE id = ?", (chain, run_id))
         self._run_id = run_id
         return run_id
+
+    def begin_job(self, job: str, began: str) -> None:
+        """Note that a job's start goes on in this process. It began at an ISO moment, or earlier if it was cut off."""
+        with self.transaction():
+            self._connection.execute(
+                "INSERT INTO job_starts (job, at, event, owner) VALUES (?, ?, 'began', ?)",
+                (job, self.open_start(job) or began, owner_of_this()),
+            )
 
     def rejoin_run(self) -> int:
         """

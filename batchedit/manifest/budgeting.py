@@ -39,7 +39,7 @@ def read_spending(node: Node, reading: Reading) -> Spending:
         run=amounts.get("run"),
         per_request=amounts.get("per_request"),
         caps=_caps(pairs["per"][1], reading) if "per" in pairs else (),
-        warn_at=_percents(pairs["warn_at"][1], reading) if "warn_at" in pairs else (),
+        warn_at=read_percents(pairs["warn_at"][1], reading) if "warn_at" in pairs else (),
     )
 
 
@@ -64,7 +64,8 @@ def _caps(node: Node, reading: Reading) -> tuple[Cap, ...]:
     return tuple(found)
 
 
-def _percents(node: Node, reading: Reading) -> tuple[int, ...]:
+def read_percents(node: Node, reading: Reading) -> tuple[int, ...]:
+    """Whole numbers from 1 to 100 in a list, or one; each once, the smallest first."""
     nodes = [node] if isinstance(node.value, str) else reading.list(node, "budget.warn_at")
     found = set()
     for child in nodes:

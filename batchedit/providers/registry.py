@@ -98,6 +98,11 @@ def _entry(name: str) -> EntryPoint:
     return found[name]
 
 
+def key_variables() -> tuple[str, ...]:
+    """The variables of the environment in which installed providers look for keys: ``NAME_API_KEY`` for each."""
+    return tuple(f"{entry.name.upper().replace('-', '_')}_API_KEY" for entry in entry_points(group=GROUP))
+
+
 def is_rehearsal(settings: ProviderSettings) -> bool:
     """True if the settings name the built-in provider whose money is not real."""
     return settings.name == "rehearsal"

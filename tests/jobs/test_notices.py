@@ -26,7 +26,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 from batchedit.emulator import Faults
 from batchedit.money import decimal_text
-from tests.conftest import Result, Served, Shop
+from tests.conftest import KEY, Result, Served, Shop
 
 Cli = Callable[..., Result]
 SECRET = "canary-4f1b9"
@@ -355,3 +355,50 @@ def test_the_figures_are_the_ledgers_and_the_bills(
     assert (first["spent"], first["left"], first["events"]) == ("0.018", 1, ["limit"])
     assert (second["spent"], second["spent_night"], second["left"]) == ("0.009", bill, 0)
     assert os.path.isabs(first["next"].split()[-1])
+
+
+def test_a_program_is_given_no_key(cli: Cli, shop: Shop, serve: Callable[..., Served]) -> None:
+    """Neither in the variables of keys nor in another one of the same value; the main facts are variables."""
+    served = serve()
+    served.manifest(shop)
+    program = "import json, os, sys; json.dump([dict(os.environ), json.load(sys.stdin)], open('given.json', 'w'))"
+    notice = json.dumps({"via": "exec", "command": [sys.executable, "-c", program]})
+    shop.write("job.yaml", f"job: 1\nname: night\nmanifests: [night.yaml]\nnotify: [{notice}]\n")
+    places = {"BATCHEDIT_API_KEY": KEY, "RUNFLOW_API_KEY": KEY, "COPY": KEY, "OTHER_API_KEY": "mine"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in places.items():
+            patch.setenv(name, value)
+        assert cli("job", "run", "job.yaml").code == 0
+    text = (shop.root / "given.json").read_text()
+    variables, facts = json.loads(text)
+    assert KEY not in text
+    assert set(places) & set(variables) == {"OTHER_API_KEY"}
+    assert facts["done"] == 3
+    expected = {"JOB": "night", "EXIT_CODE": "0", "DONE": "3", "FAILED": "0", "EVENTS": "finished", "NEXT": "",
+                "SPENT": facts["spent"], "NIGHT": facts["night"], "TITLE": "night: finished"}  # fmt: skip
+    found = {name.removeprefix("BATCHEDIT_NOTICE_"): value for name, value in variables.items()}
+    assert {name: found[name] for name in expected} == expected
+    assert "3 done, 0 failed, 0 unknown" in found["TEXT"]
+
+
+def test_what_a_program_is_given_keeps_it_from_nothing(cli: Cli, shop: Shop) -> None:
+    """A program that starts batchedit itself is not refused for the variables that we have set."""
+    program = f"{sys.executable} -m batchedit status out > status.txt 2>&1; echo $? > code"
+    job(shop, json.dumps({"via": "exec", "timeout": 30, "command": ["sh", "-c", program]}))
+    assert cli("job", "run", "job.yaml").code == 0
+    assert (shop.root / "code").read_text().strip() == "0", (shop.root / "status.txt").read_text()
+
+
+def test_a_warning_goes_to_all_but_heartbeats(
+    cli: Cli, shop: Shop, hook: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat's service would take it for the end of the job."""
+    monkeypatch.setenv("HOOK", f"{hook.url}/hook")
+    monkeypatch.setenv("BEAT", f"{hook.url}/beat")
+    path = job(shop, "{via: webhook, url_env: HOOK, on: warning}\n  - {via: heartbeat, url_env: BEAT}")
+    path.write_text(path.read_text().replace("{night: 1}", "{night: 0.03, warn_at: 40}"))
+    assert cli("job", "run", "job.yaml").code == 0
+    (warning,) = [json.loads(body) for where, _, body in hook.calls if where == "/hook"]
+    assert warning["events"] == ["warning"]
+    assert (warning["percent"], warning["limit"]) == (40, "0.03")
+    assert [where for where, _, _ in hook.calls if where != "/hook"] == ["/beat/start", "/beat"]

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from batchedit.errors import ManifestError
 from batchedit.jobs import load_job
+from batchedit.jobs.model import JobLog
 from batchedit.jobs.schema import job_schema
 from batchedit.jobs.vocabulary import JOB_KEYS
 from batchedit.manifest.schema import value_schema
@@ -95,9 +96,32 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         'j.yaml:3:10: "htm": report has no key \'htm\'. Did you mean "html"?']),
     "report null": (J + M + "report: {html: }\n", ['j.yaml:3:16: "report.html": must name a file']),
     "same file": (J + M + "report: {csv: a.csv}\nexport: {csv: a.csv}\n", [
-        "j.yaml:4:1: \"csv\": two reports or exports have the name 'a.csv'. Give each a name of its own (2 rows, first shown)"]),
+        "j.yaml:4:1: \"csv\": two of its files have the name 'a.csv'. Give each a name of its own (2 rows, first shown)"]),
     "export of two": (J + "manifests: [{manifest: a, out: o}, {manifest: b, out: p}]\nexport: {csv: a.csv}\n", [
         'j.yaml:3:1: "export": there are several output folders, and an export is of one. Write a job for each of them']),
+    "events folder": (J + "manifests: [a.yaml, {manifest: b.yaml, out: o}]\nevents: e.ndjson\n", [
+        'j.yaml:3:1: "events": there are several output folders, and a file of events is of one. Write a job for each of them']),
+    "events of a report": (J + "do: report\nledgers: [out]\nevents: e.ndjson\n", [
+        'j.yaml:4:1: "events": events means nothing with do: report. It reads ledgers, and sends nothing']),
+    "events empty": (J + M + 'events: ""\n', ['j.yaml:3:9: "events": must name a file']),
+    "events name": (J + M + "events: '{{ nigt }}.ndjson'\n", [
+        'j.yaml:3:9: "events": there is no variable \'nigt\' here. Did you mean "night"?']),
+    "events and log": (J + M + "events: same\nlog: same\n", [
+        'j.yaml:3:1: "events": two of its files have the name \'same\'. Give each a name of its own',
+        'j.yaml:4:1: "log": two of its files have the name \'same\'. Give each a name of its own']),
+    "log without": (J + M + "log: {format: json}\n", ['j.yaml:3:6: "log.file": must name a file']),
+    "log null": (J + M + "log:\n", ['j.yaml:3:5: "log.file": must name a file']),
+    "log list": (J + M + "log: [a.log]\n", ["j.yaml:3:6: log must be a mapping of keys and values, not a list"]),
+    "log format": (J + M + "log: {file: a.log, format: jsn}\n", [
+        'j.yaml:3:28: "log.format": \'jsn\' is not one of text, json. Did you mean "json"?']),
+    "log size": (J + M + "log: {file: a.log, max_mb: 0, keep: 1001}\n", [
+        "j.yaml:3:28: \"log.max_mb\": '0' is not a whole number of 1 or more",
+        "j.yaml:3:37: \"log.keep\": '1001' is not a whole number from 1 to 1000"]),
+    "log key": (J + M + "log: {file: a.log, rotate: daily}\n", ["j.yaml:3:20: \"rotate\": log has no key 'rotate'. Known are: file, format, every_change, max_mb, keep"]),
+    "warn at": (J + M + "budget: {night: 1, warn_at: [50, 101]}\n", [
+        "j.yaml:3:34: \"budget.warn_at\": '101' is not a whole number from 1 to 100, in percent"]),
+    "warn at nothing": (J + M + "budget: {warn_at: 80}\n", [
+        'j.yaml:3:1: "budget.warn_at": there is no limit to warn about. Name one: night: 40.00']),
     "notice without": (N + "{on: failed}\n", [
         "j.yaml:4:5: the key via is missing. Known are: webhook, slack, ntfy, smtp, exec, heartbeat, apprise"]),
     "notice way": (N + "{via: slak, url_env: X}\n", [
@@ -108,7 +132,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "notice needs": (N + "{via: slack}\n", ['j.yaml:4:5: "notify.url_env": via: slack needs url_env']),
     "notice extra": (N + "{via: slack, url_env: X, to: a@b}\n", ['j.yaml:4:30: "notify.to": to means nothing with via: slack']),
     "notice on": (N + "{via: slack, url_env: X, on: [faild]}\n", [
-        'j.yaml:4:35: "notify.on": \'faild\' is not one of finished, failed, limit, account, unknown. Did you mean "failed"?']),
+        'j.yaml:4:35: "notify.on": \'faild\' is not one of finished, failed, limit, account, unknown, warning. Did you mean "failed"?']),
     "notice never": (N + "{via: slack, url_env: X, on: []}\n", ['j.yaml:4:34: "notify.on": it would never be sent']),
     "smtp plain": (N + "{via: smtp, server: mail.example.com, from: a@b, to: c@d, security: none}\n", [
         'j.yaml:4:73: "notify.security": security: none is for this machine only;'
@@ -126,7 +150,8 @@ WRONG: dict[str, tuple[str, list[str]]] = {
 OF_SHAPE = {"manifest null", "no number", "newer", "do", "unknown key", "limit", "budget", "budget week", "budget per",
             "rehearse", "window half", "window time", "window day", "window grace", "pilot", "pilot share", "report form",
             "notice without", "notice way", "notice url", "notice on", "smtp address", "exec text", "model", "manifest text",
-            "manifest without", "a list"}  # fmt: skip
+            "manifest without", "a list", "events empty", "log without", "log null", "log list", "log format", "log size", "log key",
+            "warn at"}  # fmt: skip
 """What keys, words and numbers alone tell, so that an editor marks it."""
 
 RIGHT = b"""job: 1
@@ -138,10 +163,11 @@ out: ../out
 provider: {name: runflow, api: runs, base_url: 'https://api.example.com'}
 rehearse: no
 limits: {rpm: auto, concurrency: 4, timeout: 1.5}
-budget: {run: 25.00, night: 40, month: $500, per: {client: {acme: 15, b: {night: 1, month: 2.5}}, edit: {white: {run: 3}}}}
+budget: {run: 25.00, night: 40, warn_at: [80, 50], month: $500, per: {client: {acme: 15, b: {night: 1, month: 2.5}}, edit: {white: {run: 3}}}}
 zone: Europe/Berlin
 window: {from: "19:00", until: 06:00:30, days: [mon, fri], grace: 1.5}
 pilot: {tasks: 20, by: client, seed: x, max_failed: 10, max_cost: 60}
+log: {file: "l/{{ month }}.log", format: json, every_change: yes, max_mb: 3, keep: 7}
 report: {html: "r/{{ night }}.html", text: "{{name}}.txt", by: [client, day], period: week}
 notify:
   - {via: webhook, url_env: HOOK, token_env: TOKEN, on: [failed, limit], timeout: 3}
@@ -192,6 +218,8 @@ def test_all_of_a_job(tmp_path: Path) -> None:
     ]
     assert dict(job.provider) == {"name": "runflow", "api": "runs", "base_url": "https://api.example.com"}
     assert dict(job.limits) == {"learn_rate": True, "in_flight": 4, "request_timeout_seconds": 1.5}
+    assert job.warn_at == (50, 80)
+    assert job.log == JobLog(file="l/{{ month }}.log", form="json", every_change=True, largest_bytes=3_000_000, kept=7)
     assert [(limit.period, limit.label, limit.value, limit.amount) for limit in job.budget] == [
         ("run", "", "", MicroUSD(25_000_000)), ("night", "", "", MicroUSD(40_000_000)),
         ("month", "", "", MicroUSD(500_000_000)), ("run", "client", "acme", MicroUSD(15_000_000)),

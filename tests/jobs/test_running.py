@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +12,16 @@ from typing import Any
 import anyio
 import pytest
 import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from batchedit import batch
 from batchedit.effects import Effects, inline
 from batchedit.emulator import Emulator, Faults, Switches
 from batchedit.endpoint import Endpoint, Key
 from batchedit.jobs import load_job
-from batchedit.jobs.running import JobEnd, run_job
+from batchedit.jobs.ended import JobEnd
+from batchedit.jobs.running import run_job
 from batchedit.model import ProviderSettings
 from batchedit.providers.registry import Connected
 from batchedit.providers.rehearsal import ORIGIN
@@ -386,3 +391,88 @@ def test_lists_of_jobs(cli: Callable[..., Result], many: Shop) -> None:
     assert result.out.splitlines()[0] == "a.yaml  a: run, at any time; $3.00 a night"
     assert "Did you mean" in result.out.splitlines()[1]
     assert len(result.out.splitlines()) == 2
+
+
+def test_a_pilot_counts_for_its_start_also_after_a_crash(play: Play) -> None:
+    """A start that was cut off goes on with the next one: its pilot and its purchases count against `run`."""
+    text = HEAD + "limits: {rpm: 6, concurrency: 1}\nbudget: {run: 0.10}\npilot: {tasks: 4}\n"
+
+    async def nights(world: World) -> None:
+        with anyio.move_on_after(130.0):  # as a kill: nobody notes an end
+            await world.start(text)
+        assert 4 < world.runs < 10
+        await world.until("2026-11-26T20:00")
+        end = await world.start(text)
+        assert end.exit_code == 6
+        assert world.bill == in_ledger() == 11 * PRICE
+        assert [(standing.words, standing.spent) for standing in end.limits] == [("this start of the job", 11 * PRICE)]
+        await world.until("2026-11-26T21:00")
+        end = await world.start(text)  # that one had ended: this one has a limit of its own
+        assert (end.exit_code, spent(end)) == (0, 5 * PRICE)
+        assert world.bill == in_ledger() == COUNT * PRICE
+
+    play(World("2026-11-25T20:00"), nights)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.floats(0.5, 150.0), max_size=4), lost=st.sampled_from([0.0, 0.3]), pilot=st.booleans())
+def test_no_limit_is_passed_wherever_it_is_cut_off(
+    play: Play, tmp_path_factory: pytest.TempPathFactory, cuts: list[float], lost: float, pilot: bool
+) -> None:
+    """Of start, night, month and label, by the provider's own bill, wherever it dies and however often."""
+    text = HEAD + "limits: {rpm: 30, concurrency: 2}\n"
+    text += "budget: {run: 0.08, night: 0.10, month: 0.12, per: {client: {acme: {night: 0.04}, bolt: {month: 0.07}}}}\n"
+    text += "pilot: {tasks: 3}\n" if pilot else ""
+    text += f"out: '{tmp_path_factory.mktemp('out')}'\n"
+
+    async def nights(world: World) -> None:
+        for seconds in cuts:
+            with anyio.move_on_after(seconds) as scope:
+                await world.start(text)
+            if not scope.cancelled_caught:
+                break
+            assert world.bill <= 80_000
+        else:
+            end = await world.start(text)
+            assert world.bill <= 80_000
+            assert all(standing.spent + standing.at_risk <= standing.limit for standing in end.limits)
+        for _ in range(2):
+            await world.start(text)
+            assert world.bill <= 100_000
+        await world.until("2026-11-26T20:00")
+        await world.start(text)
+        end = await world.start(text)
+        assert world.bill <= 120_000
+        for standing in end.limits:
+            assert standing.spent + standing.at_risk <= standing.limit
+
+    play(World("2026-11-25T20:00", Faults(answer_lost=lost)), nights)
+
+
+def test_warnings_are_sent_once_for_each_threshold_and_period(play: Play, many: Shop) -> None:
+    """Also over a crash and a further start of the night; the next night has its own."""
+    program = "import os; open('said', 'a').write(os.environ['BATCHEDIT_NOTICE_TITLE'] + chr(10))"
+    notice = json.dumps({"via": "exec", "on": ["warning"], "command": [sys.executable, "-c", program]})
+    text = HEAD + "name: n\nlimits: {rpm: 6, concurrency: 1}\n"
+    text += f"budget: {{night: 0.06, warn_at: [50, 80]}}\nnotify: [{notice}]\n"
+
+    def said() -> list[str]:
+        return (many.root / "said").read_text().splitlines() if (many.root / "said").exists() else []
+
+    async def nights(world: World) -> None:
+        night = "of the budget of the night of 2026-11-25 is spent or held"
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.start, text)
+            while not said():  # noqa: ASYNC110  the notice's program tells by a file
+                await anyio.sleep(1)
+            group.cancel_scope.cancel()
+        assert said() == [f"n: 50 % {night}"]
+        await world.start(text)
+        assert said() == [f"n: 50 % {night}", f"n: 80 % {night}"]
+        await world.start(text)
+        assert len(said()) == 2
+        await world.until("2026-11-26T20:00")
+        await world.start(text)
+        assert said()[2:] == [line.replace("25 is", "26 is") for line in said()[:2]]
+
+    play(World("2026-11-25T20:00"), nights)

@@ -130,10 +130,16 @@ SIGNATURE = "CANARY0signature1of2addresses3"
 
 
 def forms(secret: str) -> set[bytes]:
-    """How a secret may stand somewhere: plain, backwards, in a URL, in hex, in base64 at any offset, in UTF-16."""
+    """
+    How a secret may stand somewhere: plain, backwards, in a URL once and twice, escaped as in JSON, in hex, in base64 at
+    any offset, in UTF-16.
+    """
     raw = secret.encode()
     found = {raw, raw[::-1], raw.hex().encode(), raw.hex().upper().encode(), secret.encode("utf-16-le")}
     found |= {quote(secret, safe="").encode(), b"".join(b"%%%02X" % byte for byte in raw)}
+    found |= {quote("".join(f"%{byte:02X}" for byte in raw), safe="").encode(), quote(quote(secret, safe="")).encode()}
+    escaped = "".join(f"\\u{byte:04x}" for byte in raw)
+    found |= {escaped.encode(), escaped.upper().replace("\\U", "\\u").encode(), escaped.replace("\\", "\\\\").encode()}
     for shift in range(3):
         middle = b64encode(b"\0" * shift + raw)[-(-shift * 8 // 6) : (shift + len(raw)) * 8 // 6]
         found |= {middle, middle.replace(b"+", b"-").replace(b"/", b"_")}
