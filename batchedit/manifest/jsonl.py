@@ -11,7 +11,7 @@ from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.fields import Given, is_unicode, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Collector
 from batchedit.manifest.layers import Record
-from batchedit.manifest.rows import wrong_encoding
+from batchedit.manifest.rows import LineTooLong, lines_of, wrong_encoding
 
 _HINT = 'Each line is one object, such as {"id": "a", "image": "in/a.png"}'
 
@@ -29,13 +29,16 @@ def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "
     """
     try:
         with path.open(encoding=encoding or "utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
+            number = 0
+            for number, line in enumerate(lines_of(file), start=1):
                 if not line.strip():
                     continue
                 record = _record(line, Place(shown, number), findings)
                 if record is not None:
                     record.text = line
                     yield record
+    except LineTooLong as error:
+        raise _refuse(Place(shown, number + 1), "json-syntax", f"{error}: it is no JSON Lines file") from None
     except OSError as error:
         raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None
     except UnicodeError:
@@ -44,6 +47,8 @@ def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "
 
 _LISTS = ("references", "tags")
 """Fields that may be a list."""
+_MOST_VALUES = 250_000
+"""Of an object: empty ones need a hundred times the memory of their letters."""
 
 
 class _Twice(Exception):
@@ -60,6 +65,9 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _record(line: str, place: Place, findings: Collector) -> Record | None:
+    if sum(map(line.count, "[{,")) > _MOST_VALUES:
+        _note(findings, place, "json-syntax", f"has more than {_MOST_VALUES} values")
+        return None
     try:
         data = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
