@@ -100,6 +100,8 @@ def _rows(shop: Shop, kind: str, image: str) -> str:
         case "template below the root":
             shop.table("rows.csv", [{"id": "x", "path": image.lstrip("/")}])
             return "sources:\n  - {csv: rows.csv, image: '/{{ path }}'}\n"
+        case _:
+            raise ValueError(kind)
     return f"sources:\n  - {kind}: rows.{kind}\n"
 
 

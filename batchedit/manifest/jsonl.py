@@ -27,9 +27,9 @@ def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "
     Raises:
         ManifestError: if it cannot be read at all.
     """
+    number = 0
     try:
         with path.open(encoding=encoding or "utf-8-sig") as file:
-            number = 0
             for number, line in enumerate(lines_of(file), start=1):
                 if not line.strip():
                     continue

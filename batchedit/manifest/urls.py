@@ -26,9 +26,9 @@ def listed_urls(path: Path, shown: str, findings: Collector, encoding: str = "")
     Raises:
         ManifestError: if it cannot be read.
     """
+    number = 0
     try:
         with path.open(encoding=encoding or marked_encoding(path)) as file:
-            number = 0
             for number, line in enumerate(lines_of(file), start=1):
                 text = line.strip()
                 if not text or text.startswith("#"):
