@@ -97,6 +97,9 @@ def _rows(shop: Shop, kind: str, image: str) -> str:
         case "template":
             shop.table("rows.csv", [{"id": "x", "path": image}])
             return "sources:\n  - {csv: rows.csv, image: '{{ path }}'}\n"
+        case "template with a default":
+            shop.table("rows.csv", [{"id": "x", "path": image}])
+            return "sources:\n  - {csv: rows.csv, image: '{{ path|default(\"in/mug.png\") }}'}\n"
         case "template below the root":
             shop.table("rows.csv", [{"id": "x", "path": image.lstrip("/")}])
             return "sources:\n  - {csv: rows.csv, image: '/{{ path }}'}\n"
@@ -105,7 +108,18 @@ def _rows(shop: Shop, kind: str, image: str) -> str:
     return f"sources:\n  - {kind}: rows.{kind}\n"
 
 
-KINDS = ["csv", "jsonl", "parquet", "imagefolder", "items", "references", "mask", "template", "template below the root"]
+KINDS = [
+    "csv",
+    "jsonl",
+    "parquet",
+    "imagefolder",
+    "items",
+    "references",
+    "mask",
+    "template",
+    "template with a default",
+    "template below the root",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -313,7 +313,7 @@ class Maker:
         row, root = self._row, self._setting.root
         further = [] if row.within is None else [row.within]
         if given.template and not (row.inline and row.layer.fields.get(name) is self._fields[name]):
-            if not names_in(given.single):
+            if "{" not in given.single:
                 return  # the head's own words
             folder = folder_of_template(given.single)
             further += [root / folder] if folder else []

@@ -68,7 +68,8 @@ def parquet_records(
                     record = object_record(data, place, findings)
                     if record is not None:
                         yield record
-            case (*_, code, text):
+            case _:
+                _, code, text = message
                 detail = shortened(" ".join(text.split())).rstrip(".")
                 raise _refuse(shown, code, f"is not valid Parquet: {detail}" if code == "parquet-syntax" else detail)
 
