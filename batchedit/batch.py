@@ -404,6 +404,7 @@ class _Run:
                 disk.make_folders(folder)
                 if folder == state:
                     disk.claim(folder, is_new=is_new)
+                    disk.refuse_links(folder)
             except OSError as error:
                 raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
 

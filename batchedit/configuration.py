@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchedit.credentials import read_origins
 from batchedit.errors import UsageError
 from batchedit.model import Limits
 from batchedit.money import parse_usd
@@ -77,6 +78,10 @@ def _log_format(text: str) -> str:
     return text
 
 
+def _origins(text: str) -> str:
+    return " ".join(read_origins(text))
+
+
 def _text(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError("is empty")
@@ -135,6 +140,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("events", _text, None, "where changes of state go; - is stdout", by_project=False),
         Setting("key_command", _text, None, "a program that prints the API key", by_project=False),
         Setting("keyring", _switch, False, "look into the system's keyring for the API key", by_project=False),
+        Setting("key_origin", _origins, None, "origins that the API key is for", by_project=False),
     )
 }  # fmt: skip
 

@@ -3,6 +3,9 @@ Where an API key is found. Never in a flag, which every user of a machine can se
 
 First found wins: the file that BATCHEDIT_API_KEY_FILE names, BATCHEDIT_API_KEY, the provider's own variable; the same
 three in `.env` beside the manifest, which only fills in what the environment lacks; `key_command`; the keyring.
+
+A key belongs to the origin that it was given for: the provider's own, or those that the user names outside of
+manifests. Otherwise somebody else's manifest could have it sent to its own host.
 """
 
 from __future__ import annotations
@@ -19,12 +22,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from batchedit.endpoint import Key
+from batchedit.addresses import is_loopback
+from batchedit.endpoint import Key, origin_of
 from batchedit.errors import UsageError
 
 FILE_VARIABLE = "BATCHEDIT_API_KEY_FILE"
 VARIABLE = "BATCHEDIT_API_KEY"
+ORIGIN_VARIABLE = "BATCHEDIT_KEY_ORIGIN"
 SERVICE = "batchedit"
 """Under this name a keyring has it; the user name is the provider's."""
 COMMAND_SECONDS = 10.0
@@ -48,12 +54,14 @@ class KeyPlaces:
         command: A program and its arguments, run without a shell; it prints the key.
         keyring: Ask the system's keyring.
         may_ask: False where nobody can unlock a keyring.
+        origins: Those that the key may go to, instead of the provider's own; none leaves it to the environment.
     """
 
     folder: Path | None = None
     command: str | None = None
     keyring: bool = False
     may_ask: bool = True
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +72,37 @@ class FoundKey:
     origin: str
 
 
-def find_key(environment: Mapping[str, str], places: KeyPlaces, *, own: str, provider: str) -> FoundKey | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUse:
+    """
+    What a provider wants a key for.
+
+    Attributes:
+        provider: Its name, for the keyring.
+        variable: Its own one.
+        home: The address that its keys are for.
+        address: Where the key would be sent.
+    """
+
+    provider: str
+    variable: str
+    home: str
+    address: str
+
+
+def find_key(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse) -> FoundKey | None:
     """
     The key for a provider, None if there is none anywhere.
 
     Args:
         environment: Variables.
-        own: The provider's own variable.
-        provider: Its name, for the keyring.
 
     Raises:
-        UsageError: if a place is named and does not give a key: a file that others may read, a command that fails.
+        UsageError: if the key is not for where it would be sent; or if a place is named and does not give a key: a
+            file that others may read, a command that fails.
     """
+    check_destination(environment, places, use)
+    own, provider = use.variable, use.provider
     found = _in_variables(environment, own, "", Path())
     if found is None and places.folder is not None:
         path = places.folder / ".env"
@@ -99,6 +126,62 @@ def without_keys(environment: Mapping[str, str], *own: str) -> dict[str, str]:
     names = {FILE_VARIABLE, VARIABLE, *own}
     secrets = {environment[name].strip() for name in names if environment.get(name, "").strip()}
     return {name: text for name, text in environment.items() if name not in names and text.strip() not in secrets}
+
+
+def check_destination(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse) -> None:
+    """
+    Make sure that a key is for the origin that it would be sent to. This machine, where the emulator is, may have any.
+
+    Raises:
+        UsageError: if it is not, or no origin at all.
+    """
+    try:
+        target, named = origin_of(use.address), places.origins or read_origins(environment.get(ORIGIN_VARIABLE, ""))
+    except ValueError as error:
+        raise UsageError(f"base_url or {ORIGIN_VARIABLE} {error}") from None
+    allowed = named or (origin_of(use.home),)
+    if target in allowed or is_loopback(urlsplit(target).hostname or ""):
+        return
+    raise UsageError(
+        f"the key is for {' and '.join(allowed)}, and base_url would send it to {target}",
+        hint=f"do you trust that host with a key? Then say so outside of the manifest: {ORIGIN_VARIABLE}={target}",
+    )
+
+
+def read_origins(text: str) -> tuple[str, ...]:
+    """
+    Origins that are separated by spaces, each written in one way.
+
+    Raises:
+        ValueError: for one that is none, or has more to it.
+    """
+    found = tuple(origin_of(word) for word in text.split())
+    for word in text.split():
+        parts = urlsplit(word)
+        if parts.scheme != "https" or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError("is not an origin such as https://api.example.com")
+    return found
+
+
+def place_of_key(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse) -> str:
+    """
+    In words the first place that names a key, without looking at the key, and without starting anything; empty if none.
+
+    Raises:
+        UsageError: if `.env` cannot be read.
+    """
+    variables: list[tuple[Mapping[str, str], str]] = [(environment, "")]
+    if places.folder is not None:
+        path = places.folder / ".env"
+        missing = {name: text for name, text in _dotenv(path, use.variable).items() if name not in environment}
+        variables.append((missing, f" in {path}"))
+    for found, where in variables:
+        for name in (FILE_VARIABLE, VARIABLE, use.variable):
+            if found.get(name, "").strip():
+                return f"the file of {name}{where}" if name == FILE_VARIABLE else f"{name}{where}"
+    if places.command is not None:
+        return "key_command"
+    return f"the keyring ({SERVICE}, {use.provider})" if places.keyring else ""
 
 
 def _in_variables(variables: Mapping[str, str], own: str, where: str, folder: Path) -> FoundKey | None:

@@ -123,6 +123,34 @@ def claim(folder: Path, *, is_new: bool) -> None:
         folder.chmod(0o700)
 
 
+_STATE_FILES = ("lock", "ledger.db")
+"""Who opens these sees for himself, without a moment in between, that they are no links."""
+
+_WITH_FOLDERS = ("raw", "thumbs", "rehearsal")
+
+
+def refuse_links(folder: Path) -> None:
+    """
+    Make sure that nobody has put a link among what holds state: what is written and cleared away there would be
+    elsewhere. Nobody else can write into the folder; it may have come with what is in it, in an archive for example.
+
+    Raises:
+        StorageError: if there is one.
+    """
+    inside = [folder, *_listed(folder)]
+    for path in [*inside]:
+        if path.name in _WITH_FOLDERS and not path.is_symlink():
+            inside += _listed(path)
+    for path in inside:
+        if path.is_symlink() and not path.name.startswith(_STATE_FILES):
+            raise StorageError(f"{path} is a symbolic link, and holds state; remove it")
+
+
+def _listed(folder: Path) -> list[Path]:
+    with storage("look into", folder):
+        return [Path(entry) for entry in os.scandir(folder)] if folder.is_dir() else []
+
+
 def append(path: Path, *chunks: bytes, mode: int = 0o600) -> None:
     """Add bytes to a temporary file, made private (or with `mode`) if it is new. Not durable before `sync_file`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode)

@@ -16,6 +16,7 @@ from batchedit.errors import UsageError
 ASGIApp = Callable[..., Awaitable[None]]
 
 _SHORTEST_SECRET = 8
+_PORTS = {"https": 443, "http": 80}
 
 
 class Key:
@@ -115,6 +116,22 @@ class Endpoint:
         """Where storage may be."""
         is_trial = is_loopback(urlsplit(self.base_url).hostname or "") or self.app is not None
         return Reach(self.storage or ("any" if is_trial else "public"))
+
+
+def origin_of(url: str) -> str:
+    """
+    Scheme, host and port of an address, written in one way, so that equal ones are equal texts.
+
+    Raises:
+        ValueError: if it has none, or hides a user in it.
+    """
+    parts = urlsplit(url)
+    host, port, scheme = parts.hostname or "", parts.port, parts.scheme.lower()
+    is_plain = re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*", host)
+    if scheme not in _PORTS or not is_plain or "@" in parts.netloc:
+        raise ValueError("is not an address such as https://api.example.com")
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" + ("" if port in (None, _PORTS[scheme]) else f":{port}")
 
 
 def check_base(url: str) -> None:

@@ -78,14 +78,19 @@ def test_without_a_budget_the_quote_is_the_limit(cli: Cli, shop: Shop, serve: Se
 def test_a_limit_or_yes_is_consent(requests: int, high: int, limit: int | None, yes: bool) -> None:
     """Then nobody is asked, however much it is."""
     agree(
-        requests=requests, high=MicroUSD(high), limit=None if limit is None else MicroUSD(limit), yes=yes, may_ask=False
+        requests=requests,
+        high=MicroUSD(high),
+        to="api.example",
+        limit=None if limit is None else MicroUSD(limit),
+        yes=yes,
+        may_ask=False,
     )
 
 
 def test_consent_is_needed_without_a_terminal() -> None:
     """Standard input is no terminal here."""
     with pytest.raises(ConsentMissing):
-        agree(requests=1, high=MicroUSD(1), limit=None, yes=False, may_ask=True)
+        agree(requests=1, high=MicroUSD(1), to="api.example", limit=None, yes=False, may_ask=True)
 
 
 def test_a_missing_key_is_explained(cli: Cli, shop: Shop, jobs: Path) -> None:

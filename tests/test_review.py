@@ -70,8 +70,12 @@ class Browser:
     client: httpx.Client = field(default_factory=lambda: fresh())
 
     @property
-    def base(self) -> str:
+    def origin(self) -> str:
         return f"http://127.0.0.1:{self.server.port}"
+
+    @property
+    def base(self) -> str:
+        return f"{self.origin}/{self.server.guard.room}"
 
     def enter(self) -> Browser:
         answer = self.client.get(self.server.url)
@@ -82,7 +86,7 @@ class Browser:
         return self.client.get(f"{self.base}/{path}", headers=headers)
 
     def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
-        given = {"origin": self.base, "x-batchedit": "review", "content-type": "application/json", **headers}
+        given = {"origin": self.origin, "x-batchedit": "review", "content-type": "application/json", **headers}
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.client.post(
             f"{self.base}/{path}",
@@ -320,10 +324,11 @@ def status(answer: str) -> int:
 def test_only_the_exact_host_is_served(night: Shop) -> None:
     """Names that somebody else points to this machine, none, two, or another port get nothing."""
     with reviewed() as browser:
-        port = browser.server.port
+        port, room = browser.server.port, f"/{browser.server.guard.room}"
         cookie = "; ".join(f"{name}={value}" for name, value in browser.client.cookies.items())
         good = raw(
-            port, f"GET /cards HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+            port,
+            f"GET {room}/cards HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n",
         )
         assert status(good) == 200
         assert "mug" in good
@@ -334,7 +339,7 @@ def test_only_the_exact_host_is_served(night: Shop) -> None:
         ):  # fmt: skip
             for version in ("1.1", "1.0"):
                 answer = raw(
-                    port, f"GET /cards HTTP/{version}\r\n{host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+                    port, f"GET {room}/cards HTTP/{version}\r\n{host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
                 )
                 assert status(answer) in (400, 421), host
                 assert "mug" not in answer
@@ -347,6 +352,9 @@ def test_only_the_browser_with_the_cookie_is_served(night: Shop) -> None:
         for url in (
             f"http://127.0.0.1:{server.port}/",
             f"http://127.0.0.1:{server.port}/cards",
+            f"http://127.0.0.1:{server.port}/?key={server.guard.key}",
+            f"http://127.0.0.1:{server.port}/{'A' * 43}/?key={server.guard.key}",
+            f"http://127.0.0.1:{server.port}/\u00e9/",
             wrong,
             f"{server.url}&key=x",
         ):
@@ -365,14 +373,49 @@ def test_only_the_browser_with_the_cookie_is_served(night: Shop) -> None:
         assert len(key) >= 43
         assert key not in str(browser.client.cookies)
     with serve_in_thread(sheet()) as other:
-        assert browser.client.get(f"http://127.0.0.1:{other.port}/cards").status_code == 403
+        for room in ("", f"/{server.guard.room}", f"/{other.guard.room}"):
+            assert browser.client.get(f"http://127.0.0.1:{other.port}{room}/cards").status_code == 403
+
+
+def test_a_cookie_of_another_server_does_not_shut_anybody_out(night: Shop) -> None:
+    """Every server of this host can set cookies for all of its ports, of any name."""
+    with reviewed() as browser:
+        ((name, value),) = browser.client.cookies.items()
+        for header in (f"{name}=evil; {name}={value}", f"{name}={value}; {name}=evil", f'a="b; {name}={value}; []=;;='):
+            assert fresh().get(f"{browser.base}/cards", headers={"cookie": header}).status_code == 200
+        assert fresh().get(f"{browser.base}/cards", headers={"cookie": f"{name}=evil"}).status_code == 403
+
+
+def test_a_browser_is_started_without_the_key_among_its_arguments(
+    night: Shop, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given a private file that leads there, which goes again; `ps` shows the name of the file."""
+    given: list[tuple[str, int, str]] = []
+
+    def started(address: str) -> bool:
+        path = Path(urlsplit(address).path)
+        given.append((address, path.stat().st_mode & 0o777, path.read_text()))
+        return True
+
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("webbrowser.open", started)
+    monkeypatch.setattr(ReviewServer, "serve", lambda self: None)
+    result = cli("review", "out")
+    assert result.code == 0, result.err
+    ((address, mode, page),) = given
+    url = next(line.strip() for line in result.out.splitlines() if "http://" in line)
+    assert url in page
+    assert "key=" not in address
+    assert mode == 0o600
+    assert address.startswith("file://")
+    assert not Path(urlsplit(address).path).exists()
 
 
 def test_the_cookie_is_for_this_page_only(night: Shop) -> None:
     """HttpOnly, SameSite=Strict; every answer, refusals too, says what the page may do."""
     with serve_in_thread(sheet()) as server:
         first = httpx.get(server.url)
-        assert re.search(r"; HttpOnly; SameSite=Strict; Path=/$", first.headers["set-cookie"])
+        assert re.search(r"; HttpOnly; SameSite=Strict; Path=/[\w-]{43}/$", first.headers["set-cookie"])
         browser = Browser(server, fresh(cookies=first.cookies))
         answers = [first, browser.get(""), browser.get("cards"), browser.get("nothing"), httpx.get(browser.base)]
         for answer in answers:
@@ -467,7 +510,7 @@ def test_no_path_leads_anywhere(night: Shop, path: str) -> None:
         card = browser.cards()["mug/edit"]
         answer = raw(
             browser.server.port,
-            f"GET /{path.format(id=card['id'])} HTTP/1.1\r\nHost: 127.0.0.1:{browser.server.port}\r\nConnection: close\r\n"
+            f"GET /{browser.server.guard.room}/{path.format(id=card['id'])} HTTP/1.1\r\nHost: 127.0.0.1:{browser.server.port}\r\nConnection: close\r\n"
             f"Cookie: {'; '.join(f'{name}={value}' for name, value in browser.client.cookies.items())}\r\n\r\n",
         )
         assert status(answer) in (400, 404), answer[:200]
@@ -617,7 +660,7 @@ def test_decisions_survive_a_kill(night: Shop) -> None:
         cards = client.get(f"{base}/cards").json()["cards"]
         for card in cards:
             body = {"decisions": [{"id": card["id"], "key": card["key"], "verdict": "approved"}]}
-            headers = {"origin": base, "x-batchedit": "review"}
+            headers = {"origin": base.rpartition("/")[0], "x-batchedit": "review"}
             assert client.post(f"{base}/decide", json=body, headers=headers).json()["taken"][0]["seen"]
         process.kill()
         process.communicate()

@@ -12,12 +12,13 @@ import pytest
 
 from batchedit import credentials
 from batchedit.configuration import SETTINGS
-from batchedit.credentials import KeyPlaces, find_key
+from batchedit.credentials import KeyPlaces, KeyUse, find_key
 from batchedit.errors import UsageError
 from tests.conftest import KEY, Result, Served, Shop, database
 
 Cli = Callable[..., Result]
 ROOT = Path(__file__).parents[1]
+HOME = "https://api.runflow.io"
 
 
 @pytest.fixture
@@ -143,7 +144,8 @@ def test_what_is_documented_is_what_there_is() -> None:
 
 
 def find(environment: dict[str, str], **places: object) -> str:
-    found = find_key(environment, KeyPlaces(**places), own="RUNFLOW_API_KEY", provider="runflow")  # type: ignore[arg-type]
+    use = KeyUse(provider="runflow", variable="RUNFLOW_API_KEY", home=HOME, address=HOME)
+    found = find_key(environment, KeyPlaces(**places), use)  # type: ignore[arg-type]
     return "" if found is None else f"{found.key.reveal()} from {found.origin}"
 
 
@@ -289,3 +291,100 @@ def test_settings_in_dotenv_are_not_silently_ignored(tmp_path: Path) -> None:
     secret(tmp_path, "BATCHEDIT_RATE=3", name=".env")
     with pytest.raises(UsageError, match=r"\.env:1: BATCHEDIT_RATE has no effect here"):
         find({}, folder=tmp_path)
+
+
+# Whose key it is
+
+
+OTHER = "https://gateway.example"
+
+
+def elsewhere(shop: Shop, address: str, name: str = "m.yaml") -> Path:
+    """A manifest of somebody else's, with an address of the API of his own."""
+    head = f"version: 1\nprovider: {{name: runflow, base_url: '{address}'}}\nlimits: {{attempts: 1, timeout: 2}}\n"
+    return shop.write(name, f"{head}defaults: {{prompt: grayscale}}\nsources: [{{glob: in/*.png}}]\n")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [OTHER, "https://api.runflow.io.gateway.example", "https://api.runflow.io:8443", "https://api.runflow.io.",
+     "https://runflow.io", "https://api-runflow.io/v1", "https://127.0.0.1.gateway.example", "https://[2001:db8::1]"],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["RUNFLOW_API_KEY", "BATCHEDIT_API_KEY", "BATCHEDIT_API_KEY_FILE", ".env"])
+def test_a_manifest_cannot_have_the_key_sent_elsewhere(
+    cli: Cli, shop: Shop, home: Path, monkeypatch: pytest.MonkeyPatch, address: str, place: str
+) -> None:
+    """Refused before anybody looks at the key or for the host, naming both; `.env` beside a manifest counts as well."""
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("somebody looked up a host"))
+    if place == ".env":
+        secret(shop.root, f"RUNFLOW_API_KEY={KEY}", name=".env")
+    else:
+        value = str(secret(shop.root, KEY)) if place.endswith("FILE") else KEY
+        monkeypatch.setenv(place, value)
+    manifest = elsewhere(shop, address)
+    for words in (["run", manifest, "--yes"], ["plan", manifest], ["plan", manifest, "--json"]):
+        result = cli(*words)
+        assert result.code == 2
+        assert f"the key is for {HOME}, and base_url would send it to https://" in result.err
+        assert "BATCHEDIT_KEY_ORIGIN=https://" in result.err
+        assert KEY not in result.out + result.err
+    assert shop.outputs() == []
+
+
+def test_a_command_for_the_key_is_not_started_for_another_host(
+    cli: Cli, shop: Shop, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would fetch the key is not even asked, and a project's file or `.env` cannot allow a host."""
+    monkeypatch.setenv("BATCHEDIT_KEY_COMMAND", f"touch {shop.root / 'started'}")
+    manifest = elsewhere(shop, OTHER)
+    assert cli("run", manifest, "--yes").code == 2
+    assert not (shop.root / "started").exists()
+    shop.write("batchedit.toml", f"key_origin = '{OTHER}'")
+    result = cli("run", manifest, "--yes")
+    assert (result.code, "key_origin cannot be set by a project's file" in result.err) == (2, True)
+    (shop.root / "batchedit.toml").unlink()
+    monkeypatch.delenv("BATCHEDIT_KEY_COMMAND")
+    secret(shop.root, f"RUNFLOW_API_KEY={KEY}\nBATCHEDIT_KEY_ORIGIN={OTHER}", name=".env")
+    result = cli("run", manifest, "--yes")
+    assert (result.code, f"the key is for {HOME}, and" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("where", ["variable", "file"])
+def test_whoever_owns_the_key_says_where_it_may_go(
+    cli: Cli, shop: Shop, home: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Then it goes there and no longer to the provider's own origin; plan names host and place of the key."""
+    monkeypatch.setenv("RUNFLOW_API_KEY", KEY)
+    if where == "variable":
+        monkeypatch.setenv("BATCHEDIT_KEY_ORIGIN", OTHER.upper() + ":443/")
+    else:
+        home.write_text(f"key_origin = '{OTHER} https://second.example'")
+    shown = cli("plan", elsewhere(shop, OTHER + "/v9/"))
+    assert shown.code == 0, shown.err
+    assert f"sent to  {OTHER}, with the key from RUNFLOW_API_KEY" in shown.out
+    assert KEY not in shown.out + shown.err
+    told = cli("plan", elsewhere(shop, OTHER), "--json").json()["destination"]
+    assert told == {"origin": OTHER, "key_from": "RUNFLOW_API_KEY"}
+    assert cli("plan", elsewhere(shop, "https://third.example")).code == 2
+    assert cli("plan", elsewhere(shop, HOME)).code == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["gateway.example", "http://gateway.example", f"{OTHER}/v1", "https://u@gateway.example", "*"]
+)
+def test_an_origin_that_is_none_is_refused(
+    cli: Cli, shop: Shop, home: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("BATCHEDIT_KEY_ORIGIN", text)
+    result = cli("plan", elsewhere(shop, OTHER))
+    assert result.code == 2
+    assert "is not an origin such as" in result.err or "is not an address such as" in result.err
+
+
+def test_the_emulator_on_this_machine_takes_any_key(
+    cli: Cli, shop: Shop, home: Path, serve: Callable[..., Served]
+) -> None:
+    """As docs/emulator.md says; the plan names the address."""
+    served = serve()
+    shown = cli("plan", served.manifest(shop))
+    assert f"sent to  {served.url}, with the key from RUNFLOW_API_KEY" in shown.out

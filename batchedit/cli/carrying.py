@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from batchedit.cli.voice import say
 from batchedit.errors import UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from batchedit.ending import RunSummary
     from batchedit.manifest import Manifest
     from batchedit.planned import Plan
+    from batchedit.providers.registry import Destination
     from batchedit.run_options import RunOptions
 
 T = TypeVar("T")
@@ -97,7 +99,26 @@ def key_places(behaviour: Behaviour) -> Any:
     """Where keys may be besides the environment and `.env`."""
     from batchedit.credentials import KeyPlaces
 
-    return KeyPlaces(command=behaviour["key_command"], keyring=behaviour["keyring"], may_ask=not behaviour["no_input"])
+    return KeyPlaces(
+        command=behaviour["key_command"],
+        keyring=behaviour["keyring"],
+        may_ask=not behaviour["no_input"],
+        origins=tuple((behaviour["key_origin"] or "").split()),
+    )
+
+
+def destination_of(plan: Plan, behaviour: Behaviour) -> Destination | None:
+    """
+    Where the requests of a plan and the key would go, None for a rehearsal.
+
+    Raises:
+        UsageError: if the key is not for that.
+    """
+    from batchedit.providers.registry import destination
+    from batchedit.run_options import key_places as places_beside
+
+    places = places_beside(plan, behaviour.run_options())
+    return None if plan.rehearsal else destination(plan.settings, os.environ, places)
 
 
 def behaviour_for(plan: Plan | None, **flags: Any) -> Behaviour:
@@ -140,20 +161,23 @@ def agree_to(plan: Plan, limit: MicroUSD | None, behaviour: Behaviour, *, as_jso
 
     Raises:
         ConsentMissing: if nobody did.
+        UsageError: if the key is not for where it would be sent.
     """
     from batchedit.cli.consent import agree
     from batchedit.cli.planning import plan_text
     from batchedit.cli.printing import say_warnings
 
+    goes_to = destination_of(plan, behaviour)
     say_warnings(plan)
     if not (as_json or behaviour["quiet"]):
-        say(plan_text(plan, limit), err=True)
+        say(plan_text(plan, limit, goes_to=goes_to), err=True)
     figures = plan.figures
     if figures.purchases and plan.agreed is None and not plan.rehearsal:
         agreed = limit if limit is not None else plan.manifest.budget
         agree(
             requests=figures.purchases,
             high=figures.quote.high,
+            to=urlsplit(goes_to.origin).netloc if goes_to is not None else plan.settings.name,
             limit=agreed,
             yes=yes,
             may_ask=not behaviour["no_input"],

@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, until_from, watched
+from batchedit.cli.carrying import (
+    agree_to,
+    behaviour_for,
+    destination_of,
+    limit_from,
+    say_summary,
+    until_from,
+    watched,
+)
 from batchedit.cli.helping import Group
 from batchedit.cli.options import (
     DEBUG,
@@ -104,12 +112,13 @@ def plan(as_json: bool, use_exit_code: bool, by: str | None, save: str | None, *
         hint = "write `prices:` into the manifest, which a saved plan remembers"
         raise UsageError("--save does not go together with --prices", hint=hint)
     made = plan_from({**flags, "by": by, "save": save})
+    goes_to = destination_of(made, behaviour_for(made))
     saved = None if save is None else save_plan(made, save)
     if as_json:
-        say(plan_json(made))
+        say(plan_json(made, goes_to=goes_to))
     else:
         say_warnings(made)
-        say(plan_text(made, by=by is not None))
+        say(plan_text(made, goes_to=goes_to, by=by is not None))
         if saved is not None:
             say(f"  saved    {saved.path}: `batchedit run {shlex.quote(str(save))}` does exactly this")
     return ExitCode.WORK_TO_BUY if use_exit_code and made.figures.purchases else ExitCode.DONE

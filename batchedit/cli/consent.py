@@ -18,6 +18,7 @@ def agree(
     *,
     requests: int,
     high: MicroUSD,
+    to: str,
     limit: MicroUSD | None,
     yes: bool,
     may_ask: bool,
@@ -30,6 +31,7 @@ def agree(
     Args:
         requests: How many would be bought.
         high: What they may cost at most, in micro-dollars.
+        to: The host that would be asked for them.
         limit: The budget from a flag or the manifest, None without one.
         yes: The flag ``--yes``.
         may_ask: A person can be asked.
@@ -48,7 +50,7 @@ def agree(
             hint=f"add --budget {format_usd(high).lstrip('$')} (a limit that holds) or --yes",
         )
     if high > TYPE_AMOUNT_ABOVE:
-        typed = click.prompt(f"This may cost {format_usd(high)}. Type the amount to agree", err=True)
+        typed = click.prompt(f"This may cost {format_usd(high)} at {to}. Type the amount to agree", err=True)
         try:
             agreed = parse_usd(typed) >= high
         except ValueError:
@@ -56,6 +58,6 @@ def agree(
         if not agreed:
             raise ConsentMissing("that is not the amount; nothing was sent")
     elif (requests > ask_above_requests or high > ask_above) and not click.confirm(
-        f"Buy {requests} edits for up to {format_usd(high)}?", err=True
+        f"Buy {requests} edits for up to {format_usd(high)} at {to}?", err=True
     ):
         raise ConsentMissing("nothing was sent")

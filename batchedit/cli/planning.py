@@ -17,6 +17,7 @@ from batchedit.pricing import OLD_DAYS, PriceList
 if TYPE_CHECKING:
     from batchedit.model import Quote
     from batchedit.planned import Plan
+    from batchedit.providers.registry import Destination
 
 PLAN_VERSION = 2
 """Of the JSON form; a field that is there keeps its meaning within a version."""
@@ -41,12 +42,20 @@ _VERDICTS = {
 }
 
 
-def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, effects: Effects | None = None) -> str:
+def plan_text(
+    plan: Plan,
+    budget: MicroUSD | None = None,
+    *,
+    goes_to: Destination | None = None,
+    by: bool = False,
+    effects: Effects | None = None,
+) -> str:
     """
     A plan for people.
 
     Args:
         budget: A flag's; wins over the manifest's.
+        goes_to: Where requests and the key would go, None for a rehearsal.
         by: Show what the quote is broken down by.
         effects: For the time of the day; None for the real ones.
     """
@@ -80,6 +89,7 @@ def plan_text(plan: Plan, budget: MicroUSD | None = None, *, by: bool = False, e
         money = f"rehearsal money{own}" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.name}"
         lines.append(f"  quote    {quote_range(figures.quote)} for {count(figures.pictures, 'picture')} ({money})")
         lines += old_prices(plan.prices, today())
+        lines += _sent_to(goes_to)
     else:
         lines.append("  nothing to buy")
     if figures.counts[Verdict.UNAPPROVED]:
@@ -115,6 +125,13 @@ def old_prices(prices: PriceList, now: date) -> list[str]:
     if age <= OLD_DAYS:
         return []
     return [f"           the price list is {age} days old: compare it with the provider's (batchedit prices)"]
+
+
+def _sent_to(goes_to: Destination | None) -> list[str]:
+    if goes_to is None:
+        return []
+    key = f"with the key from {goes_to.key_place}" if goes_to.key_place else "for which there is no key yet"
+    return [f"  sent to  {goes_to.origin}, {key}"]
 
 
 def _examples(figures: PlanFigures) -> list[str]:
@@ -164,8 +181,8 @@ def quote_range(quote: Quote) -> str:
     return low if quote.low == quote.high else f"{low} to {high}"
 
 
-def plan_json(plan: Plan, *, effects: Effects | None = None) -> str:
-    """A plan for programs; `effects` for the time of the day, None for the real ones."""
+def plan_json(plan: Plan, *, goes_to: Destination | None = None, effects: Effects | None = None) -> str:
+    """A plan for programs; `goes_to` and `effects` as for `plan_text`."""
     figures = plan.figures
     return json.dumps(
         {
@@ -174,6 +191,9 @@ def plan_json(plan: Plan, *, effects: Effects | None = None) -> str:
             "defaults_file": plan.manifest.defaults_file or None,
             "out": str(plan.workspace.root),
             "rehearsal": plan.rehearsal,
+            "destination": None
+            if goes_to is None
+            else {"origin": goes_to.origin, "key_from": goes_to.key_place or None},
             "tasks": figures.tasks,
             "counts": {str(verdict): figures.counts[verdict] for verdict in Verdict},
             "not_selected": plan.choice.left_out,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from batchedit.cli.carrying import agree_to, behaviour_for, limit_from, say_summary, watched
+from batchedit.cli.carrying import agree_to, behaviour_for, destination_of, limit_from, say_summary, watched
 from batchedit.cli.commands import cli
 from batchedit.cli.options import JSON, NO_INPUT, QUIET, Pace, reedit_from, reedit_options, telling_options
 from batchedit.cli.voice import say
@@ -50,9 +50,10 @@ def reedit(as_json: bool, prompt: str | None, from_notes: bool, drop: bool, dry_
     limit = limit_from(budget)
     made = reedit_from(flags, prompt=prompt, from_notes=from_notes)
     if dry_run:
+        goes_to = destination_of(made, behaviour_for(made))
         if not as_json:
             say_warnings(made)
-        say(plan_json(made) if as_json else plan_text(made, limit))
+        say(plan_json(made, goes_to=goes_to) if as_json else plan_text(made, limit, goes_to=goes_to))
         return ExitCode.DONE
     behaviour = behaviour_for(made, **flags)
     agree_to(made, limit, behaviour, as_json=as_json, yes=yes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +50,7 @@ def review(where: str, out: str, ledger: str | None, select: tuple[str, ...], ex
       batchedit review night.yaml --select "client:acme,verdict:none"
       batchedit review out --static for-acme --select client:acme     and then: verdicts import FILE
     """
-    from contextlib import suppress
+    from contextlib import nullcontext, suppress
     from dataclasses import replace
 
     from batchedit.effects import Effects
@@ -75,9 +77,7 @@ def review(where: str, out: str, ledger: str | None, select: tuple[str, ...], ex
         say(f"{server.cards} to look at, as {reviewer or 'nobody'}; open this address, which is good for one browser:")
         say(f"  {server.url}")
         say(f"from elsewhere: ssh -L {server.port}:127.0.0.1:{server.port} THIS-MACHINE; Ctrl-C ends it", err=True)
-        if not no_open:
-            _open(server.url)
-        with suppress(KeyboardInterrupt):
+        with _opened(server.url, path.parent) if not no_open else nullcontext(), suppress(KeyboardInterrupt):
             server.serve()
     return ExitCode.DONE
 
@@ -106,12 +106,32 @@ def _login() -> str:
         return ""
 
 
-def _open(url: str) -> None:
-    """Open a browser, if there is one; a terminal's browser would take the terminal away."""
+@contextmanager
+def _opened(url: str, folder: Path) -> Iterator[None]:
+    """
+    Open a browser, if there is one; a terminal's browser would take the terminal away.
+
+    It is given a private file that leads to the address: every user of a machine can read the arguments of every
+    program, and the address lets in whoever comes first. The file goes with the context.
+    """
     import os
+    import secrets
     import sys
     import webbrowser
+    from contextlib import suppress
 
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        yield
         return
-    webbrowser.open(url)
+    path = folder / f"review-{secrets.token_hex(16)}.html"
+    page = '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><title>Review</title>'
+    page += f'<meta http-equiv="refresh" content="0;url={url}"><a href="{url}">Open the review</a>'
+    try:
+        with suppress(OSError):  # the address is printed in any case
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+                file.write(page)
+            webbrowser.open(path.as_uri())
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()

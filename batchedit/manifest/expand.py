@@ -18,6 +18,7 @@ from batchedit.manifest.findings import Findings, OncePerRow, Skip
 from batchedit.manifest.layers import Edit, Head, Layer, Row
 from batchedit.manifest.making import Maker, NoImage, Setting
 from batchedit.manifest.rendering import Refused
+from batchedit.manifest.roots import InputRoots
 from batchedit.manifest.seen import Ids
 from batchedit.manifest.watching import Watch
 from batchedit.model import Item, Task
@@ -34,7 +35,8 @@ class Expander:
 
     def __init__(self, head: Head, overrides: Layer, root: Path, findings: Findings) -> None:
         self._findings = OncePerRow(findings)
-        self._setting = Setting(head, overrides, root, self._findings)
+        roots = InputRoots([root, *(root / name for name in head.input_roots)])
+        self._setting = Setting(head, overrides, root, self._findings, roots)
         self._ids = Ids()
         self._watch = Watch()
 

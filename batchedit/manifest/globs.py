@@ -40,10 +40,11 @@ def glob_rows(pattern: str, root: Path, shown_root: str, place: Place, findings:
     elif others:
         what = "1 file is no picture" if others == 1 else f"{others} files are no pictures"
         findings.skip(Skip(place, f"{what} (png, jpg, jpeg, webp)"))
+    within = Path(root, fixed)
     stems = Counter(PurePath(picture).stem for picture in pictures)
     for picture in pictures:
         below = PurePath(picture).relative_to(fixed)
-        row = Row(Place(str(PurePath(shown_root, picture))), Layer(), folder=below.parent.parts)
+        row = Row(Place(str(PurePath(shown_root, picture))), Layer(), folder=below.parent.parts, within=within)
         row.layer.fields["image"] = Given(picture, False, row.place)
         row.below = below.with_suffix("").as_posix()
         if stems[below.stem] > 1:

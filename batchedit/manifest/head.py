@@ -17,6 +17,7 @@ from batchedit.manifest.layers import Edit, Head
 from batchedit.manifest.matrix import MatrixReader
 from batchedit.manifest.price_list import read_prices
 from batchedit.manifest.reading import Pairs, Reading
+from batchedit.manifest.refs import is_url
 from batchedit.manifest.reviewing import read_review
 from batchedit.manifest.selectors import read_selectors
 from batchedit.manifest.settings import read_limits, read_provider
@@ -65,6 +66,8 @@ class HeadReader:
             head.spending = read_spending(top["budget"][1], reading)
         if "prices" in top:
             self._prices(top["prices"][1], head)
+        if "input_roots" in top:
+            head.input_roots = self._input_roots(top["input_roots"][1])
         if "review" in top:
             head.review = read_review(top["review"][1], reading)
         if "selectors" in top:
@@ -123,6 +126,18 @@ class HeadReader:
         path = self._root / name
         head.prices = read_prices(path, name, self._findings)
         head.files.append(path)
+
+    def _input_roots(self, node: Node) -> tuple[str, ...]:
+        nodes = [node] if isinstance(node.value, str) else self._reading.list(node, "input_roots")
+        found = []
+        for child in nodes:
+            text = "" if child.value is None else self._reading.text(child, "input_roots")
+            if text is not None and (not text.strip() or is_url(text)):
+                message = "must be a folder such as ../photos"
+                self._reading.wrong(child.place, "bad-source", message, field="input_roots", value=text)
+            elif text is not None:
+                found.append(text)
+        return tuple(found)
 
     def _prompts(self, node: Node, head: Head) -> dict[str, Given]:
         prompts = {}

@@ -58,6 +58,7 @@ def imagefolder_rows(
                     row.below = str(path.with_suffix("")) if path.name else ""
                     if pictures.is_shared(path.stem):
                         row.default_id = row.below
+                row.within = folder
                 yield row
         for picture in pictures.unnamed():
             findings.skip(Skip(Place(str(PurePath(shown, picture))), "no row of the metadata names it"))

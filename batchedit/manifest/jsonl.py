@@ -13,7 +13,7 @@ from batchedit.manifest.findings import Collector
 from batchedit.manifest.finishing import FINISHES, Finish, is_finish_word, read_finish
 from batchedit.manifest.layers import Record
 from batchedit.manifest.reading import Reading
-from batchedit.manifest.rows import wrong_encoding
+from batchedit.manifest.rows import LineTooLong, lines_of, wrong_encoding
 from batchedit.manifest.yaml_tree import Node
 
 _HINT = 'Each line is one object, such as {"id": "a", "image": "in/a.png"}'
@@ -30,15 +30,18 @@ def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "
     Raises:
         ManifestError: if it cannot be read at all.
     """
+    number = 0
     try:
         with path.open(encoding=encoding or "utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(lines_of(file), start=1):
                 if not line.strip():
                     continue
                 record = _record(line, Place(shown, number), findings)
                 if record is not None:
                     record.text = line
                     yield record
+    except LineTooLong as error:
+        raise _refuse(Place(shown, number + 1), "json-syntax", f"{error}: it is no JSON Lines file") from None
     except OSError as error:
         raise _refuse(Place(shown), "unreadable", f"cannot be read: {error.strerror}") from None
     except UnicodeError:
@@ -48,6 +51,8 @@ def jsonl_records(path: Path, shown: str, findings: Collector, encoding: str = "
 _DEEPEST = 10
 _LISTS = ("references", "tags")
 """Fields that may be a list."""
+_MOST_VALUES = 250_000
+"""Of an object: empty ones need a hundred times the memory of their letters."""
 
 
 class _Twice(Exception):
@@ -64,6 +69,9 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _record(line: str, place: Place, findings: Collector) -> Record | None:
+    if sum(map(line.count, "[{,")) > _MOST_VALUES:
+        _note(findings, place, "json-syntax", f"has more than {_MOST_VALUES} values")
+        return None
     try:
         data = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:

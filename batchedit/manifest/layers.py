@@ -127,6 +127,7 @@ class Row:
         base: Folder that paths in its cells start from; None for the manifest's own.
         default_id: The id if none is given, where it is not the picture's file name without extension.
         below: The picture's path below its source, without extension; empty for rows of tables.
+        within: Folder of its source, which the head names; its files may lie there.
         record: The line of the table as it was read; None without a table.
     """
 
@@ -139,6 +140,7 @@ class Row:
     base: Path | None = None
     default_id: str | None = None
     below: str = ""
+    within: Path | None = None
     record: Record | None = None
 
 
@@ -178,6 +180,7 @@ class Head:
     Attributes:
         items: True if the manifest has rows of its own; they are read anew for each pass.
         prices: A list of the user's own; None for the shipped one.
+        input_roots: Folders that rows may name files in, as written, besides those of the manifest and its sources.
         files: What the head was read from, and the tables it names.
         defaults_file: The defaults beside a table, as the user would type it; empty if there are none.
     """
@@ -194,6 +197,7 @@ class Head:
     items: bool = False
     selectors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     prices: PriceList | None = None
+    input_roots: tuple[str, ...] = ()
     review: ReviewSettings = field(default_factory=ReviewSettings)
     files: list[Path] = field(default_factory=list)
     defaults_file: str = ""

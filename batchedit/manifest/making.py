@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from batchedit.manifest.layers import Edit, Head, Layer, Row
 from batchedit.manifest.naming import default_outputs, written_outputs
 from batchedit.manifest.refs import file_problem, is_url, shown_url, stem_of, url_problem
 from batchedit.manifest.rendering import Refused, Renderer
+from batchedit.manifest.roots import InputRoots, folder_of_template
 from batchedit.manifest.templates import has_leftover, names_in
 from batchedit.model import (
     EXTENSIONS,
@@ -55,6 +57,7 @@ class Setting:
     overrides: Layer
     root: Path
     findings: OncePerRow
+    roots: InputRoots
     recipes: dict[tuple[object, ...], Recipe | None] = field(default_factory=dict)
 
 
@@ -277,7 +280,7 @@ class Maker:
 
     def _reference(self, given: Given) -> ImageRef | None:
         text = self._renderer.text(given, "references")
-        return None if not text or text.lower() == _NONE else self._picture("references", text)
+        return None if not text or text.lower() == _NONE else self._picture("references", text, given)
 
     def _mask(self) -> LocalImage | UrlImage | None:
         given = self._fields.get("mask")
@@ -286,9 +289,9 @@ class Maker:
         text = self._renderer.text(given, "mask")
         return None if not text or text.lower() == _NONE else self._picture("mask", text)
 
-    def _picture(self, name: str, text: str) -> LocalImage | UrlImage | None:
-        """A path or an https URL; a path that ends in ``?`` may be missing."""
-        given, wrong = self._fields[name], self._renderer.wrong
+    def _picture(self, name: str, text: str, written: Given | None = None) -> LocalImage | UrlImage | None:
+        """A path or an https URL; a path that ends in ``?`` may be missing. `written` is one of several."""
+        given, wrong = written or self._fields[name], self._renderer.wrong
         if is_url(text):
             problem = url_problem(text)
             if problem:
@@ -300,11 +303,29 @@ class Maker:
         path = base / (text.removesuffix("?") if optional else text)
         problem = file_problem(path)
         if problem is None:
+            self._check_root(path, name, text, given)
             return LocalImage(path)
         if not optional or problem != "does not exist":
             wrong(given.place, "missing-image", name, text, f"{path} {problem}")
         self._setting.findings.absent()
         return None
+
+    def _check_root(self, path: Path, name: str, text: str, given: Given) -> None:
+        """Refuse a file that a row names, and that lies in none of the folders that rows may name files in."""
+        row, root = self._row, self._setting.root
+        further = [] if row.within is None else [row.within]
+        if given.template and not (row.inline and row.layer.fields.get(name) is self._fields[name]):
+            if "{" not in given.single:
+                return  # the head's own words
+            folder = folder_of_template(given.single)
+            further += [root / folder] if folder else []
+        real = self._setting.roots.outside(path, further)
+        if real is None:
+            return
+        leads = f", which leads to {real}," if real != Path(os.path.abspath(path)) else ""
+        message = f"{path}{leads} lies outside of the folders that rows may name files in"
+        hint = f"If that is right, write into the head of the manifest: input_roots: [{shortened(str(real.parent))}]"
+        self._renderer.wrong(given.place, "outside-image", name, text, message, hint)
 
     def _count(self, count: int) -> None:
         if count > MAX_IMAGES:

@@ -1,5 +1,6 @@
 """
-Records of Parquet files, read batch by batch with pyarrow, which is an extra.
+Records of Parquet files, read batch by batch with pyarrow, which is an extra, in a process of its own (see
+`parquet_process`).
 
 Numbers and times become the text that Arrow writes for them; lists and objects are taken where a field takes them, as
 in JSON Lines.
@@ -7,9 +8,15 @@ in JSON Lines.
 
 from __future__ import annotations
 
+import json
+import marshal
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from batchedit.errors import ManifestError, Place, Problem
 from batchedit.manifest.fields import key_problem, looks_like_a_key, shortened
@@ -17,11 +24,15 @@ from batchedit.manifest.findings import Collector
 from batchedit.manifest.finishing import FINISHES
 from batchedit.manifest.jsonl import object_record
 from batchedit.manifest.layers import Record
+from batchedit.manifest.parquet_process import HEAD, MEMORY_BYTES
 
-_BATCH = 1000
 _OBJECTS = ("labels", "vars")
 _ALSO_OBJECTS = (*FINISHES, "references", "tags")
 _INSTALL = 'Install it with: pip install "batchedit[parquet]"'
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    " from batchedit.manifest.parquet_process import main; main()"
+)
 
 
 def parquet_records(
@@ -35,22 +46,22 @@ def parquet_records(
         header: Is told the columns before the first record comes.
 
     Raises:
-        ManifestError: if it cannot be read, or pyarrow is not installed.
+        ManifestError: if it cannot be read, asks for too much memory, or pyarrow is not installed.
     """
-    arrow, parquet = _pyarrow(shown)
-    try:
-        with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
-            names = tuple(str(name) for name in file.schema_arrow.names)
-            _check(names, shown, findings)
-            header(tuple(name for name in names if name not in _OBJECTS), Place(shown))
-            kinds = [field.type for field in file.schema_arrow]
-            nested = any(name in (*_OBJECTS, *_ALSO_OBJECTS) for name in names) or any(
-                arrow.types.is_nested(kind) or _is_binary(arrow, kind) for kind in kinds
-            )
-            number = 0
-            for batch in file.iter_batches(batch_size=_BATCH):
-                columns = [_texts(arrow, column) for column in batch.columns]
-                for values in zip(*columns, strict=True):
+    if find_spec("pyarrow") is None:
+        raise _refuse(
+            shown, "no-pyarrow", "Parquet files are read with pyarrow, which is not installed", _INSTALL
+        ) from None
+    names: tuple[str, ...] = ()
+    nested, number = False, 0
+    for message in _messages(path, shown):
+        match message:
+            case ("columns", names, holds_nested):
+                nested = holds_nested or any(name in (*_OBJECTS, *_ALSO_OBJECTS) for name in names)
+                _check(names, shown, findings)
+                header(tuple(name for name in names if name not in _OBJECTS), Place(shown))
+            case ("rows", rows):
+                for values in rows:
                     number += 1
                     place = Place(shown, number)
                     if not nested:
@@ -60,15 +71,10 @@ def parquet_records(
                     record = object_record(data, place, findings)
                     if record is not None:
                         yield record
-    except OSError as error:
-        raise _refuse(
-            shown, "unreadable", f"cannot be read: {error.strerror or shortened(' '.join(str(error).split()))}"
-        ) from None
-    except UnicodeDecodeError:
-        raise _refuse(shown, "encoding", "holds text that is not UTF-8") from None
-    except arrow.ArrowException as error:
-        detail = shortened(" ".join(str(error).split())).rstrip(".")
-        raise _refuse(shown, "parquet-syntax", f"is not valid Parquet: {detail}") from None
+            case _:
+                _, code, text = message
+                detail = shortened(" ".join(text.split())).rstrip(".")
+                raise _refuse(shown, code, f"is not valid Parquet: {detail}" if code == "parquet-syntax" else detail)
 
 
 def parquet_columns(path: Path, shown: str) -> tuple[str, ...]:
@@ -91,58 +97,47 @@ class _Silent:
         """Forget it."""
 
 
+def _messages(path: Path, shown: str) -> Iterator[tuple[Any, ...]]:
+    """What the process has to say before its end."""
+    arguments = [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path)]
+    # Arrow's other allocators keep address space in reserve, which is what is limited.
+    environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        with path.open("rb") as file:
+            process = subprocess.Popen(
+                arguments, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+            )
+    except OSError as error:
+        raise _refuse(shown, "unreadable", f"cannot be read: {error.strerror}") from None
+    with process:
+        try:
+            assert process.stdout is not None, "it was asked for"
+            while (message := _next(process.stdout)) != ("end",):
+                if message is None:
+                    most = f"{MEMORY_BYTES // 1024**3} GB"
+                    raise _refuse(shown, "parquet-size", f"breaks its reader, or asks for more than {most} at once")
+                yield message
+        finally:
+            process.kill()
+
+
+def _next(channel: IO[bytes]) -> tuple[Any, ...] | None:
+    """The next message, None if the process has ended in the middle."""
+    head = channel.read(HEAD.size)
+    if len(head) < HEAD.size:
+        return None
+    (length,) = HEAD.unpack(head)
+    data = channel.read(length)
+    message: tuple[Any, ...] | None = None if len(data) < length else marshal.loads(data)
+    return message
+
+
 def _check(names: tuple[str, ...], shown: str, findings: Collector) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise _refuse(shown, "duplicate-column", f"has the column {shortened(twice)!r} twice")
     if any(looks_like_a_key(name) for name in names):
         findings.problem(key_problem(Place(shown), "", cell=True))
-
-
-def _texts(arrow: Any, column: Any) -> list[Any]:
-    """The values of a column as texts, empty for null; lists and dicts of texts for nested ones."""
-    types, kind = arrow.types, column.type
-    if types.is_dictionary(kind):
-        column = column.dictionary_decode()
-        kind = column.type
-    if types.is_nested(kind):
-        return [_plain(value) for value in column.to_pylist()]
-    if types.is_null(kind):
-        return [""] * len(column)
-    if _is_binary(arrow, kind):
-        return list(column.to_pylist())
-    if not (types.is_string(kind) or types.is_large_string(kind)):
-        column = column.cast(arrow.string())
-    missing = ("nan",) if types.is_floating(kind) else ()
-    return ["" if text is None or text in missing else text for text in column.to_pylist()]
-
-
-def _is_binary(arrow: Any, kind: Any) -> bool:
-    types = arrow.types
-    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
-
-
-def _plain(value: Any) -> Any:
-    """A nested value with texts at its ends, as the reader of JSON Lines has them."""
-    if isinstance(value, list):
-        # A map's entries are pairs.
-        if value and all(isinstance(entry, tuple) and len(entry) == 2 for entry in value):
-            return {str(key): _plain(entry) for key, entry in value}
-        return [_plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    return value if value is None or isinstance(value, (str, bool, bytes)) else str(value)
-
-
-def _pyarrow(shown: str) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise _refuse(
-            shown, "no-pyarrow", "Parquet files are read with pyarrow, which is not installed", _INSTALL
-        ) from None
-    return pyarrow, parquet
 
 
 def _refuse(shown: str, code: str, message: str, hint: str = "") -> ManifestError:

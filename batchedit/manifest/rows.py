@@ -14,7 +14,8 @@ from batchedit.manifest.findings import Collector
 from batchedit.manifest.layers import Record
 
 DELIMITERS = (",", ";", "\t", "|")
-_LONGEST_LINE = 8 * 1024 * 1024
+LONGEST_LINE = 8 * 1024 * 1024
+"""Characters; no line of a table or list is that long."""
 _ANNOUNCED = re.compile(r"sep=(.)\r?\n?")
 
 
@@ -81,17 +82,16 @@ class _Table:
         if announced is not None and announced[1] in DELIMITERS:
             return announced[1], 2  # a spreadsheet's own way to say it, in a line before the header
         while first and not first.strip():
-            first = self._file.readline(_LONGEST_LINE)
+            first = self._file.readline(LONGEST_LINE)
         self._file.seek(0)
         return _delimiter(first), 1
 
     def _lines(self) -> Iterator[str]:
         """The lines, none of which is longer than a table's can be: a file without line breaks is not read as one."""
-        readline = self._file.readline
-        while line := readline(_LONGEST_LINE):
-            if len(line) == _LONGEST_LINE:
-                raise csv.Error(f"a line is longer than {_LONGEST_LINE - 1} characters")
-            yield line
+        try:
+            yield from lines_of(self._file)
+        except LineTooLong as error:
+            raise csv.Error(f"a line {error}") from None
 
     def _header(self, cells: list[str], place: Place) -> None:
         self._names = tuple(cell.strip() for cell in cells)
@@ -135,6 +135,23 @@ class _Table:
         self._findings.problem(
             Problem(place=place, code=code, message=message, hint=hint, field=field, warning=warning)
         )
+
+
+class LineTooLong(Exception):
+    """A line does not end where one must; the message says where that is."""
+
+
+def lines_of(file: TextIO) -> Iterator[str]:
+    """
+    The lines of a text.
+
+    Raises:
+        LineTooLong: for one that would have to be read into memory without an end.
+    """
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise LineTooLong(f"is longer than {LONGEST_LINE - 1} characters")
+        yield line
 
 
 def marked_encoding(path: Path) -> str:

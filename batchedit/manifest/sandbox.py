@@ -24,6 +24,10 @@ from batchedit.paths import safe_component
 MAX_TEXT = 200_000
 """Most characters of any text on the way to a result."""
 
+_GROWS = "the text grows too long"
+_MOST_JOINED = 200
+"""Operands of all ``~`` of a template; each may be as long as any text."""
+
 FILTERS = ("default", "float", "int", "join", "lower", "replace", "round", "title", "trim", "truncate", "upper")
 
 _METHODS = frozenset(
@@ -42,13 +46,20 @@ _FORMAT = re.compile(r"%(?:\([^()]*\))?[-+ 0#]{0,5}\d{0,3}(?:\.\d{0,3})?[sdifgex
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja's sandbox without the operators and calls that make much out of little."""
 
-    intercepted_binops = frozenset({"*", "**", "%"})
+    intercepted_binops = frozenset({"*", "**", "%", "+"})
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """An arithmetic operator; on texts only ``%``, with moderate widths."""
         if operator == "%" and isinstance(left, str):
             if "%" in _FORMAT.sub("", left):
                 raise SecurityError(f"formats with {left[:40]!r}")
+            if len(left) + left.count("%") * _longest(right) > MAX_TEXT:
+                raise OverflowError(_GROWS)
+        elif operator == "+":
+            if isinstance(left, (list, tuple)):
+                raise SecurityError("adds lists")
+            if isinstance(left, str) and isinstance(right, str) and len(left) + len(right) > MAX_TEXT:
+                raise OverflowError(_GROWS)
         elif operator == "**" or not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
             raise SecurityError(f"uses the operator {operator}")
         return super().call_binop(context, operator, left, right)
@@ -166,6 +177,8 @@ def _needed(tree: nodes.Template) -> frozenset[str]:
 def _refuse_statements(tree: nodes.Template) -> None:
     for node in tree.find_all(_FORBIDDEN):
         raise TemplateSyntaxError("only {{ }}, {% if %} and {% for %} can be used", node.lineno)
+    if sum(len(joined.nodes) for joined in tree.find_all(nodes.Concat)) > _MOST_JOINED:
+        raise TemplateSyntaxError(f"more than {_MOST_JOINED} parts are joined by ~", 1)
     for name in tree.find_all(nodes.Name):
         if name.name == "self":
             raise TemplateSyntaxError("{{ self }} is not a name that can be used", name.lineno)
@@ -174,14 +187,29 @@ def _refuse_statements(tree: nodes.Template) -> None:
             raise TemplateSyntaxError("a {% for %} cannot stand in another one", loop.lineno)
 
 
+def _longest(values: Any) -> int:
+    """Characters of the longest of the values that a format may take."""
+    if isinstance(values, Mapping):
+        values = values.values()
+    return max((len(str(value)) for value in values), default=0) if isinstance(values, Iterable) else 400
+
+
 def _join(values: Iterable[Any], separator: str = "") -> str:
-    return _bounded(str(separator).join(str(value) for value in values))
+    """Bounded before it is built: a separator may be as long as any text, and stand between any two letters."""
+    separator, parts, length = str(separator), [], 0
+    for value in values:
+        part = str(value)
+        length += len(part) + (len(separator) if parts else 0)
+        if length > MAX_TEXT:
+            raise OverflowError(_GROWS)
+        parts.append(part)
+    return separator.join(parts)
 
 
 def _replace(text: str, old: str, new: str) -> str:
     text, old, new = str(text), str(old), str(new)
     if len(text) + text.count(old) * max(len(new) - len(old), 0) > MAX_TEXT:
-        raise OverflowError("the text grows too long")
+        raise OverflowError(_GROWS)
     return text.replace(old, new)
 
 
@@ -198,9 +226,3 @@ def _round(value: float, precision: int = 0, method: str = "common") -> float:
             return math.floor(value * factor) / factor
         case _:
             raise ValueError("round() knows common, ceil and floor")
-
-
-def _bounded(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        raise OverflowError("the text grows too long")
-    return text

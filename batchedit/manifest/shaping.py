@@ -131,7 +131,8 @@ class Shape:
                 self._findings.skip(Skip(record.place, f"no {name}"))
                 return None
         row = table_row(layout.columns, cells, record.place, self._findings)
-        row.base, row.record = self._base, record
+        row.base = row.within = self._base
+        row.record = record
         if record.labels:
             row.layer.labels.update(record.labels)
         if record.variables:

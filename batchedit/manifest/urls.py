@@ -11,7 +11,7 @@ from batchedit.manifest.fields import Given, key_problem, looks_like_a_key
 from batchedit.manifest.findings import Collector
 from batchedit.manifest.layers import Layer, Row
 from batchedit.manifest.refs import is_url, shown_url, stem_of, url_problem
-from batchedit.manifest.rows import marked_encoding, wrong_encoding
+from batchedit.manifest.rows import LineTooLong, lines_of, marked_encoding, wrong_encoding
 from batchedit.manifest.seen import Pictures
 
 
@@ -26,9 +26,10 @@ def listed_urls(path: Path, shown: str, findings: Collector, encoding: str = "")
     Raises:
         ManifestError: if it cannot be read.
     """
+    number = 0
     try:
         with path.open(encoding=encoding or marked_encoding(path)) as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(lines_of(file), start=1):
                 text = line.strip()
                 if not text or text.startswith("#"):
                     continue
@@ -37,6 +38,9 @@ def listed_urls(path: Path, shown: str, findings: Collector, encoding: str = "")
                     findings.problem(key_problem(place, "", cell=True))
                 else:
                     yield Given(text, False, place)
+    except LineTooLong as error:
+        message = f"{error}: it is no list of URLs"
+        raise ManifestError([Problem(place=Place(shown, number + 1), code="bad-url", message=message)]) from None
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise ManifestError([Problem(place=Place(shown), code="unreadable", message=message)]) from None

@@ -343,6 +343,8 @@ TOP_KEYS = Keys(
             {"white": {"prompt": "Put it on white"}}),
         Key("sources", ListOf(Keys(SOURCE_KEYS)), "where rows come from, with any field as a template over their"
             " columns", [{"csv": "shop.csv"}]),
+        Key("input_roots", ListOf(Text(), or_one=True), "further folders that rows may name pictures in, besides those"
+            " of the manifest, of its tables and of its globs", ["../photos"]),
         Key("items", ListOf(Keys(ROW_KEYS)), "rows in place", [{"id": "a", "image": "in/a.png"}]),
         Key("budget", Keys(BUDGET_KEYS), "how much may be spent", {"run": "25.00"}),
         Key("prices", Text(), "a price list of your own, in the form of `batchedit/prices.yaml`", "prices.yaml"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,16 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """
+    Where requests would go, and in words where their key is; empty if there is none.
+    """
+
+    origin: str
+    key_place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
     """
     A provider ready for a run.
@@ -75,6 +86,20 @@ def connect(setup: Setup) -> Connected:
     """
     create: Callable[[Setup], Connected] = _entry(setup.settings.name).load()
     return create(setup)
+
+
+def destination(settings: ProviderSettings, environment: Mapping[str, str], places: KeyPlaces) -> Destination | None:
+    """
+    Where a provider would send requests and the key; None for one that does not say, such as a rehearsal.
+
+    A provider says so by a function of this name and form beside its entry point.
+
+    Raises:
+        UsageError: if there is no provider of that name, or the key is not for where it would go.
+    """
+    told = getattr(import_module(_entry(settings.name).module), "destination", None)
+    found: Destination | None = None if told is None else told(settings, environment, places)
+    return found
 
 
 def check_name(name: str) -> None:

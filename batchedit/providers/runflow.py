@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from batchedit.bodies import Body, FilePart, Upload, json_body
-from batchedit.credentials import find_key
+from batchedit.credentials import KeyPlaces, KeyUse, check_destination, find_key, place_of_key
 from batchedit.data_uris import lift
-from batchedit.endpoint import Endpoint
+from batchedit.endpoint import Endpoint, origin_of
 from batchedit.errors import (
     InputFormRefused,
     NotSent,
@@ -55,7 +55,7 @@ from batchedit.providers.base import (
     Wait,
     Watch,
 )
-from batchedit.providers.registry import Connected, Setup
+from batchedit.providers.registry import Connected, Destination, Setup
 
 BASE_URL = "https://api.runflow.io"
 KEY_VARIABLE = "RUNFLOW_API_KEY"
@@ -352,7 +352,7 @@ def create(setup: Setup) -> Connected:
     Raises:
         UsageError: if there is no key, or it cannot be read.
     """
-    found = find_key(setup.environment, setup.places, own=KEY_VARIABLE, provider="runflow")
+    found = find_key(setup.environment, setup.places, _use(setup.settings))
     if found is None:
         raise UsageError(
             f"the provider runflow needs a key, and {KEY_VARIABLE} is not set",
@@ -368,6 +368,22 @@ def create(setup: Setup) -> Connected:
     )
     return Connected(provider=provider, endpoint=endpoint, world="real", key_origin=found.origin,
                      look=partial(look, provider.model))  # fmt: skip
+
+
+def destination(settings: ProviderSettings, environment: Mapping[str, str], places: KeyPlaces) -> Destination:
+    """
+    Where requests and the key would go.
+
+    Raises:
+        UsageError: if the key is not for that, or its place cannot be read.
+    """
+    use = _use(settings)
+    check_destination(environment, places, use)
+    return Destination(origin=origin_of(use.address), key_place=place_of_key(environment, places, use))
+
+
+def _use(settings: ProviderSettings) -> KeyUse:
+    return KeyUse(provider="runflow", variable=KEY_VARIABLE, home=BASE_URL, address=settings.base_url or BASE_URL)
 
 
 def _post(url: str, body: dict[str, Any]) -> Send:

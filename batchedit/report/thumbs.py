@@ -6,9 +6,10 @@ import base64
 import contextlib
 import hashlib
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from batchedit import disk
 
 SIDE = 320
 """Pixels of the longer side."""
@@ -49,10 +50,12 @@ def make_small(source: Path, digest: str, kept_in: Path, side: int) -> bytes | N
     if data is None:
         return None
     kept = kept_at(kept_in, digest, side)
+    if kept_in.is_symlink() or kept.parent.is_symlink():
+        return data  # somebody has put it there
     with contextlib.suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.part")  # somebody else may be making the same one
-        part.write_bytes(data)
+        part = disk.temporary_in(kept.parent)  # somebody else may be making the same one
+        disk.append(part, data)
         part.replace(kept)
     return data
 

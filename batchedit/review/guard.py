@@ -5,6 +5,9 @@ Checked for each call, before any of it is looked at: the exact Host (against na
 somebody else's server), the Origin and Sec-Fetch-Site (against other pages in the same browser), the cookie (against
 other users of this machine), and for whatever changes something the method, a header that only scripts of our own can
 set, and the kind and length of the body.
+
+A browser sends a cookie of 127.0.0.1 to whatever listens on any port of it, whatever the cookie is called. So all is
+below a path that nobody can guess, and the cookie is for that path only: another server never gets it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -42,7 +44,9 @@ _HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_WELCOME = b'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/"><title>Review</title>'
+_WELCOME = (
+    '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/{room}/"><title>Review</title>'
+)
 """Not a redirect: after one that began at a link elsewhere a browser would not send the new cookie."""
 
 
@@ -56,7 +60,8 @@ class Guard:
         port: Cookies are shared by all ports of a host; this tells ours from others'.
 
     Attributes:
-        key: Opens the review once, as ``/?key=...``.
+        room: What each path of the review begins with.
+        key: Opens the review once, as ``/ROOM/?key=...``.
         touched: When somebody with the cookie has last asked for more than news; by the event loop's clock.
     """
 
@@ -64,7 +69,7 @@ class Guard:
         self._app, self._hosts = app, frozenset(hosts)
         self._cookie_name = f"batchedit_review_{port}"
         self._cookie = secrets.token_urlsafe(_TOKEN_BYTES)
-        self.key = secrets.token_urlsafe(_TOKEN_BYTES)
+        self.key, self.room = secrets.token_urlsafe(_TOKEN_BYTES), secrets.token_urlsafe(_TOKEN_BYTES)
         self._is_used = False
         self.touched = 0.0
 
@@ -75,12 +80,17 @@ class Guard:
         refusal = self._refusal(scope)
         if refusal is not None:
             return await _answer(send, *refusal)
+        if scope["path"] == "/favicon.ico":
+            return await _answer(send, 204, "")  # browsers ask for it outside of the page's path
+        room, slash, rest = scope["path"].removeprefix("/").partition("/")
+        is_room = hmac.compare_digest(room.encode("utf-8", "replace"), self.room.encode()) and slash
         given = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])
-        if scope["path"] == "/" and given != [""]:
+        if is_room and not rest and given != [""]:
             return await self._open(given, scope, send)
-        if not self._has_cookie(scope):
+        if not is_room or not self._has_cookie(scope):
             return await _answer(send, 403, "This review is for the browser that opened it with its key.")
-        if scope["path"] != "/news":
+        scope = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}
+        if rest != "news":
             self.touched = anyio.current_time()
         if scope["method"] in _SAFE:
             return await self._app(scope, receive, _with_headers(send))
@@ -115,17 +125,17 @@ class Guard:
             return await _answer(send, 403, "This key is not, or no longer, good for opening the review.")
         self._is_used = True
         self.touched = anyio.current_time()
-        cookie = f"{self._cookie_name}={self._cookie}; HttpOnly; SameSite=Strict; Path=/"
-        return await _answer(send, 200, _WELCOME, [(b"set-cookie", cookie.encode())], b"text/html; charset=utf-8")
+        cookie = f"{self._cookie_name}={self._cookie}; HttpOnly; SameSite=Strict; Path=/{self.room}/"
+        welcome = _WELCOME.format(room=self.room)
+        return await _answer(send, 200, welcome, [(b"set-cookie", cookie.encode())], b"text/html; charset=utf-8")
 
     def _has_cookie(self, scope: Scope) -> bool:
+        # Another server of this host may have set one of the same name beside ours.
         for header in _values(scope, b"cookie"):
-            try:
-                found = SimpleCookie(header).get(self._cookie_name)
-            except CookieError:
-                continue
-            if found is not None and hmac.compare_digest(found.value.encode(), self._cookie.encode()):
-                return True
+            for pair in header.split(";"):
+                name, _, value = pair.strip().partition("=")
+                if name == self._cookie_name and hmac.compare_digest(value.encode(), self._cookie.encode()):
+                    return True
         return False
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import uvicorn
 
+from batchedit import disk
 from batchedit.effects import Effects
 from batchedit.errors import UsageError
 from batchedit.ledger.decisions import DecisionBook
@@ -70,6 +71,7 @@ class ReviewServer:
             book = None
             if not options.read_only:
                 book = self._stack.enter_context(DecisionBook(sheet.ledger, self._effects))
+            disk.refuse_links(sheet.ledger.parent / "thumbs")
             sheet.read(options.who)
             self.cards = len(sheet.slots) or len(sheet.pairs)
             self._sockets = self._listen()
@@ -81,7 +83,7 @@ class ReviewServer:
         except BaseException:
             self._stack.close()
             raise
-        self.url = f"http://127.0.0.1:{self.port}/?key={self.guard.key}"
+        self.url = f"http://127.0.0.1:{self.port}/{self.guard.room}/?key={self.guard.key}"
         config = uvicorn.Config(
             self.guard, log_config=None, log_level="critical", access_log=False, server_header=False, lifespan="off",
             http="h11", ws="none", timeout_graceful_shutdown=2, proxy_headers=False,

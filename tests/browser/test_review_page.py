@@ -6,11 +6,13 @@ import json
 import signal
 import statistics
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
@@ -1015,6 +1017,43 @@ def test_other_pages_get_nothing(studio: Studio, tmp_path: Path) -> None:
     assert found["frame"] in ("refused", "closed", "")
     assert found["popup"] in ("refused", "closed", "")
     assert page.latest() == {}
+    page.complaints.clear()
+
+
+class _Neighbour(BaseHTTPRequestHandler):
+    """Somebody else's server on another port of this machine."""
+
+    seen: ClassVar[list[tuple[str, str]]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append((self.path, self.headers.get("cookie", "")))
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<h1>hello</h1>")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_server_on_another_port_gets_no_cookie(studio: Studio, tmp_path: Path) -> None:
+    """To a browser it is the same site, whatever the cookie says of that; the path keeps it back."""
+    page = studio.review(make_ledger(tmp_path / "out", 3, shop_row))
+    page.page.context.unroute("**/*")
+    assert [cookie["name"][:16] for cookie in page.page.context.cookies()] == ["batchedit_review"]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Neighbour)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        other = page.page.context.new_page()
+        for path in ("", "cards", "review.js", "picture/1/1/small"):
+            other.goto(f"http://127.0.0.1:{server.server_port}/{path}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert len(_Neighbour.seen) >= 4
+    assert not any(cookie for _, cookie in _Neighbour.seen)
     page.complaints.clear()
 
 

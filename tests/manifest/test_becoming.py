@@ -175,7 +175,7 @@ def test_paths_start_where_they_are_written(folder: Folder) -> None:
     folder.write("jobs/list/rows.csv", "id,image\na,../../in/a.png\nb,gone.png\n")
     folder.write(
         "jobs/m.yaml",
-        "version: 1\ndefaults: {prompt: pp, references: [../in/b.png]}\nsources: [{csv: list/rows.csv}]\n",
+        "version: 1\ninput_roots: ../in\ndefaults: {prompt: pp, references: [../in/b.png]}\nsources: [{csv: list/rows.csv}]\n",
     )
     tasks, findings = folder.read("jobs/m.yaml")
     assert len(tasks[0].images) == 2

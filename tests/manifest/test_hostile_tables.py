@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from batchedit.cli import run
 from tests.conftest import draw_picture
@@ -120,3 +124,147 @@ def test_a_large_file_needs_little_memory(name: str, tmp_path: Path) -> None:
     exit_code, megabytes = map(int, done.stdout.split("\n")[-2].split())
     assert exit_code == 2
     assert megabytes < 150
+
+
+# Formats that unfold. Each is small on the disk, and none of them may take the memory of whoever reads it.
+
+
+def _dictionary(path: Path) -> None:
+    """8 MB that stand once, named by each of a thousand rows: 8 GB."""
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), ["x" * 8_000_000])
+    table = pa.table({"image": ["a.png"] * 1000, "prompt": column})
+    parquet.write_table(table, path, compression="zstd", dictionary_pagesize_limit=2**30)
+
+
+def _prefixes(path: Path) -> None:
+    """Each text begins like the one before it, and is written as the difference."""
+    texts = ["x" * 7_000_000 + str(number) for number in range(400)]
+    parquet.write_table(
+        pa.table({"image": ["a.png"] * 400, "prompt": texts}), path, compression="zstd", use_dictionary=False,
+        column_encoding={"image": "PLAIN", "prompt": "DELTA_BYTE_ARRAY"},
+    )  # fmt: skip
+
+
+def _page(path: Path) -> None:
+    """A page of two gigabytes of the same letter."""
+    texts = ["x" * 7_000_000] * 300
+    parquet.write_table(
+        pa.table({"image": ["a.png"] * 300, "prompt": texts}), path, compression="zstd", use_dictionary=False,
+        data_page_size=2**31 - 1, write_batch_size=300,
+    )  # fmt: skip
+
+
+def _rows(path: Path) -> None:
+    """Sixty million rows of nothing."""
+    schema = pa.schema([("image", pa.string())])
+    with parquet.ParquetWriter(path, schema) as writer:
+        nothing = pa.table({"image": pa.nulls(10_000_000, pa.string())}, schema)
+        for _ in range(6):
+            writer.write_table(nothing)
+
+
+def _long(path: Path) -> None:
+    parquet.write_table(pa.table({"image": ["a.png", "a.png"], "prompt": ["fine", "x" * 9_000_000]}), path)
+
+
+def _lists(path: Path) -> None:
+    """A row of ten million empty texts."""
+    kind = pa.list_(pa.string())
+    parquet.write_table(pa.table({"image": ["a.png"], "tags": pa.array([[""] * 10_000_000], kind)}), path)
+
+
+def _nested(path: Path) -> None:
+    value: object = "x"
+    for _ in range(300):
+        value = [value]
+    parquet.write_table(pa.table({"image": ["a.png"], "tags": [value]}), path)
+
+
+BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "dictionary": (_dictionary, "asks for more than 1 GB"),
+    "prefixes": (_prefixes, "asks for more than 1 GB"),
+    "page": (_page, "asks for more than 1 GB"),
+    "rows": (_rows, "has 60000000 rows; at most 50000000 are read"),
+    "long row": (_long, "row 2 has more than 8388608 characters"),
+    "list": (_lists, "row 1 has more than 8388608 characters"),
+    "nested": (_nested, "too deeply nested"),
+}
+
+FULL = ("prefixes", "page")
+
+
+def _checked(folder: Path, name: str) -> tuple[int, int, int, str]:
+    """What `check` returns, the peaks of it and of what it started in MB, and what it said."""
+    code = (
+        f"from batchedit.cli import run; import resource; code = run(['check', {name!r}, '--prompt', 'on white'])\n"
+        "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+        "print(code, int(peak.split()[1]) // 1024, children // 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    exit_code, own, children = map(int, done.stdout.split("\n")[-2].split())
+    return exit_code, own, children, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux counts it")
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_parquet_file_cannot_take_the_memory(name: str, tmp_path: Path) -> None:
+    """Refused with its name, by a process that may have a gigabyte more than its libraries."""
+    draw_picture(tmp_path / "a.png", (1, 2, 3))
+    if name in FULL and os.environ.get("PROOF") != "full":
+        pytest.skip("needs gigabytes to be made; PROOF=full")
+    make, words = BOMBS[name]
+    make(tmp_path / "t.parquet")
+    code, own, children, said = _checked(tmp_path, "t.parquet")
+    assert code == 2
+    assert "t.parquet: " in said
+    assert words in said
+    assert "Traceback" not in said
+    assert own < 200
+    assert children < 1_500
+
+
+def test_metadata_that_lies_is_caught_by_the_limit_of_memory(tmp_path: Path) -> None:
+    """The sizes of the bomb's parts, as its metadata gives them, are those of an ordinary table."""
+    _dictionary(tmp_path / "t.parquet")
+    part = parquet.ParquetFile(tmp_path / "t.parquet").metadata.row_group(0)
+    assert sum(part.column(at).total_uncompressed_size for at in range(2)) < 40_000_000
+    assert (tmp_path / "t.parquet").stat().st_size < 10_000
+
+
+ENDLESS: dict[str, tuple[str, bytes, bytes, str]] = {
+    "JSON Lines": ("t.jsonl", b'{"image": "a.png", "prompt": "', b"x" * 1_000_000, "t.jsonl:1: is longer than 8388607"),
+    "URLs": ("t.txt", b"https://a.example/", b"x" * 1_000_000, "t.txt:1: is longer than 8388607"),
+    "brackets": ("t.jsonl", b'{"image": "a.png", "tags": [', b"[],[]," * 160_000, "t.jsonl:1: "),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux counts it")
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_line_without_an_end_is_not_read(name: str, tmp_path: Path) -> None:
+    """200 MB in one line, in the memory of a few."""
+    file_name, head, part, words = ENDLESS[name]
+    with (tmp_path / file_name).open("wb") as file:
+        file.write(head)
+        for _ in range(200):
+            file.write(part)
+    code, own, _, said = _checked(tmp_path, file_name)
+    assert code == 2
+    assert words in said
+    assert own < 200
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux counts it")
+@pytest.mark.parametrize("value", ["[],", "{},", "[[[],[]]],"])
+def test_an_object_of_a_million_values_is_not_made(value: str, tmp_path: Path) -> None:
+    """7 MB that would become hundreds; and one within the limit that is no object."""
+    text = '{"image": "a.png", "tags": [' + value * (7_000_000 // len(value)) + "1]}"
+    (tmp_path / "t.jsonl").write_text(text)
+    code, own, _, said = _checked(tmp_path, "t.jsonl")
+    assert code == 2
+    assert "t.jsonl:1: has more than 250000 values" in said
+    assert own < 200
+    (tmp_path / "t.jsonl").write_text('{"image": ' + "[" * 200_000)
+    code, _, _, said = _checked(tmp_path, "t.jsonl")
+    assert code == 2
+    assert "t.jsonl:1" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -102,6 +103,64 @@ def test_what_templates_cannot_do(template: str) -> None:
         render(template, {**VALUES, "big": "x" * 9000})
     assert time.perf_counter() - started < 2
     assert "\n" not in str(caught.value)
+
+
+INSIDES = [
+    "{x}", "a.{x}", "row.{x}", "(a).{x}", "a['{x}']", "row['{x}'].y", "a|attr('{x}')", "('' ~ a).{x}", "[a][0].{x}", "(1).{x}",
+    "row.get.{x}", "a.upper.{x}", "'%s'.{x}", "a.split().{x}", "{{}}.{x}", "none.{x}", "true.{x}", "(a or b).{x}", "a[0].{x}",
+    "row.items().{x}",
+]  # fmt: skip
+ATTRIBUTES = [
+    "__class__", "__class__.__mro__", "__init__.__globals__", "__globals__", "__subclasses__()", "__dict__", "__doc__.y",
+    "__getattribute__('x')", "func_globals", "gi_frame", "f_back.f_globals", "mro()", "__builtins__", "_Context__self",
+    "__reduce_ex__(2)", "format_map(row)", "__format__('9')", "co_code",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", INSIDES)
+def test_no_template_reaches_what_texts_are_made_of(inside: str) -> None:
+    """Of each value that a template can have: neither its class, nor its module, nor what runs."""
+    assert len(INSIDES) * len(ATTRIBUTES) > 300
+    for attribute in ATTRIBUTES:
+        expression = inside.replace("{{}}", "{}").replace("{x}", attribute)
+        for template in ("{{ " + expression + " }}", "{% if " + expression + " %}x{% endif %}"):
+            with pytest.raises(TemplateProblem):
+                render(template, VALUES)
+
+
+def test_texts_in_single_braces_are_texts() -> None:
+    """As `str.format` would take them; nothing here calls it."""
+    for text in ("{x.__class__}", "{0.__init__.__globals__}", "{a!r:>{row}}", "%(a)s", "$a ${row}", "#{a}", "<%= a %>"):
+        assert render(text, VALUES) == text
+        assert render("{{ a }}", {"a": text}) == text
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ big|join(big) }}",
+        "{{ (big ~ big)|join(big ~ big) }}",
+        "{{ [big, big, big, big]|join(big) }}",
+        "{{ " + " ~ ".join(["big"] * 20_000) + " }}",
+        "{{ " + " + ".join(["big"] * 20_000) + " }}",
+        "{{ ([big] + [big] + [big])|join }}",
+        "{{ '" + "%(big)s" * 12_000 + "' % row }}",
+        "{{ '" + "%s" * 3 + "' % (big, big, big) }}",
+        "{{ " + "(" * 190 + "big ~ big" + ") ~ big" * 190 + " }}",
+    ],
+    ids=lambda template: template[:40],
+)
+def test_a_text_is_bounded_before_it_is_built(template: str) -> None:
+    """What would be gigabytes is refused in the memory of what may be."""
+    values = {**VALUES, "big": "x" * 100_000}
+    values["row"] = {**VALUES["row"], "big": "x" * 100_000}
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateProblem):
+            render(template, values)
+        assert tracemalloc.get_traced_memory()[1] < 150_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_all_unknown_names_at_once() -> None:

@@ -55,6 +55,25 @@ YAML: dict[str, tuple[str, list[str]]] = {
             'm.yaml:1:10: "version": must be text, not a list',
         ],
     ),
+    "input root url": (
+        V + "input_roots: ['https://a.test/b']\n" + ITEM,
+        [
+            'm.yaml:2:15: "input_roots": must be a folder such as ../photos',
+        ],
+    ),
+    "input root list": (
+        V + "input_roots: [[in]]\n" + ITEM,
+        [
+            'm.yaml:2:15: "input_roots": must be text, not a list',
+        ],
+    ),
+    "outside": (
+        V + "items:\n  - {id: a, image: /etc/hostname, prompt: pp}\n",
+        [
+            'm.yaml:3:20: "image": /etc/hostname lies outside of the folders that rows may name files in. If that is'
+            " right, write into the head of the manifest: input_roots: [/etc]",
+        ],
+    ),
     "unknown key": (
         V + "edit: {}\n" + ITEM,
         [
@@ -66,7 +85,7 @@ YAML: dict[str, tuple[str, list[str]]] = {
         [
             (
                 "m.yaml:2:1: \"notices\": the manifest has no key 'notices'. Known are: version, name,"
-                " provider, defaults, prompts, edits, sources, items, budget, prices, limits, review, selectors"
+                " provider, defaults, prompts, edits, sources, input_roots, items, budget, prices, limits, review, selectors"
             ),
         ],
     ),
