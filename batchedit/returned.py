@@ -2,11 +2,14 @@
 Decisions that come back from a review that was sent as a folder: a JSON file, or the same as a table.
 
     {"format": "batchedit review", "version": 1, "report": ID, "who": NAME, "seed": TEXT,
-     "decisions": [{"id", "seen", "verdict", "reason", "note", "reedit_prompt", "reedit_note"}],
-     "comparisons": [{"id", "sides", "winner"}]}
+     "decisions": [{"id", "seen", "verdict", "reason", "note", "reedit_prompt", "reedit_note",
+                    "request", "files"}],
+     "comparisons": [{"id", "sides", "request", "winner"}]}
 
 The ids mean something only together with the report's own, which proves which ledger the review was of. `seen` is the
 number of the latest decision that the reviewer knew: what somebody else has said since is a conflict where it differs.
+`request` and `files` say which pictures were looked at: a decision about older ones is refused, one about a file that
+was made anew since is taken as that.
 """
 
 from __future__ import annotations
@@ -132,6 +135,9 @@ class _Taking:
             if sides is None or each.get("sides") != len(sides.shown):
                 self._wrong("unknown-task", "id", str(each.get("id")), "there is no such pair any more")
                 continue
+            if each.get("request") not in (None, sides.key):
+                self._wrong("old-verdict", "id", str(each.get("id")), "one of the pair has another picture now")
+                continue
             if isinstance(winner, bool) or not isinstance(winner, int) or not 0 <= winner <= len(sides.shown):
                 self._wrong("bad-verdict", "winner", str(winner), "a winner is the number of a side, or 0")
                 continue
@@ -148,13 +154,21 @@ class _Taking:
 
     def _take(self, each: Mapping[str, Any], task: Shown) -> None:
         place, returned = Place(f"{self._shown}: {task.slot}"), self.returned
+        request, files = (self._text(each, name, place) for name in ("request", "files"))
+        if request and not task.key.startswith(request):
+            message = f"{task.slot} has another picture now than the one in this review"
+            self._wrong("old-verdict", "request", request, message, place)
+            return
         verdict, reason, note = (self._text(each, name, place) for name in ("verdict", "reason", "note"))
         prompt, wish = self._text(each, "reedit_prompt", place, MAX_PROMPT), self._text(each, "reedit_note", place)
         if verdict not in VERDICTS:
             message = f"{shortened(verdict)!r} is not one of {', '.join(VERDICTS)}"
             self._wrong("bad-verdict", "verdict", verdict, message, place)
             return
-        said = Decision(slot=task.slot, key=task.key, verdict=verdict, reason=reason, note=note, who=returned.who)
+        said = Decision(
+            slot=task.slot, key=task.key, verdict=verdict, reason=reason, note=note, who=returned.who,
+            files="" if files in ("", task.look) else f"of a review: {files}",
+        )  # fmt: skip
         before = ("", "") if task.wish is None else (task.wish.prompt, task.wish.note)
         if (prompt, wish) != before and (prompt or wish):
             returned.wishes.append(Wish(slot=task.slot, key=task.key, prompt=prompt, note=wish, who=returned.who))

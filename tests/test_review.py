@@ -815,6 +815,43 @@ def returned(data: dict[str, Any], decisions: list[dict[str, Any]], who: str = "
     )
 
 
+def static_data(folder: str) -> dict[str, Any]:
+    """What the page of a folder shows."""
+    page = (Path(folder) / "index.html").read_text("utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def test_a_folder_of_older_pictures_does_not_judge_newer_ones(night: Shop, cli: Cli) -> None:
+    """After a re-edit its decision is refused; a file that was made anew only is told as that."""
+    assert cli("review", "out", "--static", "for-client").code == 0
+    data = static_data("for-client")
+    cards = {card["slot"]: card for card in data["cards"]}
+
+    def back(slot: str) -> Result:
+        card = cards[slot]
+        said = {"id": card["id"], "request": card["key"], "files": card["files"], "seen": 0, "verdict": "approved"}
+        night.write("back.json", returned(data, [said]))
+        return cli("verdicts", "import", "back.json", "out")
+
+    with reviewed() as browser:
+        browser.decide(browser.cards()["mug/edit"], "rejected")
+    assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q").code == 0
+    refused = back("mug/edit")
+    assert refused.code == 2
+    assert "mug/edit has another picture now than the one in this review" in refused.err
+    text = (night.root / "night.yaml").read_text()
+    night.write("night.yaml", text.replace("quality: low", "quality: low, post: {fit: 40x40}"))
+    assert cli("render", "night.yaml").code == 0
+    assert back("shoe/edit").code == 0
+    with reviewed() as browser:
+        assert browser.cards()["shoe/edit"]["verdict"] == "approved"
+        assert browser.cards()["shoe/edit"]["anew"] is True
+    assert cli("deliver", "hand", "night.yaml", "--select", "shoe", "--strict").code == 2
+
+
 def test_decisions_of_a_folder_come_back(night: Shop, cli: Cli) -> None:
     """As JSON, with who has said it; once more it is nothing new."""
     assert cli("review", "out", "--static", "for-client").code == 0

@@ -25,10 +25,10 @@ def add_decision(connection: sqlite3.Connection, said: Decision, now: str) -> in
     """
     Add a decision within a transaction, and return its number.
 
-    It is about the pictures of a request as they lie there now: both are noted.
+    It is about the pictures of a request as they lie there now, unless it says otherwise: both are noted.
     """
     return connection.execute(
         "INSERT INTO decisions (slot, request_key, decided_at, verdict, reason, note, who, files)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, ({FILES_OF.format(slot='?')}))",
-        (said.slot, said.key, now, said.verdict, said.reason, said.note, said.who, said.slot),
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, coalesce(nullif(?, ''), ({FILES_OF.format(slot='?')})))",
+        (said.slot, said.key, now, said.verdict, said.reason, said.note, said.who, said.files, said.slot),
     ).lastrowid

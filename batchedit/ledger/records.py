@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from batchedit.keys import from_spec
 from batchedit.lifecycle import State
@@ -265,6 +265,7 @@ class Decision:
         reason: One of a few words, such as ``halo``; may be empty.
         note: Free text; may be empty.
         who: May be empty.
+        files: Which files were looked at, if they are not those that lie there now; empty if they are.
     """
 
     slot: str
@@ -273,6 +274,7 @@ class Decision:
     reason: str = ""
     note: str = ""
     who: str = ""
+    files: str = field(default="", compare=False)
 
     @classmethod
     def read(cls, row: sqlite3.Row) -> Decision:

@@ -44,6 +44,12 @@ class Sides:
     shown: tuple[tuple[str, str], ...]
     counts: tuple[int, ...]
 
+    @property
+    def key(self) -> str:
+        """Of all requests together: another one once a side has another picture. Tells nothing of the variants."""
+        keys = "\n".join(key for _, key in self.shown)
+        return hashlib.sha256(keys.encode()).hexdigest()[:_KEY_LETTERS]
+
 
 @dataclass(slots=True, kw_only=True)
 class Sheet:
@@ -217,7 +223,7 @@ class Sheet:
             if before is not None and dict(before.shown) == dict(sides.shown):
                 outcome = 0 if before.outcome == "tie" else order.index(before.winner) + 1
             data.append(
-                {"id": name, "item": sides.item_id, "edit": sides.edit, "sides": len(order),
+                {"id": name, "key": sides.key, "item": sides.item_id, "edit": sides.edit, "sides": len(order),
                  "counts": list(sides.counts), "before": sources[order[0]], "outcome": outcome}
             )  # fmt: skip
         if not self.pairs:

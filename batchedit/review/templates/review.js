@@ -780,8 +780,8 @@
   function saved() {
     return {
       format: "batchedit review", version: 1, report: data.report, who: data.who, seed: data.seed,
-      decisions: cards.filter((card) => card.touched).map((card) => ({ id: card.id, seen: card.seen, verdict: card.verdict, reason: card.reason, note: card.note, reedit_prompt: card.wish ? card.wish[0] : "", reedit_note: card.wish ? card.wish[1] : "", at: card.at || "" })),
-      comparisons: (data.pairs || []).filter((pair) => pair.touched && pair.outcome !== null).map((pair) => ({ id: pair.id, sides: pair.sides, winner: pair.outcome })),
+      decisions: cards.filter((card) => card.touched).map((card) => ({ id: card.id, request: card.key, files: card.files, seen: card.seen, verdict: card.verdict, reason: card.reason, note: card.note, reedit_prompt: card.wish ? card.wish[0] : "", reedit_note: card.wish ? card.wish[1] : "", at: card.at || "" })),
+      comparisons: (data.pairs || []).filter((pair) => pair.touched && pair.outcome !== null).map((pair) => ({ id: pair.id, sides: pair.sides, request: pair.key, winner: pair.outcome })),
     };
   }
   function download(name, type, text) {
@@ -790,10 +790,10 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
   function asCsv() {
-    const names = ["report", "slot", "seen", "verdict", "reason", "note", "who", "reedit_prompt", "reedit_note"];
+    const names = ["report", "slot", "seen", "verdict", "reason", "note", "who", "reedit_prompt", "reedit_note", "request", "files"];
     const guarded = (text) => FORMULA.test(text.replace(/^'+/, "")) ? `'${text}` : text;
     const cell = (text) => `"${guarded(String(text)).replaceAll('"', '""')}"`;
-    const rows = cards.filter((card) => card.touched).map((card) => [data.report, card.slot, card.seen, card.verdict, card.reason, card.note, data.who, card.wish ? card.wish[0] : "", card.wish ? card.wish[1] : ""]);
+    const rows = cards.filter((card) => card.touched).map((card) => [data.report, card.slot, card.seen, card.verdict, card.reason, card.note, data.who, card.wish ? card.wish[0] : "", card.wish ? card.wish[1] : "", card.key, card.files]);
     return [names, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
   }
 
