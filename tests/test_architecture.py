@@ -131,6 +131,7 @@ LEVELS = {
     "selecting": 4,
     "settled": 4,
     "starting": 4,
+    "tracing": 4,
     "verdicts": 4,
     "verifying": 4,
     "cli": 5,
