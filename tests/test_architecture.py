@@ -117,6 +117,7 @@ LEVELS = {
     "jobs": 4,
     "listing": 4,
     "naming": 4,
+    "notebook": 4,
     "pilot": 4,
     "planned": 4,
     "planner": 4,
