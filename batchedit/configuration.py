@@ -138,6 +138,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("log_file", _text, None, "where the log goes", by_project=False),
         Setting("log_format", _log_format, "text", "text or json"),
         Setting("events", _text, None, "where changes of state go; - is stdout", by_project=False),
+        Setting("otel", _switch, False, "spans and figures by OpenTelemetry, to where OTEL_* says", by_project=False),
         Setting("key_command", _text, None, "a program that prints the API key", by_project=False),
         Setting("keyring", _switch, False, "look into the system's keyring for the API key", by_project=False),
         Setting("key_origin", _origins, None, "origins that the API key is for", by_project=False),

@@ -38,6 +38,26 @@ class Verdict(enum.StrEnum):
     BLOCKED = "blocked"  # starts from a picture that will not come by itself
 
 
+VERDICT_WORDS = {
+    Verdict.NEW: "to buy",
+    Verdict.RETRY: "failed for a passing reason: to try again",
+    Verdict.DUPLICATE: "equal to another task: bought once, delivered to each",
+    Verdict.DONE: "done already",
+    Verdict.RENDER: "to render, free: done, with another path, post or checks now",
+    Verdict.DELIVER: "paid already: delivered again at no cost",
+    Verdict.IN_FLIGHT: "in flight at the provider: followed at no cost",
+    Verdict.UNKNOWN: "outcome unknown: the provider is asked, nothing is bought",
+    Verdict.CHANGED: "changed since they were bought: not bought again without --changed",
+    Verdict.FAILED: "refused for good",
+    Verdict.SUSPECT: "paid, but not what was asked for",
+    Verdict.LOST: "paid and lost",
+    Verdict.WAITING: "wait for the edit they start from: bought as soon as it is done",
+    Verdict.UNAPPROVED: "wait for approval of the edit they start from: not bought before, not in the quote",
+    Verdict.BLOCKED: "start from an edit that is not done, and is not bought here: not bought before it is done",
+}
+"""What each means for a run, as a plan says it of a number of tasks."""
+
+
 BUYING = frozenset({Verdict.NEW, Verdict.RETRY, Verdict.WAITING})
 """Verdicts that cost money."""
 

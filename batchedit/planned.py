@@ -136,6 +136,12 @@ class Plan:
     digests: Digests = field(default_factory=Digests, repr=False)
     signed_urls: dict[str, str] = field(default_factory=dict, repr=False)
 
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from batchedit.notebook import plan_html
+
+        return plan_html(self)
+
     @property
     def rehearsal(self) -> bool:
         """True if no real money is involved."""

@@ -37,7 +37,11 @@ _TOLD = 5
 _LOOK_AT_THE_CLOCK_SECONDS = 30.0
 _CONTROL_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 4500.0
-_SIGNALS = {signal.SIGINT: StopReason.SIGINT, signal.SIGTERM: StopReason.SIGTERM}
+_SIGNALS = {
+    signal.SIGINT: StopReason.SIGINT,
+    signal.SIGTERM: StopReason.SIGTERM,
+    signal.SIGHUP: StopReason.SIGTERM,  # the terminal was closed
+}
 
 
 class Pool:
@@ -48,7 +52,7 @@ class Pool:
         context: The tools.
         sources: For the pictures on their way in.
         grace_seconds: After a signal, how long what is in flight may go on.
-        handle_signals: True installs handlers for Ctrl-C and SIGTERM while the pool runs.
+        handle_signals: True installs handlers for Ctrl-C, SIGTERM and SIGHUP while the pool runs.
         until: Unix time at which nothing new is sent any more; None for no such time.
         closing: Why, in words, when `until` has come.
         control: Looked at now and then for a wish to stop; None for none.
@@ -125,7 +129,9 @@ class Pool:
             await self._context.journal.serve()
 
     async def _obey_signals(self) -> None:
-        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        # Under nohup that one is to be ignored.
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        with anyio.open_signal_receiver(*heard) as signals:
             async for number in signals:
                 self.interrupt(_SIGNALS[number], "stopped by a signal; the same command goes on from here")
 

@@ -34,7 +34,7 @@ class RunOptions:
         max_failures: Likewise.
         on_unknown: Overrides the manifest's choice for outcomes that asking does not settle.
         grace_seconds: After a signal, how long what is in flight may go on.
-        handle_signals: True installs handlers for Ctrl-C and SIGTERM while the run goes on.
+        handle_signals: True installs handlers for Ctrl-C, SIGTERM and SIGHUP while the run goes on.
         keys: Where keys may be besides the environment; the folder is the manifest's if none is named.
         origins: Where overridden limits come from, by field: for the ledger; ``flag`` if not said.
         until: Unix time at which nothing new is sent any more; what is in flight then has the grace. None for none.

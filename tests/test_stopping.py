@@ -131,6 +131,25 @@ def test_a_signal_asks_and_disturbs_nothing(
     assert len(served.audit()["runs"]) == 20
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_is_closed_stops_gently(shop: Shop, serve: Callable[..., Served], ignored: bool) -> None:
+    """SIGHUP is as SIGTERM, unless it is to be ignored, as under nohup; the same command goes on."""
+    served = serve(latency=(0.4, 0.6))
+    manifest = night(shop, served, 8)
+    words = [sys.executable, "-m", "batchedit", "run", str(manifest), "--budget", "5", "-y"]
+    process = subprocess.Popen(
+        ["sh", "-c", ("trap '' HUP; " if ignored else "") + "exec " + " ".join(words)], cwd=shop.root,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(process, lambda: bool(list(shop.root.glob("out/*.png"))))
+    process.send_signal(signal.SIGHUP)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == (0 if ignored else 143), err
+    with database(shop.root / "out/.batchedit/ledger.db") as db:
+        left = db.execute("SELECT count(*) FROM requests WHERE state NOT IN ('done', 'pending')").fetchone()[0]
+    assert left == 0, out
+
+
 def test_a_signal_before_anything_runs_ends_nothing(shop: Shop, jobs: Path) -> None:
     """Another command answers that there is no run."""
     shop.write("job.yaml", "job: 1\nmanifests: [jobs.csv]\nwindow: {from: '00:00', until: '00:01'}\n")

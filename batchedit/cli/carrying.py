@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from batchedit.cli.printing import ProgressLine
     from batchedit.configuration import Value
     from batchedit.ending import RunSummary
+    from batchedit.events import Pump, Sink
     from batchedit.manifest import Manifest
     from batchedit.planned import Plan
     from batchedit.providers.registry import Destination
     from batchedit.run_options import RunOptions
+    from batchedit.tracing import RunTrace, Tracing
 
 T = TypeVar("T")
 
@@ -205,17 +208,51 @@ def watched(work: Callable[[ProgressLine], T], plan: Plan, behaviour: Behaviour,
         )
         progress = ProgressLine(quiet=behaviour["quiet"] or as_json)
         stack.callback(progress.close)
-        if target is not None or file is not None or behaviour["verbose"]:
+        trace = stack.enter_context(tracing_for(behaviour))
+        if target is not None or file is not None or behaviour["verbose"] or trace is not None:
             from batchedit.events import EventFile, Pump, log_changes
 
             events = None if target is None else EventFile(target)
             if events is not None:
                 stack.callback(events.close)
-            sinks = [log_changes] if file is not None or behaviour["verbose"] else []
-            stack.enter_context(
-                Pump(plan.workspace.ledger, events, sinks, lambda words: say(f"note: {words}", err=True))
-            )
+            sinks: list[Sink] = [log_changes] if file is not None or behaviour["verbose"] else []
+            if trace is not None:
+                traced = stack.enter_context(
+                    trace.run(plan.workspace.ledger, plan.manifest.name, rehearsal=plan.rehearsal)
+                )
+                sinks.append(traced)
+                return _ended(traced, Pump(plan.workspace.ledger, events, sinks, _note), partial(work, progress))
+            stack.enter_context(Pump(plan.workspace.ledger, events, sinks, _note))
         return work(progress)
+
+
+def _ended(traced: RunTrace, pump: Pump, work: Callable[[], T]) -> T:
+    """What came of it, once all changes are told."""
+    from batchedit.ending import RunSummary
+
+    with pump:
+        outcome = work()
+    if isinstance(outcome, RunSummary):
+        traced.finish(outcome)
+    return outcome
+
+
+def _note(words: str) -> None:
+    say(f"note: {words}", err=True)
+
+
+def tracing_for(behaviour: Behaviour) -> AbstractContextManager[Tracing | None]:
+    """
+    Where spans go, None if nobody has asked for them.
+
+    Raises:
+        UsageError: as `tracing_by`.
+    """
+    if not behaviour["otel"]:
+        return nullcontext()
+    from batchedit.tracing import tracing_by
+
+    return tracing_by(os.environ, _note)
 
 
 def say_summary(plan: Plan, summary: RunSummary, behaviour: Behaviour, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchedit.cli.carrying import Behaviour, behaviour_for
+from batchedit.cli.carrying import Behaviour, behaviour_for, tracing_for
 from batchedit.cli.commands import cli
 from batchedit.cli.options import DEBUG, JSON, NO_INPUT, QUIET, telling_options
 from batchedit.cli.voice import say
@@ -61,7 +61,8 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
     from batchedit.jobs.telling import clean, end_facts, end_lines
     from batchedit.logs import logging_to
 
-    behaviour = behaviour_for(None, **{**flags, "no_input": True})  # a job never asks
+    likes = {**flags, "no_input": True}  # a job never asks
+    behaviour = behaviour_for(None, **likes)
     made = with_files(load_job(job), behaviour)
     to_stdout = made.events == "-"
     if to_stdout and as_json:
@@ -73,11 +74,14 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
             say(clean(text), err=True)
 
     progress = ProgressLine(quiet=not talks)
-    with logging_to(None, form=behaviour["log_format"], verbose=behaviour["verbose"], environment=os.environ):
+    with (
+        logging_to(None, form=behaviour["log_format"], verbose=behaviour["verbose"], environment=os.environ),
+        tracing_for(behaviour) as tracing,
+    ):
         try:
             end = run_job_sync(
                 made, wait=wait, environment=os.environ, observer=progress, say=told, handle_signals=True,
-                behaviour=lambda plan: behaviour_for(plan, **{**flags, "no_input": True}).run_options(),
+                tracing=tracing, behaviour=lambda plan: behaviour_for(plan, **likes).run_options(),
             )  # fmt: skip
         finally:
             progress.close()

@@ -97,6 +97,7 @@ _TELLING = (
     click.option("--log-file", metavar="FILE", help="Keep a log; moved aside at 10 MB, private."),
     click.option("--log-format", type=click.Choice(["text", "json"]), help="Of the log; text if nothing else is set."),
     click.option("--events", metavar="FILE|-", help="A line of JSON for each change of state; - is stdout."),
+    click.option("--otel", is_flag=True, default=None, help="OpenTelemetry, to where OTEL_* says (extra otel)."),
 )
 
 

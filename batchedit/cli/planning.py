@@ -11,7 +11,7 @@ from batchedit.effects import Effects, iso
 from batchedit.forecast import Forecast, bytes_text, duration_text
 from batchedit.manifest.fields import shortened
 from batchedit.money import MicroUSD, decimal_text, format_usd
-from batchedit.plan import Part, PlanFigures, Verdict
+from batchedit.plan import VERDICT_WORDS, Part, PlanFigures, Verdict
 from batchedit.pricing import OLD_DAYS, PriceList
 
 if TYPE_CHECKING:
@@ -23,23 +23,6 @@ PLAN_VERSION = 2
 """Of the JSON form; a field that is there keeps its meaning within a version."""
 
 _SHOWN, _CAPS_SHOWN = 5, 10
-_VERDICTS = {
-    Verdict.NEW: "to buy",
-    Verdict.RETRY: "failed for a passing reason: to try again",
-    Verdict.DUPLICATE: "equal to another task: bought once, delivered to each",
-    Verdict.DONE: "done already",
-    Verdict.RENDER: "to render, free: done, with another path, post or checks now",
-    Verdict.DELIVER: "paid already: delivered again at no cost",
-    Verdict.IN_FLIGHT: "in flight at the provider: followed at no cost",
-    Verdict.UNKNOWN: "outcome unknown: the provider is asked, nothing is bought",
-    Verdict.CHANGED: "changed since they were bought: not bought again without --changed",
-    Verdict.FAILED: "refused for good",
-    Verdict.SUSPECT: "paid, but not what was asked for",
-    Verdict.LOST: "paid and lost",
-    Verdict.WAITING: "wait for the edit they start from: bought as soon as it is done",
-    Verdict.UNAPPROVED: "wait for approval of the edit they start from: not bought before, not in the quote",
-    Verdict.BLOCKED: "start from an edit that is not done, and is not bought here: not bought before it is done",
-}
 
 
 def plan_text(
@@ -63,7 +46,7 @@ def plan_text(
     lines = [f"{plan.manifest.name}: {count(figures.tasks, 'task')} for {plan.workspace.root}"]
     if plan.manifest.defaults_file:
         lines.append(f"  defaults from {plan.manifest.defaults_file}")
-    for verdict, words in _VERDICTS.items():
+    for verdict, words in VERDICT_WORDS.items():
         if figures.counts[verdict]:
             lines.append(f"  {figures.counts[verdict]:>7}  {words}")
     lines += _examples(figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -18,7 +19,9 @@ def say(text: str, *, err: bool = False) -> None:
     """
     try:
         click.echo(harmless(text).encode("utf-8", "backslashreplace").decode("utf-8"), err=err)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # of a terminal that was closed
+            raise
         # Later writes, and the interpreter's own flush at the end, must not meet the closed pipe again.
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, (sys.stderr if err else sys.stdout).fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from batchedit.ending import RunSummary
 from batchedit.errors import ExitCode
@@ -35,7 +36,7 @@ class PartEnd:
 @dataclass(slots=True, kw_only=True)
 class JobEnd:
     """
-    How one start of a job ended.
+    How one start of a job ended. `as_dict` has it for programs, as `job run --json` prints it.
 
     Attributes:
         exit_code: As the command line returns it.
@@ -63,6 +64,12 @@ class JobEnd:
     def summaries(self) -> list[RunSummary]:
         """Those of the manifests that were run."""
         return [part.summary for part in self.parts if part.summary is not None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts of a notice: figures of requests, dollars as text, what to do next; can be written as JSON."""
+        from batchedit.jobs.telling import end_facts
+
+        return end_facts(self)
 
     @property
     def rehearsal(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -42,11 +42,14 @@ def logging_of(job: Job, night: Night, environment: Mapping[str, str]) -> Iterat
 
 
 @contextmanager
-def changes_of(job: Job, night: Night, ledger: Path, say: Callable[[str], None]) -> Iterator[None]:
+def changes_of(
+    job: Job, night: Night, ledger: Path, say: Callable[[str], None], others: Iterable[Sink] = ()
+) -> Iterator[None]:
     """
     Write the changes of state of one run while the context lasts.
 
     Args:
+        others: Whoever else is told of them.
         say: Told if that fails in the middle; it never ends a run.
 
     Raises:
@@ -58,6 +61,7 @@ def changes_of(job: Job, night: Night, ledger: Path, say: Callable[[str], None])
             file = EventFile(STDOUT if job.events == STDOUT else str(_target(job, night, job.events)))
             stack.callback(file.close)
         sinks: list[Sink] = [log_changes] if job.log is not None or LOGGER.isEnabledFor(logging.INFO) else []
+        sinks += others
         if file is not None or sinks:
             stack.enter_context(Pump(ledger, file, sinks, say))
         yield

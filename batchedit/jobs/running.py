@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from batchedit.control import Control
 from batchedit.effects import Effects
 from batchedit.ending import RunSummary
 from batchedit.errors import BatchEditError, ConsentMissing, ExitCode
+from batchedit.events import Sink
 from batchedit.jobs.ended import JobEnd, PartEnd
 from batchedit.jobs.model import Gate, Job, Part
 from batchedit.jobs.money import (
@@ -52,6 +53,7 @@ from batchedit.planned import Plan
 from batchedit.planner import make_plan, outline
 from batchedit.run_options import RunOptions
 from batchedit.selecting import Sample
+from batchedit.tracing import RunTrace, Tracing
 
 _ORDER = (
     ExitCode.STORAGE, ExitCode.LEDGER, ExitCode.ACCOUNT, ExitCode.SIGINT, ExitCode.SIGTERM, ExitCode.BUG,
@@ -83,6 +85,7 @@ async def run_job(
     say: Callable[[str], None] = lambda _: None,
     behaviour: Behaviour = _as_built,
     control: Control | None = None,
+    tracing: Tracing | None = None,
 ) -> JobEnd:
     """
     Start a job: do what it says, or go on with it.
@@ -98,6 +101,7 @@ async def run_job(
         say: Told what happens, a sentence at a time.
         behaviour: Options for each of its runs; the job's own limits come on top.
         control: Stops it from another thread.
+        tracing: Where spans of its runs go, None for nowhere.
 
     Raises:
         Nothing on purpose: what keeps a manifest from being run is in the end's reasons.
@@ -119,7 +123,7 @@ async def run_job(
                 end.reasons.append("stopped by its caller before the window opened; nothing was sent")
                 return end
             await anyio.sleep(min(left, nap))
-    start = _Start(job, effects, environment, observer, say, behaviour, control)
+    start = _Start(job, effects, environment, observer, say, behaviour, control, tracing)
     with ExitStack() as stack:
         try:
             stack.enter_context(logging_of(job, start.end.night, environment))
@@ -143,6 +147,7 @@ def run_job_sync(
     behaviour: Behaviour = _as_built,
     handle_signals: bool = False,
     control: Control | None = None,
+    tracing: Tracing | None = None,
 ) -> JobEnd:
     """
     Like `run_job`, for callers without an event loop, and for those inside of a running one, which it holds up.
@@ -155,7 +160,7 @@ def run_job_sync(
     control = control or Control()
     work = partial(
         run_job, job, wait=wait, environment=environment, observer=observer, say=say, behaviour=behaviour,
-        control=control,
+        control=control, tracing=tracing,
     )  # fmt: skip
     return in_own_loop(work, control, handle_signals=handle_signals)
 
@@ -221,9 +226,10 @@ class _Start:
         say: Callable[[str], None],
         behaviour: Behaviour,
         control: Control | None,
+        tracing: Tracing | None,
     ) -> None:
         self.job, self._effects, self._environment, self._observer = job, effects, environment, observer
-        self._say, self._behaviour, self._control = say, behaviour, control
+        self._say, self._behaviour, self._control, self._tracing = say, behaviour, control, tracing
         self._started = _now(effects)
         self._began = stamp(self._started)
         self.end = JobEnd(job=job, exit_code=ExitCode.DONE, night=night_at(self._started, job.window, job.zone))
@@ -347,19 +353,30 @@ class _Start:
             self._troubled,
         )  # fmt: skip
         async with warner:
-            with self._changes(plan):
-                return await run_plan(
-                    plan, self._options(plan, caps), effects=self._effects, observer=warner,
-                    environment=self._environment, control=self._control,
-                )  # fmt: skip
+            with self._traced(plan) as traced:
+                with self._changes(plan, *([traced] if traced is not None else [])):
+                    summary = await run_plan(
+                        plan, self._options(plan, caps), effects=self._effects, observer=warner,
+                        environment=self._environment, control=self._control,
+                    )  # fmt: skip
+                if traced is not None:
+                    traced.finish(summary)
+                return summary
 
     def _caps(self, others: Sequence[Path]) -> tuple[PeriodCap, ...]:
         """The job's limits, with what its other ledgers say; the run itself asks its own."""
         caps = caps_of(self.job, self.end.night, self._started, self._began)
         return with_warnings(counted(caps, others), self.job, self.end.ledgers, self._began)
 
-    def _changes(self, plan: Plan) -> AbstractContextManager[None]:
-        return changes_of(self.job, self.end.night, plan.workspace.ledger, lambda words: self._troubled([words]))
+    def _traced(self, plan: Plan) -> AbstractContextManager[RunTrace | None]:
+        if self._tracing is None:
+            return nullcontext()
+        return self._tracing.run(plan.workspace.ledger, plan.manifest.name, rehearsal=plan.rehearsal)
+
+    def _changes(self, plan: Plan, *others: Sink) -> AbstractContextManager[None]:
+        return changes_of(
+            self.job, self.end.night, plan.workspace.ledger, lambda words: self._troubled([words]), others
+        )
 
     def _options(self, plan: Plan, caps: Sequence[PeriodCap]) -> RunOptions:
         window, night = self.job.window, self.end.night

@@ -23,6 +23,7 @@ from batchedit.ledger.run_records import RunRow
 from batchedit.ledger.sums import CostGroup, TaskGroup
 from batchedit.ledger.tasks import selected_tasks
 from batchedit.money import MicroUSD, format_usd
+from batchedit.notebook import ReportText
 from batchedit.report.advice import waiting_lines
 from batchedit.report.as_csv import figures_csv
 from batchedit.report.as_json import figures_json
@@ -67,9 +68,11 @@ def render_report(
     pictures: int = PICTURES,
     beside: Path | None = None,
     raw: bool = False,
-) -> str:
+) -> ReportText:
     """
-    The cost report of one or several ledgers. Reads only, also while a run is going on; a page keeps its thumbnails.
+    The cost report of one or several ledgers, a text that a notebook shows as what it is.
+
+    Reads only, also while a run is going on; a page keeps its thumbnails.
 
     Args:
         ledgers: Ledger files, or the output folders that hold them.
@@ -99,6 +102,20 @@ def render_report(
         zone=zone,
         invoice=invoice,
     )
+    text = _rendered(ledgers, asked, form, invoice=invoice, pictures=pictures, beside=beside, raw=raw)
+    return ReportText(text, is_page=form == "html")
+
+
+def _rendered(
+    ledgers: Path | str | Sequence[Path | str],
+    asked: _Asked,
+    form: Form,
+    *,
+    invoice: MicroUSD | None,
+    pictures: int,
+    beside: Path | None,
+    raw: bool,
+) -> str:
     with ExitStack() as stack:
         read = _read(ledgers, asked, stack)
         figures = read.figures(asked, told=form in ("json", "html", "markdown"))
@@ -106,7 +123,9 @@ def render_report(
         match form:
             case "csv":
                 names = tuple(figures.by)
-                return figures_csv(crossed(read.costs, read.tasks, names, zone=zone), names, world=read.world, raw=raw)
+                return figures_csv(
+                    crossed(read.costs, read.tasks, names, zone=asked.zone), names, world=read.world, raw=raw
+                )
             case "json":
                 told = [tally_json(each) for each in tally(read.books)]
                 return figures_json(

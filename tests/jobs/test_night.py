@@ -88,6 +88,14 @@ def spent(shop: Shop) -> str:
     return decimal_text(ledger(shop, "SELECT sum(cost_microusd + surplus_microusd) FROM attempts"))
 
 
+def by_state(shop: Shop) -> dict[str, int]:
+    """How many requests have ended so, by the ledger."""
+    states = {"done": "('done')", "failed": "('failed', 'suspect', 'lost')", "unknown": "('unknown')"}
+    return {
+        name: ledger(shop, f"SELECT count(*) FROM requests WHERE state IN {found}") for name, found in states.items()
+    }
+
+
 def told(seen: Seen, post: Post) -> dict[str, Any]:
     """The notice that came both ways, with the same figures."""
     ((_, _, body),) = seen.calls
@@ -134,6 +142,7 @@ def test_a_whole_night(shop: Shop, emulator: str, hook: Seen, monkeypatch: pytes
         assert any("the window is over" in reason for reason in facts["reasons"])
         assert facts["done"] + facts["failed"] + facts["unknown"] + facts["left"] == COUNT
         assert facts["left"] > 0
+        assert by_state(shop) == {"done": facts["done"], "failed": facts["failed"], "unknown": facts["unknown"]}
         bill = httpx.get(f"{emulator}/emulator/audit").json()["billed_microusd_total"]
         assert facts["spent_night"] == spent(shop)
         known = parse_usd(facts["spent_night"])
@@ -151,7 +160,8 @@ def test_a_whole_night(shop: Shop, emulator: str, hook: Seen, monkeypatch: pytes
         last = command("job", "run", "job.yaml", "--json", cwd=shop.root, key=KEY)
         out, err = last.communicate(timeout=100)
         facts = told(hook, post)
-    assert last.returncode == facts["exit_code"] in (0, 3), out + err
+    assert last.returncode == facts["exit_code"] == (3 if facts["failed"] else 0), out + err
+    assert by_state(shop) == {"done": facts["done"], "failed": facts["failed"], "unknown": 0}
     assert {**json.loads(out), "troubles": []} == {**facts, "troubles": []}
     assert facts["done"] + facts["failed"] == COUNT
     audit = httpx.get(f"{emulator}/emulator/audit").json()

@@ -8,13 +8,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
+from batchedit import Control, load_job, run_job_sync
 from batchedit.effects import Effects
 from batchedit.errors import ExitCode
 from tests.conftest import Result
@@ -66,7 +70,7 @@ def python_blocks() -> list[str]:
 
 def test_the_examples_for_orchestrators_are_python() -> None:
     """All of them compile."""
-    assert len(python_blocks()) == 4
+    assert len(python_blocks()) == 5
     for block in python_blocks():
         compile(block, "orchestrators.md", "exec")
 
@@ -82,3 +86,42 @@ def test_the_plain_example_runs(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode
     assert "there are no manifests" in result.stderr
+
+
+def test_the_example_within_the_process_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Result]
+) -> None:
+    """Inside of a running loop, too; its facts are those of the command, and a failure says why."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "night.yaml").write_text("job: 1\nmanifests: [examples/manifests/smallest.csv]\nbudget: {night: 5}\n")
+    names: dict[str, Any] = {}
+    exec(compile(python_blocks()[1], "orchestrators.md", "exec"), names)
+
+    async def notebook() -> Any:
+        return names["night_here"]("night.yaml")
+
+    facts = anyio.run(notebook)
+    assert (facts["done"], facts["exit_code"], facts["left"]) == (5, 0, 0)
+    again = cli("job", "run", "night.yaml", "--json").json()
+    assert {**facts, "spent": again["spent"], "estimate": again["estimate"]} == again
+    (tmp_path / "night.yaml").write_text("job: 1\nmanifests: [nowhere.csv]\n")
+    with pytest.raises(RuntimeError, match=r"exit code 2: nowhere\.csv"):
+        names["night_here"]("night.yaml")
+
+
+def test_another_thread_stops_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its window opens, and while it goes on: exit code 130; the next start goes on."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    text = "job: 1\nmanifests: [examples/manifests/smallest.csv]\n"
+    hour = (datetime.now(UTC) + timedelta(hours=6)).hour
+    (tmp_path / "night.yaml").write_text(f"{text}window: {{from: '{hour:02}:00', until: '{hour:02}:30'}}\n")
+    control = Control()
+    threading.Timer(0.3, control.stop).start()
+    end = run_job_sync(load_job("night.yaml"), wait=True, control=control)
+    assert (end.exit_code, end.summaries) == (130, [])
+    (tmp_path / "night.yaml").write_text(text)
+    end = run_job_sync(load_job("night.yaml"), control=control)  # asked already
+    assert end.exit_code == 130
+    assert run_job_sync(load_job("night.yaml")).exit_code == 0
