@@ -19,7 +19,7 @@ from batchedit.errors import (
     Unavailable,
     Unseen,
 )
-from batchedit.ledger import schema
+from batchedit.ledger import tables
 from batchedit.lifecycle import (
     TRANSITIONS,
     Event,
@@ -46,7 +46,7 @@ def decision(outcome: ProviderError, counted: int = 1, tries: int = 1) -> object
 def test_the_ledger_knows_exactly_the_states_of_the_code() -> None:
     """The SQL constraint and the enum use the same words."""
     constraint = re.search(
-        r"state TEXT NOT NULL DEFAULT 'pending' CHECK \(state IN\s*\((.*?)\)\)", schema._INITIAL, re.S
+        r"state TEXT NOT NULL DEFAULT 'pending' CHECK \(state IN\s*\((.*?)\)\)", tables.INITIAL, re.S
     )
     assert constraint is not None
     assert set(re.findall(r"'([a-z ]+)'", constraint[1])) == {str(state) for state in State}
@@ -54,7 +54,7 @@ def test_the_ledger_knows_exactly_the_states_of_the_code() -> None:
 
 def test_the_ledger_knows_every_outcome_of_the_code() -> None:
     """Whatever the code calls the end of an attempt, the SQL constraint admits it."""
-    constraint = re.search(r"outcome TEXT CHECK \(outcome IN\s*\((.*?)\)\)", schema._INITIAL, re.S)
+    constraint = re.search(r"outcome TEXT CHECK \(outcome IN\s*\((.*?)\)\)", tables.INITIAL, re.S)
     assert constraint is not None
     known = set(re.findall(r"'([a-z ]+)'", constraint[1]))
     outcomes: list[ProviderError] = [

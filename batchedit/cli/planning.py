@@ -50,6 +50,33 @@ def plan_text(
         if figures.counts[verdict]:
             lines.append(f"  {figures.counts[verdict]:>7}  {words}")
     lines += _examples(figures)
+    lines += _besides(plan)
+    if figures.purchases:
+        own = f"; prices of {plan.prices.name}" if plan.prices.origin else ""
+        money = f"rehearsal money{own}" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.name}"
+        lines.append(f"  quote    {quote_range(figures.quote)} for {count(figures.pictures, 'picture')} ({money})")
+        lines += old_prices(plan.prices, today())
+        lines += _sent_to(goes_to)
+    else:
+        lines.append("  nothing to buy")
+    if figures.counts[Verdict.UNAPPROVED]:
+        lines.append(f"  later    {quote_range(figures.later)} once all of it is approved")
+    if figures.forecast is not None:
+        lines += _needs(figures, figures.forecast, effects or Effects())
+    if figures.located:
+        what = "and that is sent too" if plan.settings.keep_metadata else "which is not sent"
+        lines.append(f"  private  {count(figures.located, 'local picture')} with the place where taken, {what}")
+    lines += skipped_lines(plan)
+    lines += _limits(plan, plan.manifest.budget if budget is None else budget)
+    if by:
+        for name, parts in figures.by.items():
+            lines += ["", *_table(name, parts)]
+    return "\n".join(lines)
+
+
+def _besides(plan: Plan) -> list[str]:
+    """What is in the ledger or the manifest and is left alone, or done otherwise than the manifest says."""
+    figures, lines = plan.figures, []
     if figures.orphans:
         lines.append(f"  {figures.orphans:>7}  not in the manifest any more: nothing is done about them")
         lines += [f"           {slot}" for slot in figures.orphan_slots[:_SHOWN]]
@@ -67,23 +94,11 @@ def plan_text(
         lines.append(f"  {unselected:>7}  not selected: left as they are")
     if plan.choice.beyond:
         lines.append(f"  {plan.choice.beyond:>7}  beyond --limit: left for another run")
-    if figures.purchases:
-        own = f"; prices of {plan.prices.name}" if plan.prices.origin else ""
-        money = f"rehearsal money{own}" if plan.rehearsal else f"{plan.settings.name}, prices of {plan.prices.name}"
-        lines.append(f"  quote    {quote_range(figures.quote)} for {count(figures.pictures, 'picture')} ({money})")
-        lines += old_prices(plan.prices, today())
-        lines += _sent_to(goes_to)
-    else:
-        lines.append("  nothing to buy")
-    if figures.counts[Verdict.UNAPPROVED]:
-        lines.append(f"  later    {quote_range(figures.later)} once all of it is approved")
-    if figures.forecast is not None:
-        lines += _needs(figures, figures.forecast, effects or Effects())
-    if figures.located:
-        what = "and that is sent too" if plan.settings.keep_metadata else "which is not sent"
-        lines.append(f"  private  {count(figures.located, 'local picture')} with the place where taken, {what}")
-    lines += skipped_lines(plan)
-    limit = plan.manifest.budget if budget is None else budget
+    return lines
+
+
+def _limits(plan: Plan, limit: MicroUSD | None) -> list[str]:
+    figures, lines = plan.figures, []
     if limit is not None:
         short = " (may stop before the end: more is quoted)" if limit < figures.quote.high else ""
         lines.append(f"  budget   {format_usd(limit)}{short}")
@@ -91,10 +106,7 @@ def plan_text(
     lines += [f"           at most {format_usd(cap.amount)} for {cap.label} {cap.value}" for cap in caps[:_CAPS_SHOWN]]
     if len(caps) > _CAPS_SHOWN:
         lines.append(f"           and {len(caps) - _CAPS_SHOWN} more")
-    if by:
-        for name, parts in figures.by.items():
-            lines += ["", *_table(name, parts)]
-    return "\n".join(lines)
+    return lines
 
 
 def today() -> date:
