@@ -20,7 +20,7 @@ from batchedit.errors import Place, Problem, UsageError
 from batchedit.forecast import Known, bytes_text, forecast
 from batchedit.keys import to_spec
 from batchedit.ledger.reader import Ledger
-from batchedit.plan import Part, Verdict
+from batchedit.plan import BUYING, Part, Verdict
 from batchedit.selectors import did_you_mean
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Counting:
         """Count one task."""
         figures, params, verdict = self._plan.figures, entry.request.params, entry.verdict
         figures.add(verdict, entry.quote, params.samples)
+        if verdict in BUYING and entry.quote.high > figures.dearest:
+            figures.dearest, figures.dearest_place = entry.quote.high, str(entry.task.place)
         if entry.is_reedited:
             figures.add_reedit(entry.task.slot, entry.request.revision, entry.request.prompt)
         if verdict in _WRITTEN:

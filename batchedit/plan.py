@@ -164,6 +164,7 @@ class PlanFigures:
         reedits: Tasks whose prompt is that of a re-edit, and not the manifest's.
         reedit_prompts: Some of them: (slot, revision, prompt).
         located: Local pictures that say where they were taken.
+        dearest: The highest price of one request that would be bought, in micro-dollars; `dearest_place` is its row's.
         forecast: Time and room; None if the tasks were not looked at.
         seals: Digests over all tasks in order, by what of them: ``wanted`` (the requests), ``quotes``, ``standing``
             (the verdicts). Empty if the tasks were not looked at.
@@ -182,6 +183,8 @@ class PlanFigures:
     reedits: int = 0
     reedit_prompts: list[tuple[str, int, str]] = field(default_factory=list)
     located: int = 0
+    dearest: MicroUSD = ZERO
+    dearest_place: str = ""
     forecast: Forecast | None = None
     seals: dict[str, str] = field(default_factory=dict)
 

@@ -52,11 +52,22 @@ def run_command(job: str, wait: bool, no_input: bool, quiet: bool, as_json: bool
       batchedit job run jobs/nightly-catalog.yaml --no-input
       batchedit job run jobs/nightly-catalog.yaml --wait     # until its window opens
     """
+    from pathlib import Path
+
+    from batchedit.allowance import Allowance
+    from batchedit.cli.carrying import values_for
     from batchedit.cli.printing import ProgressLine
+    from batchedit.credentials import ORIGIN_VARIABLE
     from batchedit.jobs.reading import load_job
     from batchedit.jobs.running import run_job_sync
     from batchedit.jobs.telling import clean, end_facts, end_lines
+    from batchedit.jobs.trust import refuse_others
 
+    refuse_others(Path(job))
+    values = values_for(None)
+    allowance, environment = Allowance.of(values), dict(os.environ)
+    if values["key_origin"].value is not None:
+        environment[ORIGIN_VARIABLE] = values["key_origin"].value
     made = load_job(job)
     talks = not (quiet or as_json)
 
@@ -66,7 +77,10 @@ def run_command(job: str, wait: bool, no_input: bool, quiet: bool, as_json: bool
 
     progress = ProgressLine(quiet=not talks)
     try:
-        end = run_job_sync(made, wait=wait, environment=os.environ, observer=progress, say=told, handle_signals=True)
+        end = run_job_sync(
+            made, wait=wait, environment=environment, observer=progress, say=told, handle_signals=True,
+            allowance=allowance,
+        )  # fmt: skip
     finally:
         progress.close()
     if not talks:

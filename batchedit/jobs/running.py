@@ -17,6 +17,7 @@ from pathlib import Path
 
 import anyio
 
+from batchedit.allowance import ANYTHING, Allowance
 from batchedit.batch import reconcile, run_plan
 from batchedit.caps import PeriodCap
 from batchedit.context import Observer
@@ -112,6 +113,7 @@ async def run_job(
     observer: Observer | None = None,
     say: Callable[[str], None] = lambda _: None,
     handle_signals: bool = False,
+    allowance: Allowance = ANYTHING,
 ) -> JobEnd:
     """
     Start a job: do what it says, or go on with it.
@@ -123,6 +125,7 @@ async def run_job(
         observer: As for `run_plan`.
         say: Told what happens, a sentence at a time.
         handle_signals: As in `RunOptions`.
+        allowance: What may be bought at all.
 
     Raises:
         Nothing on purpose: what keeps a manifest from being run is in the end's reasons.
@@ -138,7 +141,7 @@ async def run_job(
         say(f"outside the window: {when}; waiting")
         while (left := opens.opens.timestamp() - effects.wall()) > 0:  # noqa: ASYNC110  no event tells the time
             await anyio.sleep(min(left, _LONGEST_NAP_SECONDS))
-    start = _Start(job, effects, environment, observer, say, handle_signals)
+    start = _Start(job, effects, environment, observer, say, handle_signals, allowance)
     await effects.offload(partial(start.tell_of_start))
     await start.carry_out()
     await effects.offload(partial(start.close))
@@ -153,11 +156,18 @@ def run_job_sync(
     observer: Observer | None = None,
     say: Callable[[str], None] = lambda _: None,
     handle_signals: bool = False,
+    allowance: Allowance = ANYTHING,
 ) -> JobEnd:
     """Like `run_job`, for callers without an event loop."""
     return anyio.run(
         lambda: run_job(
-            job, wait=wait, environment=environment, observer=observer, say=say, handle_signals=handle_signals
+            job,
+            wait=wait,
+            environment=environment,
+            observer=observer,
+            say=say,
+            handle_signals=handle_signals,
+            allowance=allowance,
         )
     )
 
@@ -222,9 +232,10 @@ class _Start:
         observer: Observer | None,
         say: Callable[[str], None],
         handle_signals: bool,
+        allowance: Allowance,
     ) -> None:
         self.job, self._effects, self._environment, self._observer = job, effects, environment, observer
-        self._say, self._handle_signals = say, handle_signals
+        self._say, self._handle_signals, self._allowance = say, handle_signals, allowance
         self._started = _now(effects)
         self.end = JobEnd(job=job, exit_code=ExitCode.DONE, night=night_at(self._started, job.window, job.zone))
         self.end.ledgers = ledgers_of(job)
@@ -279,6 +290,7 @@ class _Start:
             return
         plan = await offload(partial(plan_part, job, part))
         must_have_limit(job, plan)
+        self._allowance.check(plan)
         self._ended(part, plan, await self._run(plan))
 
     async def _passes(self, part: Part, gate: Gate) -> bool:
@@ -287,6 +299,7 @@ class _Start:
         sample = Sample(size=gate.tasks, seed=gate.seed, strata=gate.strata)
         plan = await offload(partial(plan_part, job, part, sample=sample, glance=False))
         must_have_limit(job, plan)
+        self._allowance.check(plan)
         self._say(f"{part.shown}: pilot of {plan.figures.tasks} tasks")
         summary = await self._run(plan)
         whole = await offload(partial(plan_part, job, part, glance=False))

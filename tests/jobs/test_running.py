@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ PRICE = 9_000
 """Micro-dollars for a picture of low quality."""
 QUOTE = 10_000
 """What may be reserved for one: at most this."""
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody else")
 HEAD = "job: 1\nmanifests: [night.yaml]\n"
 
 
@@ -386,3 +388,51 @@ def test_lists_of_jobs(cli: Callable[..., Result], many: Shop) -> None:
     assert result.out.splitlines()[0] == "a.yaml  a: run, at any time; $3.00 a night"
     assert "Did you mean" in result.out.splitlines()[1]
     assert len(result.out.splitlines()) == 2
+
+
+def _changed(
+    path: Path, mode: int = 0o644, folder: int = 0o755, uid: int | None = None, gid: int | None = None
+) -> None:
+    path.chmod(mode)
+    path.parent.chmod(folder)
+    if uid is not None or gid is not None:
+        os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mode": 0o666}, "can be changed by everybody (mode 0666)"),
+        ({"mode": 0o646}, "can be changed by everybody"),
+        ({"folder": 0o777}, "can be replaced by everybody"),
+        pytest.param({"mode": 0o664, "gid": 12345}, "can be changed by its group", marks=ROOT),
+        pytest.param({"uid": 12345}, "belongs to another user (uid 12345)", marks=ROOT),
+    ],
+)
+def test_a_job_that_others_can_change_is_not_run(
+    cli: Callable[..., Result], many: Shop, change: dict[str, int], words: str
+) -> None:
+    """It says which programs are run; whoever can write it must be whoever starts it."""
+    folder = many.root / "jobs"
+    folder.mkdir()
+    victim = many.root / "ran"
+    job = folder / "job.yaml"
+    text = "job: 1\nmanifests: [../night.yaml]\nout: ../out\nrehearse: true\n"
+    job.write_text(f"{text}notify:\n  - {{via: exec, command: [touch, '{victim}']}}\n")
+    _changed(job, **change)
+    refused = cli("job", "run", job)
+    assert refused.code == 2
+    assert words in refused.err
+    assert not victim.exists()
+    assert not (many.root / "out").exists()
+
+
+@pytest.mark.parametrize("change", [{}, {"mode": 0o600}, {"mode": 0o444}, {"folder": 0o1777}])
+def test_a_job_that_is_ours_is_run(cli: Callable[..., Result], many: Shop, change: dict[str, int]) -> None:
+    folder = many.root / "jobs"
+    folder.mkdir()
+    job = folder / "job.yaml"
+    many.write("small.yaml", "version: 1\ndefaults: {prompt: grayscale}\nsources: [{glob: many/p00.png}]\n")
+    job.write_text("job: 1\nmanifests: [../small.yaml]\nout: ../out\nrehearse: true\n")
+    _changed(job, **change)
+    assert cli("job", "run", job).code == 0
