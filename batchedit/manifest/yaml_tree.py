@@ -176,7 +176,8 @@ class _Builder:
 
         self._passes_over = passes_over
         self._meter = _Metered(file, shown)
-        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(self._meter)
+        stream: Any = self._meter
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(stream)
         self._next: Callable[[], Any] = loader.get_event
         self._shown = shown
         self._scalar, self._list_start, self._mapping_start = (
