@@ -141,6 +141,8 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("otel", _switch, False, "spans and figures by OpenTelemetry, to where OTEL_* says", by_project=False),
         Setting("key_command", _text, None, "a program that prints the API key", by_project=False),
         Setting("keyring", _switch, False, "look into the system's keyring for the API key", by_project=False),
+        Setting("allow_models", _text, None, "models that may be bought from; any if not set", by_project=False),
+        Setting("max_request_cost", _dollars, None, "most dollars that one request may cost", by_project=False),
         Setting("key_origin", _origins, None, "origins that the API key is for", by_project=False),
     )
 }  # fmt: skip

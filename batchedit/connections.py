@@ -11,8 +11,9 @@ from __future__ import annotations
 import select
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -29,6 +30,25 @@ _READ_BYTES = 256 * 1024
 _LARGE_BYTES = 64 * 1024
 _HEAD_LIMIT_BYTES = 100 * 1024
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+def request_to(
+    url: httpx.URL | str,
+    method: str,
+    headers: Mapping[str, str],
+    extensions: dict[str, Any],
+    content: AsyncIterator[bytes] | None = None,
+) -> httpx.Request:
+    """
+    A request.
+
+    Raises:
+        httpx.InvalidURL: also for a host that is the ASCII form of a name in another alphabet, and stands for none.
+    """
+    try:
+        return httpx.Request(method, url, headers=headers, extensions=extensions, content=content)
+    except UnicodeError as error:
+        raise httpx.InvalidURL(str(error)) from error
 
 
 class Connections(httpx.AsyncBaseTransport):

@@ -62,6 +62,8 @@ class Counting:
         """Count one task."""
         figures, params, verdict = self._plan.figures, entry.request.params, entry.verdict
         figures.add(verdict, entry.quote, params.samples)
+        if verdict in BUYING and entry.quote.high > figures.dearest:
+            figures.dearest, figures.dearest_place = entry.quote.high, str(entry.task.place)
         if entry.is_reedited:
             figures.add_reedit(entry.task.slot, entry.request.revision, entry.request.prompt)
             figures.resumed += entry.override is None and verdict in _OPEN

@@ -185,6 +185,7 @@ class PlanFigures:
         reedit_prompts: Some of them: (slot, revision, prompt).
         resumed: Those of them that an earlier run has begun, and this one goes on with.
         located: Local pictures that say where they were taken.
+        dearest: The highest price of one request that would be bought, in micro-dollars; `dearest_place` is its row's.
         forecast: Time and room; None if the tasks were not looked at.
         seals: Digests over all tasks in order, by what of them: ``wanted`` (the requests), ``quotes``, ``standing``
             (the verdicts). Empty if the tasks were not looked at.
@@ -204,6 +205,8 @@ class PlanFigures:
     reedit_prompts: list[tuple[str, int, str]] = field(default_factory=list)
     resumed: int = 0
     located: int = 0
+    dearest: MicroUSD = ZERO
+    dearest_place: str = ""
     forecast: Forecast | None = None
     seals: dict[str, str] = field(default_factory=dict)
 

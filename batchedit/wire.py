@@ -26,7 +26,7 @@ import httpx
 
 from batchedit.addresses import Reach, path_of
 from batchedit.bodies import Body, ContentChanged
-from batchedit.connections import Connections
+from batchedit.connections import Connections, request_to
 from batchedit.effects import Offload, inline
 from batchedit.endpoint import ASGIApp, Endpoint, Key, check_base
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
@@ -153,10 +153,9 @@ class Wire:
             # The transport's own time-outs are per step and do nothing in process.
             extensions = {"timeout": _TIMEOUTS, "told": progress.told}
             async with self._content(send.body) as content:
-                parsed = _parsed(url)
-                if transport is self._api and _origin(parsed) != self._origin:
+                request = request_to(_parsed(url), send.method, headers, extensions, content)
+                if transport is self._api and _origin(request.url) != self._origin:
                     raise Rejected("an address that is not the API's, which alone may see the key", code="ORIGIN")
-                request = httpx.Request(send.method, parsed, headers=headers, content=content, extensions=extensions)
                 response = await transport.handle_async_request(request)
             try:
                 body = await _read_capped(response, ANSWER_LIMIT_BYTES)
@@ -209,7 +208,7 @@ class Wire:
         for _ in range(_MOST_REDIRECTS + 1):
             # Pictures do not shrink by compression, and an encoded answer could unfold without limit.
             headers = {**_HEADERS, "accept-encoding": "identity"}
-            request = httpx.Request("GET", url, headers=headers, extensions=extensions)
+            request = request_to(url, "GET", headers, extensions)
             response = await self._fetch.handle_async_request(request)
             if not response.has_redirect_location:
                 return response

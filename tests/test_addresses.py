@@ -361,6 +361,107 @@ def test_the_key_goes_to_one_origin_only(
     assert canary.connections == 0
 
 
+TRICKS = [
+    # who stands before the host
+    "https://storage.example@127.0.0.1:{port}/a.png", "https://127.0.0.1:{port}@127.0.0.1:{port}/a.png",
+    "https://storage.example:443@127.0.0.1:{port}/a.png", "https://:@127.0.0.1:{port}/a.png", "https://@127.0.0.1:{port}/a",
+    "https://a:b@c@127.0.0.1:{port}/a.png", "https://storage.example%40127.0.0.1:{port}/a.png",
+    "https://storage.example\\@127.0.0.1:{port}/a.png", "https://storage.example#@127.0.0.1:{port}/a.png",
+    "https://127.0.0.1:{port}#@storage.example/", "https://127.0.0.1:{port}?@storage.example/",
+    "https://127.0.0.1:{port}\\.storage.example/",
+    # letters that become others
+    "https://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460:{port}/", "https://127\u30020\u30020\u30021:{port}/",
+    "https://127\uff0e0\uff0e0\uff0e1:{port}/", "https://\uff11\uff12\uff17.0.0.1:{port}/", "https://\u24c1ocalhost:{port}/",
+    "https://\uff4cocalhost:{port}/", "https://loc\u00adalhost:{port}/", "https://xn--127-0.0.0.1:{port}/",
+    "https://lo\u0301calhost:{port}/", "https://localho\u017ft:{port}/", "https://\u212aocalhost:{port}/",
+    # other ways to write it
+    "https://localhost.:{port}/", "https://LOCALHOST:{port}/", "https://loc%61lhost:{port}/", "https://127.0.0.1.:{port}/",
+    "https://0177.0.0.1:{port}/", "https://0x7f000001:{port}/", "https://017700000001:{port}/", "https://127.0.1:{port}/",
+    "https://0:{port}/", "https://0.0.0.0:{port}/", "https://[::]:{port}/", "https://[::ffff:7f00:1]:{port}/",
+    "https://[::127.0.0.1]:{port}/", "https://[0:0:0:0:0:ffff:127.0.0.1]:{port}/", "https://[::1%25lo]:{port}/",
+    "https://[64:ff9b::7f00:1]:{port}/", "https://[2002:7f00:1::]:{port}/", "https://127.0.0.1%00.storage.example:{port}/",
+    "https://127.0.0.1%2f.storage.example:{port}/", "https://127.0.0.1\t:{port}/", "https:// 127.0.0.1:{port}/",
+    "https:127.0.0.1:{port}/", "https:///127.0.0.1:{port}/", "//127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}/",
+    "gopher://127.0.0.1:{port}/", "https+unix://127.0.0.1:{port}/", "https://127.0.0.1:0{port}/", "https://127.0.0.1:+{port}/",
+]  # fmt: skip
+
+
+def test_no_way_of_writing_it_leads_to_this_machine(
+    network: Callable[..., Canary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """User names, letters that another standard folds, numbers in other bases: not one connection."""
+    assert len(TRICKS) >= 50
+    canary = network("127.0.0.1", answer("200 OK", body=b"secret"))
+    monkeypatch.setattr(addresses, "_HTTPS_PORT", canary.port)
+    real = addresses.looked_up
+
+    async def look(host: str, port: int) -> list[str]:
+        if host.endswith("storage.example"):
+            return [STAND_IN]  # which listens to nobody here
+        return await real(host, port)
+
+    monkeypatch.setattr(addresses, "looked_up", look)
+    for trick in TRICKS:
+        outcome = fetch(trick.format(port=canary.port))
+        assert isinstance(outcome, ProviderError), trick
+        assert "secret" not in str(outcome)
+    assert canary.connections == 0
+
+
+def test_a_name_for_each_closed_address_gets_nowhere(
+    network: Callable[..., Canary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole table, over the client that fetches: refused before a connection is tried."""
+    canary = network("127.0.0.1", answer("200 OK"))
+    monkeypatch.setattr(addresses, "_HTTPS_PORT", canary.port)
+    tried: list[object] = []
+    monkeypatch.setattr("anyio.connect_tcp", lambda *where, **_: tried.append(where))
+    assert len(CLOSED) >= 60
+    book = {f"name-{number}.example": [[address]] for number, address in enumerate(CLOSED)}
+    names(monkeypatch, book)
+    for name in book:
+        assert isinstance(fetch(f"https://{name}:{canary.port}/a.png"), Rejected), book[name]
+    assert tried == []
+    assert canary.connections == 0
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 6])
+def test_a_chain_of_redirects_is_followed_to_a_limit_and_never_inside(
+    network: Callable[..., Canary], monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Public ones first, this machine last; and six in a row are too many, wherever they lead."""
+    canary = network("127.0.0.1", answer("200 OK", body=b"secret"))
+    last = f"https://inner.example:{canary.port}/"
+    servers = [network(STAND_IN, answer("302 Found", f"location: {last}"))]
+    for _ in range(length - 1):
+        servers.append(
+            network(STAND_IN, answer("307 Again", f"location: https://storage.example:{servers[-1].port}/next"))
+        )
+    names(monkeypatch, {"storage.example": [[STAND_IN]], "inner.example": [["127.0.0.1"]]})
+    check = Reach.check
+    monkeypatch.setattr(Reach, "check", lambda self, scheme, host, _, *more: check(self, scheme, host, None, *more))
+    assert isinstance(fetch(f"https://storage.example:{servers[-1].port}/a.png"), ProviderError)
+    assert sum(server.connections for server in servers) == min(length, 6)
+    assert canary.connections == 0
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_key_follows_no_redirect(network: Callable[..., Canary], status: int, method: str) -> None:
+    """The API's answer is an answer, whatever it says of another place."""
+    second = network("127.0.0.1", answer("200 OK"))
+    first = network("127.0.0.1", answer(f"{status} Elsewhere", f"location: https://127.0.0.1:{second.port}/v1/runs"))
+
+    async def main() -> int:
+        endpoint = Endpoint(base_url=f"https://127.0.0.1:{first.port}", key=Key("rf_live_canary"))
+        async with Wire(endpoint) as wire:
+            answered = await wire.send(Send(method=method, url="/v1/runs", body=Body((b"{}",))))
+            return answered.status
+
+    assert anyio.run(main) == status
+    assert (first.connections, second.connections) == (1, 0)
+
+
 def test_a_night_with_storage_that_is_not_public(
     cli: Callable[..., Result], shop: Shop, serve: Callable[..., Served]
 ) -> None:

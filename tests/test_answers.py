@@ -22,7 +22,16 @@ from batchedit.errors import (
 )
 from batchedit.keys import make_request
 from batchedit.model import Params, ProviderSettings, Reply, SourceImage, UrlImage
-from batchedit.providers.answers import find_outputs, read_run, refusal, retry_after, run_failure, run_reply, sync_reply
+from batchedit.providers.answers import (
+    find_outputs,
+    read_json,
+    read_run,
+    refusal,
+    retry_after,
+    run_failure,
+    run_reply,
+    sync_reply,
+)
 from batchedit.providers.base import Accepted, Answer, Answered, Ended, Flow, Order, Send, Sighting, Wait, Watch
 from batchedit.providers.runflow import Runflow
 
@@ -422,3 +431,10 @@ def test_model_ids_cannot_climb(model: str) -> None:
     """Each segment is encoded by itself; empty and dot segments are refused."""
     with pytest.raises(Rejected):
         provider(model=model).order(order())
+
+
+def test_an_answer_of_a_million_values_is_not_read() -> None:
+    """Empty lists need a hundred times the memory of their letters; what a picture in base64 needs is its own length."""
+    assert read_json(b"[" + b"[]," * 1_000_000 + b"1]") is None
+    assert read_json(b"[" + b"{}," * 400_000 + b"1]") is not None
+    assert read_json(b'{"b64_json": "' + b"A" * 3_000_000 + b'"}') is not None

@@ -104,6 +104,7 @@ LEVELS = {
     "redelivery": 3,
     "releasing": 3,
     "rendering": 3,
+    "allowance": 4,
     "batch": 4,
     "calling": 4,
     "caps": 4,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import subprocess
 import unicodedata
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,35 @@ def check(value: str, root: str) -> None:
     assert os.path.realpath(os.path.join(root, path)).startswith(root + "/base/"), ascii(value)
     assert path.count("/") == 2, ascii(value)
     assert collision_key(collision_key(path)) == collision_key(path), ascii(value)
+
+
+@pytest.fixture
+def vfat(tmp_path: Path) -> Iterator[Path]:
+    """The file system with the oldest rules, in a file."""
+    if os.geteuid() != 0 or shutil.which("mkfs.vfat") is None:
+        pytest.skip("needs root and mkfs.vfat")
+    image, mounted = tmp_path / "disk.img", tmp_path / "mounted"
+    mounted.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 * 1024 * 1024)
+    subprocess.run(["mkfs.vfat", str(image)], check=True, capture_output=True)
+    done = subprocess.run(["mount", "-o", "loop,utf8", str(image), str(mounted)], check=False, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.decode().strip()}")
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_names_come_back_from_a_disk_with_old_rules(vfat: Path) -> None:
+    """What is written under a name is found under it, and no two names are one file there."""
+    made = {collision_key(name): name for name in (safe_component(payload) for payload in PAYLOADS)}
+    for number, name in enumerate(made.values()):
+        with (vfat / name).open("xb") as file:
+            file.write(b"%d" % number)
+    assert sorted(path.name for path in vfat.iterdir()) == sorted(made.values())
+    assert [(vfat / name).read_bytes() for name in made.values()] == [b"%d" % number for number in range(len(made))]
 
 
 def test_hostile_names_stay_where_they_belong(tmp_path: Path) -> None:

@@ -388,3 +388,43 @@ def test_the_emulator_on_this_machine_takes_any_key(
     served = serve()
     shown = cli("plan", served.manifest(shop))
     assert f"sent to  {served.url}, with the key from RUNFLOW_API_KEY" in shown.out
+
+
+# What may be bought at all
+
+
+@pytest.mark.parametrize("start", ["plan", "run", "pilot", "job"])
+def test_settings_allow_models_and_a_price_of_one_request(
+    cli: Cli, shop: Shop, home: Path, serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    """Whatever a manifest says, with the place, and before anything is sent; a rehearsal is not held to it."""
+    served = serve()
+    manifest = served.manifest(shop, defaults="{prompt: grayscale, quality: high}")
+    shop.write("job.yaml", f"job: 1\nmanifests: [{manifest.name}]\nbudget: {{night: 9}}\n")
+    words = {
+        "plan": ("plan", str(manifest)),
+        "run": ("run", str(manifest), "--yes"),
+        "pilot": ("pilot", str(manifest), "--yes"),
+        "job": ("job", "run", "job.yaml"),
+    }[start]
+    home.write_text("allow_models = 'openai/gpt-image-1/* other'")
+    result = cli(*words)
+    assert result.code == 2
+    assert "night.yaml: the model openai/gpt-image-2/edit is not among those that your settings allow" in (
+        result.out + result.err
+    )
+    assert f"allow_models (user: {home})" in result.out + result.err
+    home.write_text("allow_models = 'openai/gpt-image-2/*'\nmax_request_cost = '0.10'")
+    result = cli(*words)
+    assert result.code == 2
+    assert "in/lamp.png: one request may cost $" in result.out + result.err
+    assert "and your settings allow $0.10" in result.out + result.err
+    monkeypatch.setenv("BATCHEDIT_MAX_REQUEST_COST", "5")
+    shop.write("batchedit.toml", "max_request_cost = '99'")
+    refused = cli(*words)
+    assert (refused.code, "cannot be set by a project's file" in refused.err) == (2, True)
+    (shop.root / "batchedit.toml").unlink()
+    assert served.audit()["billed_runs_total"] == 0
+    assert cli("plan", manifest).code == 0
+    home.write_text("allow_models = 'other'")
+    assert cli("run", manifest, "--rehearse", "--yes").code == 0

@@ -115,11 +115,13 @@ def destination_of(plan: Plan, behaviour: Behaviour) -> Destination | None:
     Where the requests of a plan and the key would go, None for a rehearsal.
 
     Raises:
-        UsageError: if the key is not for that.
+        UsageError: if the key is not for that, or settings do not allow what would be bought.
     """
+    from batchedit.allowance import Allowance
     from batchedit.providers.registry import destination
     from batchedit.run_options import key_places as places_beside
 
+    Allowance.of(behaviour.values).check(plan)
     places = places_beside(plan, behaviour.run_options())
     return None if plan.rehearsal else destination(plan.settings, os.environ, places)
 

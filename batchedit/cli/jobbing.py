@@ -55,12 +55,17 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
       batchedit job run jobs/nightly-catalog.yaml --no-input
       batchedit job run jobs/nightly-catalog.yaml --wait     # until its window opens
     """
+    from pathlib import Path
+
+    from batchedit.allowance import Allowance
     from batchedit.cli.printing import ProgressLine
     from batchedit.jobs.reading import load_job
     from batchedit.jobs.running import run_job_sync
     from batchedit.jobs.telling import clean, end_facts, end_lines
+    from batchedit.jobs.trust import refuse_others
     from batchedit.logs import logging_to
 
+    refuse_others(Path(job))
     likes = {**flags, "no_input": True}  # a job never asks
     behaviour = behaviour_for(None, **likes)
     made = with_files(load_job(job), behaviour)
@@ -82,6 +87,7 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
             end = run_job_sync(
                 made, wait=wait, environment=os.environ, observer=progress, say=told, handle_signals=True,
                 tracing=tracing, behaviour=lambda plan: behaviour_for(plan, **likes).run_options(),
+                allowance=Allowance.of(behaviour.values),
             )  # fmt: skip
         finally:
             progress.close()

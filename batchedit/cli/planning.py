@@ -186,9 +186,7 @@ def plan_json(plan: Plan, *, goes_to: Destination | None = None, effects: Effect
             "defaults_file": plan.manifest.defaults_file or None,
             "out": str(plan.workspace.root),
             "rehearsal": plan.rehearsal,
-            "destination": None
-            if goes_to is None
-            else {"origin": goes_to.origin, "key_from": goes_to.key_place or None},
+            "destination": goes_to and {"origin": goes_to.origin, "key_from": goes_to.key_place or None},
             "tasks": figures.tasks,
             "counts": {str(verdict): figures.counts[verdict] for verdict in Verdict},
             "not_selected": plan.choice.left_out,
@@ -201,19 +199,7 @@ def plan_json(plan: Plan, *, goes_to: Destination | None = None, effects: Effect
                     for slot, revision, prompt in figures.reedit_prompts
                 ],
             },
-            "changed": {
-                "by_field": dict(figures.changed_fields.most_common()),
-                "first": [
-                    {
-                        "task": slot,
-                        "changes": [
-                            {"field": found.field, "old": found.old, "new": found.new, "text": found.text}
-                            for found in changes
-                        ],
-                    }
-                    for slot, changes in figures.changed
-                ],
-            },
+            "changed": _changed_json(figures),
             "failures": [{"task": slot, "reason": reason} for slot, reason in figures.failed],
             "requests_to_buy": figures.purchases,
             "pictures_to_buy": figures.pictures,
@@ -238,6 +224,19 @@ def plan_json(plan: Plan, *, goes_to: Destination | None = None, effects: Effect
         indent=2,
         ensure_ascii=False,
     )
+
+
+def _changed_json(figures: PlanFigures) -> dict[str, Any]:
+    first = [
+        {
+            "task": slot,
+            "changes": [
+                {"field": found.field, "old": found.old, "new": found.new, "text": found.text} for found in changes
+            ],
+        }
+        for slot, changes in figures.changed
+    ]
+    return {"by_field": dict(figures.changed_fields.most_common()), "first": first}
 
 
 def _quote_json(quote: Quote) -> dict[str, str]:

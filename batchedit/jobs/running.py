@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import anyio
 
+from batchedit.allowance import ANYTHING, Allowance
 from batchedit.batch import reconcile, run_plan
 from batchedit.calling import in_own_loop
 from batchedit.caps import PeriodCap
@@ -25,7 +26,7 @@ from batchedit.context import Observer
 from batchedit.control import Control
 from batchedit.effects import Effects
 from batchedit.ending import RunSummary
-from batchedit.errors import BatchEditError, ConsentMissing, ExitCode
+from batchedit.errors import BatchEditError, ExitCode
 from batchedit.events import Sink
 from batchedit.jobs.ended import JobEnd, PartEnd
 from batchedit.jobs.model import Gate, Job, Part
@@ -33,24 +34,23 @@ from batchedit.jobs.money import (
     began_at,
     caps_of,
     counted,
-    has_limit,
     run_limit,
     stamp,
     standings,
     with_warnings,
 )
+from batchedit.jobs.parts import adapted, ledgers_of, must_have_limit, objections, plan_part
 from batchedit.jobs.recording import changes_of, logging_of
 from batchedit.jobs.telling import announce, tell
 from batchedit.jobs.warning import Warner
 from batchedit.jobs.window import night_at
 from batchedit.jobs.writing import write_files
 from batchedit.ledger.job_starts import add_end
-from batchedit.ledger.reader import has_begun, ledger_at
-from batchedit.manifest import Manifest, load_manifest
-from batchedit.money import ZERO, format_usd
-from batchedit.pilot import Pilot, examine
+from batchedit.ledger.reader import has_begun
+from batchedit.money import format_usd
+from batchedit.pilot import examine
 from batchedit.planned import Plan
-from batchedit.planner import make_plan, outline
+from batchedit.planner import outline
 from batchedit.run_options import RunOptions
 from batchedit.selecting import Sample
 from batchedit.tracing import RunTrace, Tracing
@@ -86,6 +86,7 @@ async def run_job(
     behaviour: Behaviour = _as_built,
     control: Control | None = None,
     tracing: Tracing | None = None,
+    allowance: Allowance = ANYTHING,
 ) -> JobEnd:
     """
     Start a job: do what it says, or go on with it.
@@ -102,6 +103,7 @@ async def run_job(
         behaviour: Options for each of its runs; the job's own limits come on top.
         control: Stops it from another thread.
         tracing: Where spans of its runs go, None for nowhere.
+        allowance: What may be bought at all.
 
     Raises:
         Nothing on purpose: what keeps a manifest from being run is in the end's reasons.
@@ -123,7 +125,7 @@ async def run_job(
                 end.reasons.append("stopped by its caller before the window opened; nothing was sent")
                 return end
             await anyio.sleep(min(left, nap))
-    start = _Start(job, effects, environment, observer, say, behaviour, control, tracing)
+    start = _Start(job, effects, environment, observer, say, behaviour, control, tracing, allowance)
     with ExitStack() as stack:
         try:
             stack.enter_context(logging_of(job, start.end.night, environment))
@@ -148,6 +150,7 @@ def run_job_sync(
     handle_signals: bool = False,
     control: Control | None = None,
     tracing: Tracing | None = None,
+    allowance: Allowance = ANYTHING,
 ) -> JobEnd:
     """
     Like `run_job`, for callers without an event loop, and for those inside of a running one, which it holds up.
@@ -160,58 +163,9 @@ def run_job_sync(
     control = control or Control()
     work = partial(
         run_job, job, wait=wait, environment=environment, observer=observer, say=say, behaviour=behaviour,
-        control=control, tracing=tracing,
+        control=control, tracing=tracing, allowance=allowance,
     )  # fmt: skip
     return in_own_loop(work, control, handle_signals=handle_signals)
-
-
-def plan_part(job: Job, part: Part, *, sample: Sample | None = None, glance: bool = True) -> Plan:
-    """
-    The plan of one of a job's manifests, as the job has it done.
-
-    Raises:
-        BatchEditError: as `load_manifest` and `make_plan`.
-    """
-    return make_plan(
-        adapted(job, part), out=part.out, rehearse=job.rehearse, select=part.select, exclude=part.exclude,
-        sample=sample, glance=glance,
-    )  # fmt: skip
-
-
-def adapted(job: Job, part: Part) -> Manifest:
-    """
-    A manifest with what the job says of provider and limits.
-
-    Raises:
-        ManifestError: as `load_manifest`.
-    """
-    manifest = load_manifest(part.manifest)
-    manifest.adapt(provider=job.provider, limits=job.limits)
-    return manifest
-
-
-def ledgers_of(job: Job) -> tuple[Path, ...]:
-    """The ledgers of a job, whether they are begun or not; a manifest that cannot be read has none."""
-    found = [ledger_at(path) for path in job.ledgers]
-    for part in job.parts:
-        with suppress(BatchEditError):
-            found.append(outline(adapted(job, part), out=part.out, rehearse=job.rehearse).workspace.ledger)
-    return tuple(dict.fromkeys(found))
-
-
-def must_have_limit(job: Job, plan: Plan) -> None:
-    """
-    Make sure that somebody has said how much may be spent.
-
-    Raises:
-        ConsentMissing: if real money is involved and neither job nor manifest limits it.
-    """
-    if not plan.rehearsal and plan.figures.purchases and not has_limit(job) and plan.manifest.budget is None:
-        high = format_usd(plan.figures.quote.high)
-        raise ConsentMissing(
-            f"this would spend up to {high} and nobody has agreed to it",
-            hint=f"write into {job.shown}: budget: {{night: {high.lstrip('$')}}}",
-        )
 
 
 class _Start:
@@ -227,9 +181,11 @@ class _Start:
         behaviour: Behaviour,
         control: Control | None,
         tracing: Tracing | None,
+        allowance: Allowance,
     ) -> None:
         self.job, self._effects, self._environment, self._observer = job, effects, environment, observer
         self._say, self._behaviour, self._control, self._tracing = say, behaviour, control, tracing
+        self._allowance = allowance
         self._started = _now(effects)
         self._began = stamp(self._started)
         self.end = JobEnd(job=job, exit_code=ExitCode.DONE, night=night_at(self._started, job.window, job.zone))
@@ -313,6 +269,7 @@ class _Start:
             return
         plan = await offload(partial(plan_part, job, part))
         must_have_limit(job, plan)
+        self._allowance.check(plan)
         self._ended(part, plan, await self._run(plan))
 
     async def _passes(self, part: Part, gate: Gate) -> bool:
@@ -321,6 +278,7 @@ class _Start:
         sample = Sample(size=gate.tasks, seed=gate.seed, strata=gate.strata)
         plan = await offload(partial(plan_part, job, part, sample=sample, glance=False))
         must_have_limit(job, plan)
+        self._allowance.check(plan)
         self._say(f"{part.shown}: pilot of {plan.figures.tasks} tasks")
         summary = await self._run(plan)
         whole = await offload(partial(plan_part, job, part, glance=False))
@@ -414,25 +372,6 @@ class _Start:
         for trouble in troubles:
             self.end.troubles.append(trouble)
             self._say(trouble)
-
-
-def objections(pilot: Pilot, gate: Gate, whole: Plan) -> list[str]:
-    """Why a pilot does not let the rest follow; nothing if it does."""
-    found = []
-    left = sum(rest.requests for rest in pilot.rest.values())
-    if not pilot.trials:
-        if left:
-            found.append("nothing of the sample has come to an end")
-        return found
-    failed = sum(trial.failed for trial in pilot.trials)
-    if gate.max_failed is not None and 100 * failed > gate.max_failed * len(pilot.trials):
-        share = 100 * failed / len(pilot.trials)
-        found.append(f"{failed} of {len(pilot.trials)} failed ({share:.1f} %), {gate.max_failed} % may")
-    rest = pilot.projection.high if pilot.projection is not None else whole.figures.quote.high if left else ZERO
-    total = pilot.spent + pilot.at_risk + rest
-    if gate.max_cost is not None and total > gate.max_cost:
-        found.append(f"all of it may cost {format_usd(total)}, {format_usd(gate.max_cost)} may be spent")
-    return found
 
 
 def _now(effects: Effects) -> datetime:

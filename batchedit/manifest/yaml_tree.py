@@ -35,6 +35,9 @@ _make = tuple.__new__
 MAX_NODES = 1_000_000
 """Most values in the head, and in each single row."""
 
+MAX_CHARACTERS = 64 * 1024 * 1024
+"""Most characters of the head, and of each single row: libyaml keeps a text until its end, and a tree all of them."""
+
 MAX_ALIASED = 250_000
 """Most values that the aliases of one document may stand for, written out."""
 
@@ -143,6 +146,23 @@ class _AnchorPassed(Exception):
     """There is an anchor in what was passed over."""
 
 
+class _Metered:
+    """A file that is read up to a limit, which begins anew with each row."""
+
+    def __init__(self, file: IO[str], shown: str) -> None:
+        self._file, self._shown = file, shown
+        self.since = 0
+
+    def read(self, size: int) -> str:
+        """The next characters."""
+        data = self._file.read(size)
+        self.since += len(data)
+        if self.since > MAX_CHARACTERS:
+            message = f"has a head, or a row, of more than {MAX_CHARACTERS} characters"
+            raise _refuse(Place(self._shown), "yaml-size", message, "Put rows into a table, and texts into files")
+        return data
+
+
 class _Builder:
     """
     Turns one document's events into nodes.
@@ -155,7 +175,9 @@ class _Builder:
         import yaml
 
         self._passes_over = passes_over
-        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(file)
+        self._meter = _Metered(file, shown)
+        stream: Any = self._meter
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(stream)
         self._next: Callable[[], Any] = loader.get_event
         self._shown = shown
         self._scalar, self._list_start, self._mapping_start = (
@@ -209,7 +231,7 @@ class _Builder:
                     continue
                 head_count = self._count
                 while not isinstance(event := self._next(), self._ends):
-                    self._count = 0
+                    self._count = self._meter.since = 0
                     yield self._node(event)
                 self._count = head_count
             elif key == streamed and isinstance(value, self._alias):
@@ -221,7 +243,9 @@ class _Builder:
     def _pass_over(self) -> None:
         """Go to the end of the list that has just begun."""
         scalar, ends, next_event, depth = self._scalar, self._ends, self._next, 1
+        meter = self._meter
         while depth:
+            meter.since = 0
             event = next_event()
             if event.__class__ is scalar:
                 if event.anchor is not None:

@@ -1000,6 +1000,9 @@ def test_other_pages_get_nothing(studio: Studio, tmp_path: Path) -> None:
           await attempt('picture', () => new Promise((resolve) => { const image = new Image(); image.onload = () => resolve('seen'); image.onerror = () => resolve('refused'); image.src = base + '/picture/' + card + '/1/small'; }));
           await attempt('script', () => new Promise((resolve) => { const script = document.createElement('script'); script.onload = () => resolve('run'); script.onerror = () => resolve('refused'); script.src = base + '/review.js'; document.head.append(script); }));
           await attempt('frame', () => new Promise((resolve) => { const frame = document.createElement('iframe'); frame.onload = () => { try { resolve(frame.contentDocument ? frame.contentDocument.body.textContent.slice(0, 9) : 'closed'); } catch { resolve('closed'); } }; frame.src = base + '/'; document.body.append(frame); setTimeout(() => resolve('refused'), 3000); }));
+          await attempt('style', () => new Promise((resolve) => { const link = document.createElement('link'); link.rel = 'stylesheet'; link.onload = () => resolve('seen'); link.onerror = () => resolve('refused'); link.href = base + '/review.css'; document.head.append(link); }));
+          await attempt('socket', () => new Promise((resolve) => { const socket = new WebSocket(base.replace('http', 'ws') + '/news'); socket.onopen = () => resolve('open'); socket.onerror = () => resolve('refused'); }));
+          await attempt('events', () => new Promise((resolve) => { const source = new EventSource(base + '/news?after=0', { withCredentials: true }); source.onopen = () => resolve('open'); source.onerror = () => { source.close(); resolve('refused'); }; }));
           const form = document.createElement('form'); form.method = 'POST'; form.action = base + '/decide'; form.target = 'sink'; form.enctype = 'text/plain';
           const input = document.createElement('input'); input.name = body; form.append(input); document.body.append(form);
           const sink = document.createElement('iframe'); sink.name = 'sink'; document.body.append(sink); form.submit();
@@ -1013,7 +1016,9 @@ def test_other_pages_get_nothing(studio: Studio, tmp_path: Path) -> None:
     )  # fmt: skip
     assert found["read"] == found["decide"] == "refused"
     assert found["simple"] in ("opaque", "refused")
-    assert found["picture"] == found["script"] == "refused"
+    assert found["picture"] == found["script"] == found["style"] == "refused"
+    assert found["socket"] == found["events"] == "refused"
+    assert len(found) + 1 >= 10, "and a form"
     assert found["frame"] in ("refused", "closed", "")
     assert found["popup"] in ("refused", "closed", "")
     assert page.latest() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ PRICE = 9_000
 """Micro-dollars for a picture of low quality."""
 QUOTE = 10_000
 """What may be reserved for one: at most this."""
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody else")
 HEAD = "job: 1\nmanifests: [night.yaml]\n"
 
 
@@ -476,3 +478,51 @@ def test_warnings_are_sent_once_for_each_threshold_and_period(play: Play, many: 
         assert said()[2:] == [line.replace("25 is", "26 is") for line in said()[:2]]
 
     play(World("2026-11-25T20:00"), nights)
+
+
+def _changed(
+    path: Path, mode: int = 0o644, folder: int = 0o755, uid: int | None = None, gid: int | None = None
+) -> None:
+    path.chmod(mode)
+    path.parent.chmod(folder)
+    if uid is not None or gid is not None:
+        os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mode": 0o666}, "can be changed by everybody (mode 0666)"),
+        ({"mode": 0o646}, "can be changed by everybody"),
+        ({"folder": 0o777}, "can be replaced by everybody"),
+        pytest.param({"mode": 0o664, "gid": 12345}, "can be changed by its group", marks=ROOT),
+        pytest.param({"uid": 12345}, "belongs to another user (uid 12345)", marks=ROOT),
+    ],
+)
+def test_a_job_that_others_can_change_is_not_run(
+    cli: Callable[..., Result], many: Shop, change: dict[str, int], words: str
+) -> None:
+    """It says which programs are run; whoever can write it must be whoever starts it."""
+    folder = many.root / "jobs"
+    folder.mkdir()
+    victim = many.root / "ran"
+    job = folder / "job.yaml"
+    text = "job: 1\nmanifests: [../night.yaml]\nout: ../out\nrehearse: true\n"
+    job.write_text(f"{text}notify:\n  - {{via: exec, command: [touch, '{victim}']}}\n")
+    _changed(job, **change)
+    refused = cli("job", "run", job)
+    assert refused.code == 2
+    assert words in refused.err
+    assert not victim.exists()
+    assert not (many.root / "out").exists()
+
+
+@pytest.mark.parametrize("change", [{}, {"mode": 0o600}, {"mode": 0o444}, {"folder": 0o1777}])
+def test_a_job_that_is_ours_is_run(cli: Callable[..., Result], many: Shop, change: dict[str, int]) -> None:
+    folder = many.root / "jobs"
+    folder.mkdir()
+    job = folder / "job.yaml"
+    many.write("small.yaml", "version: 1\ndefaults: {prompt: grayscale}\nsources: [{glob: many/p00.png}]\n")
+    job.write_text("job: 1\nmanifests: [../small.yaml]\nout: ../out\nrehearse: true\n")
+    _changed(job, **change)
+    assert cli("job", "run", job).code == 0

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import pytest
 from pyarrow import parquet
 
 from batchedit.cli import run
+from batchedit.errors import ManifestError
+from batchedit.manifest.yaml_tree import parse_yaml
 from tests.conftest import draw_picture
+from tests.proof import count
 
 HEAD = b"id,image,prompt\n"
 GOOD = HEAD + b"a,a.png,on white\n"
@@ -106,14 +110,53 @@ def test_a_tree_is_refused_at_once(
     assert not (tmp_path / "hacked").exists()
 
 
+ENDLESS_TREES = {
+    "a scalar": (b"version: ", b"x" * 1_000_000),
+    "a text in a row": (b"version: 1\nitems:\n- prompt: ", b"x" * 1_000_000),
+    "a quoted text in a row": (b"version: 1\nitems:\n- prompt: '", b"x\n" * 500_000),
+    "a row": (b"version: 1\nitems:\n- vars: {", b"a: b, " * 160_000),
+    "texts in the head": (b"version: 1\nprompts:\n", b"".join(b"  p%07d: " % 1 + b"x" * 9_980 + b"\n" for _ in range(100))),
+    "comments": (b"version: 1\nitems:\n", b"# x\n" * 250_000),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux counts it")
+@pytest.mark.parametrize("name", ENDLESS_TREES)
+def test_a_tree_without_an_end_is_not_read_to_its_end(name: str, tmp_path: Path) -> None:
+    """300 MB of what is kept until it is complete: refused at the limit of a head or a row."""
+    head, part = ENDLESS_TREES[name]
+    with (tmp_path / "m.yaml").open("wb") as file:
+        file.write(head)
+        for _ in range(300):
+            file.write(part)
+    code, own, _, said = _checked(tmp_path, "m.yaml")
+    assert code == 2
+    assert "m.yaml" in said
+    assert "Traceback" not in said
+    assert own < 600
+
+
+def test_the_bomb_of_306_bytes_costs_nothing(tmp_path: Path) -> None:
+    """Before anything is unfolded: counted in values, not in time."""
+    tree = TREES["a bomb of 306 bytes"]
+    assert len(tree) < 400
+    tracemalloc.start()
+    try:
+        with pytest.raises(ManifestError, match="aliases stand for more than 250000 values"):
+            parse_yaml(tree, "m.yaml")
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux counts it")
 @pytest.mark.parametrize("name", ["quote", "line", "rows"])
 def test_a_large_file_needs_little_memory(name: str, tmp_path: Path) -> None:
-    """60 MB: within a quote, in one line, and in a hundred thousand rows that are wrong."""
+    """60 MB, or 2 GB: within a quote, in one line, and in a hundred thousand rows that are wrong."""
     draw_picture(tmp_path / "a.png", (1, 2, 3))
     with (tmp_path / "t.csv").open("wb") as file:
         file.write({"quote": FIRST_LINES, "line": HEAD, "rows": HEAD}[name])
-        for _ in range(60):
+        for _ in range(count(60, 2_000)):
             file.write({"quote": b"x,y\n" * 250_000, "line": b"x" * 1_000_000, "rows": b"a\n" * 2_000}[name])
     code = (
         "from batchedit.cli import run; code = run(['check', 't.csv'])\n"
