@@ -6,7 +6,7 @@ Each migration runs in one transaction together with the note that it was applie
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from batchedit.ledger import tables
@@ -22,76 +22,47 @@ SCHEMA_VERSION = 7
 """Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
 
 
+def _reviews() -> list[str]:
+    # Views look at a table that is made anew.
+    return [*(f"DROP VIEW IF EXISTS {name}" for name in reversed([*VIEWS])), *_statements(tables.REVIEWS)]
+
+
+STEPS: dict[str, str | Callable[[], Iterable[str]]] = {
+    "initial": tables.INITIAL,
+    "pace": tables.PACE,
+    "digests": tables.DIGESTS,
+    "chains": tables.CHAINS,
+    "views": create_views,
+    "facts": tables.FACTS,
+    "checks": tables.CHECKS,
+    "rendering": tables.RENDERING,
+    "reviews": _reviews,
+    "locations": tables.LOCATIONS,
+    "lineage": tables.LINEAGE,
+    "views_7": create_views,
+    "jobs": tables.JOBS,
+}
+"""Each migration by its name, which ledgers remember, in order."""
+
+
 def apply_migrations(db: Database) -> None:
     """Bring an empty or older ledger to the current schema."""
     from sqlite_utils import Migrations
 
     migrations = Migrations("batchedit")
-
-    @migrations()
-    def initial(db: Database) -> None:
-        _carry_out(db, _statements(tables.INITIAL))
-
-    @migrations()
-    def pace(db: Database) -> None:
-        _carry_out(db, _statements(tables.PACE))
-
-    @migrations()
-    def digests(db: Database) -> None:
-        _carry_out(db, _statements(tables.DIGESTS))
-
-    @migrations()
-    def chains(db: Database) -> None:
-        _carry_out(db, _statements(tables.CHAINS))
-
-    @migrations()
-    def views(db: Database) -> None:
-        _carry_out(db, create_views())
-
-    @migrations()
-    def facts(db: Database) -> None:
-        # JSON: the settings in force with their origin, and the rows that made no task
-        db.execute("ALTER TABLE runs ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'")
-
-    @migrations()
-    def checks(db: Database) -> None:
-        _carry_out(db, _statements(tables.CHECKS))
-
-    @migrations()
-    def rendering(db: Database) -> None:
-        _carry_out(db, _statements(tables.RENDERING))
-
-    @migrations()
-    def reviews(db: Database) -> None:
-        for name in reversed([*VIEWS]):  # they look at a table that is made anew
-            db.execute(f"DROP VIEW IF EXISTS {name}")
-        _carry_out(db, _statements(tables.REVIEWS))
-
-    @migrations()
-    def locations(db: Database) -> None:
-        # 1 if the picture says where it was taken, NULL if nobody has looked
-        db.execute("ALTER TABLE digests ADD COLUMN located INTEGER")
-
-    @migrations()
-    def lineage(db: Database) -> None:
-        _carry_out(db, _statements(tables.LINEAGE))
-
-    @migrations()
-    def views_7(db: Database) -> None:
-        _carry_out(db, create_views())
-
-    @migrations()
-    def jobs(db: Database) -> None:
-        _carry_out(db, _statements(tables.JOBS))
-
+    for name, step in STEPS.items():
+        migrations(name=name)(_carried_out(step))
     migrations.apply(db)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def _carry_out(db: Database, statements: Iterable[str]) -> None:
-    for statement in statements:
-        db.execute(statement)
+def _carried_out(step: str | Callable[[], Iterable[str]]) -> Callable[[Database], None]:
+    def carry_out(db: Database) -> None:
+        for statement in _statements(step) if isinstance(step, str) else step():
+            db.execute(statement)
+
+    return carry_out
 
 
 def _statements(script: str) -> list[str]:

@@ -231,6 +231,11 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_slot ON decisions (slot, request_key);
 """
 
+FACTS = """
+-- JSON: the settings in force with their origin, and the rows that made no task
+ALTER TABLE runs ADD COLUMN facts TEXT NOT NULL DEFAULT '{}';
+"""
+
 CHECKS = """
 CREATE TABLE checks (
   slot TEXT NOT NULL REFERENCES tasks (slot),
@@ -318,6 +323,10 @@ CREATE TABLE comparisons (
   CHECK ((outcome = 'won') = (winner <> ''))
 ) STRICT;
 CREATE INDEX comparisons_item ON comparisons (item_id, edit, who);
+"""
+
+LOCATIONS = """
+ALTER TABLE digests ADD COLUMN located INTEGER;  -- 1 if the picture says where it was taken, NULL if nobody has looked
 """
 
 LINEAGE = """
