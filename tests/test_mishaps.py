@@ -457,8 +457,9 @@ def test_signals_count_after_another_stop(cli: Cli, shop: Shop, serve: Serve) ->
         assert process.poll() is None
         time.sleep(0.01)
     insist(process)
-    # The refusal is written down a moment before it stops the run: whichever of the two came first, it has ended.
-    assert process.returncode in (4, 130)
+    # The refusal is written down a moment before it stops the run: whichever of the two came first, it has ended. One
+    # more Ctrl-C may meet the interpreter on its way out.
+    assert process.returncode in (4, 130, -signal.SIGINT)
     assert served.audit()["billed_runs_total"] == 0
 
 

@@ -17,7 +17,7 @@ ZONES = st.sampled_from(
     ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Cairo"]
 )
 MOMENTS = st.integers(1_704_067_200, 1_830_297_600).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
-TIMES = st.times().map(lambda each: each.replace(microsecond=0))
+TIMES = st.times().map(lambda each: each.replace(microsecond=0, fold=0))  # as they are read from a job
 
 
 def utc(text: str) -> datetime:

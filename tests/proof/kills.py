@@ -280,13 +280,15 @@ def reached(room: Path, seller: Provider) -> dict[str, range]:
     return found
 
 
-def sweep(room: Path, points: int, random_kills: int, *, workers: int = 2) -> Tally:
+def sweep(room: Path, points: int, random_kills: int, *, workers: int = 2, share: tuple[int, int] = (0, 1)) -> Tally:
     """
     Up to `points` system calls, spread evenly over all there are, and so many random kills.
 
     Args:
         room: A folder for everything; removed by the caller.
+        share: Which one of how many parts of all that is done.
     """
+    part, parts = share
     with provider() as seller, ThreadPoolExecutor(workers) as pool:
         killer = Killer(room, seller)
         futures = []
@@ -295,13 +297,15 @@ def sweep(room: Path, points: int, random_kills: int, *, workers: int = 2) -> Ta
             every = [(call, number) for call, numbers in counts.items() for number in numbers]
             draw = random.Random("points")
             chosen = every if points >= len(every) else _spread(every, points, draw)
-            for call, number in chosen:
+            for index, (call, number) in enumerate(chosen):
                 other = draw.choice([name for name, numbers in counts.items() if numbers])
                 again = (other, draw.choice(counts[other]))
-                futures.append(pool.submit(killer.at_call, call, number, again))
+                if index % parts == part:
+                    futures.append(pool.submit(killer.at_call, call, number, again))
         futures += [
             pool.submit(killer.at_random, seed, min(5, random_kills - 5 * seed))  # type: ignore[arg-type]
             for seed in range((random_kills + 4) // 5)
+            if seed % parts == part
         ]
         for future in futures:
             future.result()

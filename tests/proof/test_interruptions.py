@@ -17,6 +17,8 @@ import pytest
 from tests.proof import count, workers
 from tests.proof.kills import STRACE, Killer, Provider, finish, judge, provider, reached, start, workshop
 
+SHARES = 4
+"""Each test is a share of what there is to try, so that several can be done at a time."""
 _EDITS = 12
 _ERRORS = ("EIO", "ENOSPC", "EROFS")
 _FILE_CALLS = ("fsync", "fdatasync", "pwrite64", "rename", "link", "copy_file_range", "mkdir", "ftruncate")
@@ -54,7 +56,8 @@ def settled(folder: Path, seller: Provider, killer: Killer, edits: int) -> list[
 
 
 @pytest.mark.timeout(7200)
-def test_signals_at_random_moments(tmp_path: Path, seller: Provider, killer: Killer) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_signals_at_random_moments(tmp_path: Path, seller: Provider, killer: Killer, share: int) -> None:
     """One drains, two leave; each exit code is the signal's or that of a finished run; nothing is lost or doubled."""
 
     def one(number: int) -> list[str]:
@@ -77,7 +80,9 @@ def test_signals_at_random_moments(tmp_path: Path, seller: Provider, killer: Kil
         return problems
 
     with ThreadPoolExecutor(workers()) as pool:
-        assert [problem for problems in pool.map(one, range(count(16, 200))) for problem in problems] == []
+        assert [
+            problem for problems in pool.map(one, range(share, count(16, 200), SHARES)) for problem in problems
+        ] == []
 
 
 @pytest.mark.timeout(7200)
@@ -104,12 +109,13 @@ def test_standing_still(tmp_path: Path, seller: Provider, killer: Killer) -> Non
 
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
-def test_a_disk_that_says_no(tmp_path: Path, seller: Provider, killer: Killer) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_disk_that_says_no(tmp_path: Path, seller: Provider, killer: Killer, share: int) -> None:
     """Each call that changes a file fails once or for good: a sentence, exit code 9, and it goes on when it is mended."""
     counts = reached(tmp_path, seller)
     every = [(call, number) for call in _FILE_CALLS for number in counts[call]]
     draw = random.Random("disk")
-    points = draw.sample(every, min(count(40, len(every)), len(every)))
+    points = draw.sample(every, min(count(40, len(every)), len(every)))[share::SHARES]
 
     def one(point: tuple[str, int]) -> list[str]:
         call, number = point
