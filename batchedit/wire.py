@@ -12,9 +12,7 @@ before there was one; everything later may have reached the provider.
 from __future__ import annotations
 
 import contextlib
-import io
 import ssl
-import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import lru_cache
 from types import TracebackType
@@ -32,6 +30,7 @@ from batchedit.endpoint import ASGIApp, Endpoint, Key, check_base
 from batchedit.errors import NotSent, OutputGone, ProviderError, Rejected, Unseen
 from batchedit.providers.answers import shorten
 from batchedit.providers.base import Accepted, Answer, Answered, Ended, Flow, Send, Wait, Watch
+from batchedit.unfolding import BadBody, read_capped
 
 T = TypeVar("T")
 
@@ -42,9 +41,6 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 _GONE = (403, 404, 410)
 _TIMEOUTS = {"connect": 15.0}
 _MOST_REDIRECTS = 5
-_UNFOLDED_BYTES = 1024 * 1024
-_WINDOWS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
-"""Content codings that are asked for, and what zlib calls them."""
 _HEADERS = {"user-agent": "batchedit", "accept": "*/*"}
 _parsed = lru_cache(maxsize=32)(httpx.URL)  # most calls go to the same few addresses
 
@@ -359,7 +355,7 @@ def translated(what: str) -> Iterator[None]:
         raise NotSent(
             f"{what}: no connection ({shorten(str(error)) or type(error).__name__})", code="CONNECT"
         ) from error
-    except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+    except (httpx.HTTPError, httpx.StreamError, BadBody, TimeoutError) as error:
         raise Unseen(
             f"{what}: no complete answer ({shorten(str(error)) or type(error).__name__})", code=type(error).__name__
         ) from error
@@ -389,59 +385,7 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
 
 
 async def _read_capped(response: httpx.Response, limit: int) -> bytes:
-    """An answer's body, decoded; what unfolds without limit is not unfolded further than that."""
-    received = io.BytesIO()  # whose value is no copy
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("", "identity", *_WINDOWS):
-        raise httpx.DecodingError(f"the answer has a content coding that was not asked for ({shorten(coding)})")
-    unfold = None if coding in ("", "identity") else _Unfolding(_WINDOWS[coding])
-    wire_bytes = 0
-    async for chunk in _stream(response):
-        wire_bytes += len(chunk)
-        pieces = (chunk,) if unfold is None else unfold.feed(chunk)
-        for piece in pieces:
-            if max(received.tell() + len(piece), wire_bytes) > limit:
-                raise httpx.RemoteProtocolError("the answer is larger than any answer may be")
-            received.write(piece)
-    if unfold is not None:
-        unfold.end()
-    return received.getvalue()
-
-
-class _Unfolding:
-    """A compressed body, unfolded a megabyte at a time."""
-
-    def __init__(self, windows: tuple[int, ...]) -> None:
-        self._windows = [*windows]
-        self._inflater = zlib.decompressobj(self._windows.pop(0))
-        self._is_first = True
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """What a chunk unfolds to."""
-        try:
-            piece = self._inflater.decompress(chunk, _UNFOLDED_BYTES)
-        except zlib.error as error:
-            if not (self._is_first and self._windows):
-                raise httpx.DecodingError(str(error)) from error
-            # "deflate" is sent with and without the head of zlib.
-            self._inflater = zlib.decompressobj(self._windows.pop(0))
-            yield from self.feed(chunk)
-            return
-        self._is_first = self._is_first and not piece
-        while piece:
-            yield piece
-            piece = self._more()
-
-    def _more(self) -> bytes:
-        try:
-            return self._inflater.decompress(self._inflater.unconsumed_tail, _UNFOLDED_BYTES)
-        except zlib.error as error:
-            raise httpx.DecodingError(str(error)) from error
-
-    def end(self) -> None:
-        """There is no more: it must have come to its end."""
-        if not self._inflater.eof and not self._is_first:
-            raise httpx.DecodingError("the compressed answer is cut short")
+    return await read_capped(_stream(response), response.headers.get("content-encoding", "identity"), limit)
 
 
 def _headers(response: httpx.Response, key: Key | None) -> Mapping[str, str]:

@@ -92,6 +92,7 @@ LEVELS = {
     "providers": 2,
     "sources": 2,
     "turning": 2,
+    "unfolding": 2,
     "wire": 2,
     "worker_process": 2,
     "workers": 2,
