@@ -229,6 +229,13 @@ def test_wall_time_randomness_and_asyncio_enter_in_one_place() -> None:
     assert users == ["effects", "emulator"]
 
 
+def test_the_architecture_names_every_module() -> None:
+    """Whoever looks for a duty finds its module."""
+    said = (ROOT / "docs/architecture.md").read_text("utf-8")
+    outer = {name.split(".")[0] for name in modules()} - {"__init__", "__main__"}
+    assert {name for name in outer if not re.search(rf"`{name}(/|\.[\w.]+)?`", said)} == set()
+
+
 def test_public_names() -> None:
     """`__all__` is what is public, each name loads, and nothing else does."""
     assert batchedit.__all__ == sorted(batchedit.__all__, key=str)
