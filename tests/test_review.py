@@ -741,20 +741,27 @@ def test_blind_comparisons_tell_no_names_until_the_end(variants: Shop, cli: Cli)
         firsts = [each[0].endswith("goldfinch") for each in sides.values()]
         assert 0 < sum(firsts) < 10
         assert browser.get("results").status_code == 409
+        news = browser.get("news?after=0&since=2020-01-01T00:00:00.000Z")
+        assert (news.status_code, news.json()["cards"]) == (200, [])
         for number, pair in enumerate(pairs):
             order = sides[pair["id"]]
             best = (
                 0 if number >= 8 else 1 + next(side for side, slot in enumerate(order) if slot.endswith("kingfisher"))
             )
-            answer = browser.post("compare", {"id": pair["id"], "winner": best})
+            answer = browser.post("compare", {"id": pair["id"], "request": pair["key"], "winner": best})
             assert answer.status_code == 200
             assert not names.search(answer.text)
         first = pairs[0]
-        assert browser.post("compare", {"id": first["id"], "winner": None}).status_code == 200
+        assert browser.post("compare", {"id": first["id"], "request": first["key"], "winner": None}).status_code == 200
         assert browser.get("results").status_code == 409
-        browser.post("compare", {"id": first["id"], "winner": 1 + ("goldfinch" in sides[first["id"]][1])})
-        for wrong in ({"id": "x", "winner": 1}, {"id": first["id"], "winner": 3}, {"id": first["id"], "winner": True}):
+        chosen = 1 + ("goldfinch" in sides[first["id"]][1])
+        browser.post("compare", {"id": first["id"], "request": first["key"], "winner": chosen})
+        known = {"id": first["id"], "request": first["key"]}
+        for wrong in ({**known, "id": "x", "winner": 1}, {**known, "winner": 3}, {**known, "winner": True}):
             assert browser.post("compare", wrong).status_code == 400
+        assert browser.post("compare", {"id": first["id"], "winner": 1}).status_code == 400
+        other = {**known, "request": pairs[1]["key"], "winner": 1}
+        assert browser.post("compare", other).json() == {"compared": None}  # of a page that shows other pictures
         found = {each["variant"]: each for each in browser.get("results").json()["variants"]}
         again = browser.get("cards").json()["pairs"]
         assert [pair["outcome"] for pair in again[8:]] == [0, 0]

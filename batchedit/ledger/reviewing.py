@@ -141,6 +141,15 @@ class LedgerReviews(LedgerLineage):
             is_anew=bool(row["is_anew"]),
         )
 
+    def spent_on_former(self) -> Iterator[tuple[str, MicroUSD]]:
+        """(slot, micro-dollars) of what tasks have cost before the request that they have now."""
+        for row in self._connection.execute(
+            "SELECT buyer_slot, sum(cost_microusd + surplus_microusd) AS cost FROM attempts JOIN requests"
+            " ON key = request_key WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE slot = buyer_slot"
+            " AND tasks.request_key = key) GROUP BY buyer_slot HAVING cost > 0"
+        ):
+            yield row["buyer_slot"], MicroUSD(row["cost"])
+
     def last_placed(self) -> str:
         """When a file was last put at its place (ISO, UTC); empty if none ever was."""
         return str(self._connection.execute("SELECT coalesce(max(placed_at), '') FROM outputs").fetchone()[0])
