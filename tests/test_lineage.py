@@ -57,6 +57,36 @@ def test_a_renamed_row_keeps_its_re_edit_and_what_was_said(shop: Shop, serve: Ca
     )
 
 
+def test_the_money_of_a_renamed_row_is_told_once(shop: Shop, cli: Cli) -> None:
+    """Rejected under the new name it is waste, approved it is one approved picture, edited again it is superseded."""
+    text = "version: 1\nprovider: rehearsal\ndefaults: " + DEFAULTS + "\n"
+
+    def money(name: str, verdict: str = "", *, prompt: str = "") -> tuple[str, dict[str, str], int]:
+        shop.write("night.yaml", text + items(name))
+        assert cli("run", "night.yaml", "-q").code == 0
+        if verdict:
+            say({f"{name}/edit": verdict})
+        if prompt:
+            assert cli("reedit", "night.yaml", "--prompt", prompt, "-q").code == 0
+        total = cli("report", "out", "--json").json()["total"]
+        with database(LEDGER) as db:
+            views = db.execute(
+                "SELECT money_use, sum(cost_microusd) FROM v_attempts WHERE cost_microusd > 0 GROUP BY money_use"
+            ).fetchall()
+        uses = {"useful": total["useful"], **total["waste"]}
+        told = {use: f"{amount / 1e6:.3f}" for use, amount in views}
+        assert {use: f"{float(amount):.3f}" for use, amount in uses.items() if float(amount)} == told
+        return total["spent"], told, total["approved"]
+
+    assert money("mug", "approved") == ("0.009", {"useful": "0.009"}, 1)
+    assert money("cup") == ("0.009", {"useful": "0.009"}, 1)
+    assert money("cup", "rejected") == ("0.009", {"rejected": "0.009"}, 0)
+    assert money("cup", prompt="sepia") == ("0.018", {"useful": "0.009", "superseded": "0.009"}, 0)
+    assert money("cup", "approved") == ("0.018", {"useful": "0.009", "superseded": "0.009"}, 1)
+    assert money("mug") == ("0.018", {"useful": "0.009", "superseded": "0.009"}, 1)
+    assert money("mug", "rejected") == ("0.018", {"rejected": "0.009", "superseded": "0.009"}, 0)
+
+
 def test_what_was_said_under_the_later_name_counts_after_renaming_back(shop: Shop, cli: Cli) -> None:
     """A row that gets its old name again has what happened to it meanwhile."""
     text = "version: 1\nprovider: rehearsal\ndefaults: " + DEFAULTS + "\n"
