@@ -311,7 +311,7 @@ def _choose(
         findings.raise_if_problems()
     named = manifest.selectors if manifest is not None else None
     for task in selected_tasks(reader, select, exclude, named=named):
-        if manifest is not None and not chosen.is_asked(task.slot):
+        if not chosen.is_asked(task.slot) if manifest is not None else reader.is_former(task.slot):
             continue
         files = reader.outputs_of(task.slot)
         if task.state is not State.DONE or not files or any(file.key != task.key for file in files):

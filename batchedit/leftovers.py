@@ -123,6 +123,8 @@ def _why(reader: Exports, path: str, sha256: str, is_meant: Callable[[str], bool
         return "of no task any more: its row has another name now, or is gone"
     if not is_meant(task.slot):
         return f"of {task.slot}, which the manifest does not hold any more"
+    if reader.is_former(task.slot):
+        return f"of {task.slot}, which has another name now"
     if task.review == "rejected":
         return f"of {task.slot}, which is rejected"
     if all(row.sha256 != sha256 for row in reader.outputs_of(task.slot)):

@@ -116,7 +116,7 @@ def logging_to(
         form: ``text`` or ``json``.
         verbose: 0 nothing on stderr, 1 what happens, 2 every change; the file has one step more.
         every: The file has every change, however little stderr has.
-        largest: So many bytes at most before the file is moved aside, 10 MB if not said; `kept` of those are kept, or 5.
+        largest: So many bytes at most before the file is moved aside, 10 MB if not said; `kept` of those are kept, or 5
 
     Raises:
         StorageError: if the file cannot be written.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from batchedit import deliver
 from batchedit.errors import ConsentMissing
+from batchedit.ledger.reader import Ledger
 from batchedit.report.as_csv import guarded, unguarded
 from tests.conftest import Result, Served, Shop, database
 from tests.test_reedit import LEDGER, micro, say, shown, slots
@@ -85,6 +86,27 @@ def test_the_money_of_a_renamed_row_is_told_once(shop: Shop, cli: Cli) -> None:
     assert money("cup", "approved") == ("0.018", {"useful": "0.009", "superseded": "0.009"}, 1)
     assert money("mug") == ("0.018", {"useful": "0.009", "superseded": "0.009"}, 1)
     assert money("mug", "rejected") == ("0.018", {"rejected": "0.009", "superseded": "0.009"}, 0)
+
+
+def test_a_former_name_is_neither_shown_nor_delivered(shop: Shop, cli: Cli) -> None:
+    """Also without a manifest; what was delivered under it is named, and goes with --prune."""
+    text = "version: 1\nprovider: rehearsal\ndefaults: " + DEFAULTS + "\n"
+    shop.write("night.yaml", text + items("mug"))
+    assert cli("run", "night.yaml", "-q").code == 0
+    say({"mug/edit": "approved"})
+    assert cli("deliver", "hand").code == 0
+    shop.write("night.yaml", text + items("cup"))
+    assert cli("run", "night.yaml", "-q").code == 0
+    with Ledger(LEDGER) as reader:
+        assert [task.slot for task in reader.shown()] == ["cup/edit"]
+    told = cli("deliver", "hand")
+    assert "mug.png: of mug/edit, which has another name now" in told.out
+    assert cli("deliver", "hand", "--prune").code == 0
+    assert sorted(path.name for path in (shop.root / "hand").iterdir()) == ["cup.png", "delivery.csv"]
+    shop.write("night.yaml", text + items("mug"))
+    assert cli("run", "night.yaml", "-q").code == 0
+    with Ledger(LEDGER) as reader:
+        assert [task.slot for task in reader.shown()] == ["mug/edit"]
 
 
 def test_what_was_said_under_the_later_name_counts_after_renaming_back(shop: Shop, cli: Cli) -> None:

@@ -908,6 +908,50 @@ def test_conflicts_are_told_and_not_decided_silently(night: Shop, cli: Cli) -> N
     assert theirs.out.startswith("0 approved, 1 rejected")
 
 
+def test_what_is_not_outdated_can_be_taken_without_the_rest(night: Shop, cli: Cli) -> None:
+    """One re-edit meanwhile does not make a client's evening worthless; a renamed row keeps what was said of it."""
+    assert cli("review", "out", "--static", "for-client").code == 0
+    data = page_data(night.root / "for-client")
+    with reviewed() as browser:
+        browser.decide(browser.cards()["mug/edit"], "rejected")
+    assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q").code == 0
+    (night.root / "in/shoe.png").rename(night.root / "in/boot.png")
+    assert cli("run", "night.yaml", "-q").code == 0
+    night.write("back.json", returned(data, [
+        {"id": card["id"], "request": card["key"], "seen": card["seen"], "verdict": "approved"} for card in data["cards"]
+    ]))  # fmt: skip
+    refused = cli("verdicts", "import", "back.json", "out")
+    assert (refused.code, refused.out) == (2, "")
+    assert "1 decision is about pictures that are not there any more; nothing was taken" in refused.err
+    assert "--outdated skip takes the rest" in refused.err
+    taken = cli("verdicts", "import", "back.json", "out", "--outdated", "skip")
+    assert taken.code == 0
+    assert "mug/edit has another picture now" in taken.err
+    assert taken.out.strip() == "2 approved, 0 rejected, said by client"
+    with reviewed() as browser:
+        cards = browser.cards()
+    assert {slot: card["verdict"] for slot, card in cards.items()} == {
+        "mug/edit": "undecided", "boot/edit": "approved", "lamp/edit": "approved"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_that_a_spreadsheet_has_saved_again_comes_back(night: Shop, cli: Cli, mark: str) -> None:
+    """With the separator of another country; what is no UTF-8 is told as that."""
+    cli("review", "out", "--static", "for-client")
+    report = page_data(night.root / "for-client")["report"]
+    rows = [
+        "report,slot,seen,verdict,reason,note,who,reedit_prompt,reedit_note",
+        f"{report},mug/edit,0,rejected,halo,,C,,",
+    ]
+    night.write("back.csv", "\r\n".join(rows).replace(",", mark) + "\r\n")
+    assert cli("verdicts", "import", "back.csv", "out").out.strip() == "0 approved, 1 rejected, said by C"
+    (night.root / "back.csv").write_bytes("\r\n".join(rows).replace("halo", "grün").encode("cp1252"))
+    refused = cli("verdicts", "import", "back.csv", "out")
+    assert refused.code == 2
+    assert "back.csv is no table of decisions in UTF-8" in refused.err
+
+
 def test_a_table_of_a_folder_comes_back(night: Shop, cli: Cli) -> None:
     """The same as CSV."""
     cli("review", "out", "--static", "for-client")

@@ -185,7 +185,7 @@ class Books(Ledger):
             return False
         return self._connection.execute("SELECT 1 FROM decisions LIMIT 1").fetchone() is not None
 
-    def _has_renamed(self) -> bool:
+    def _knows_names(self) -> bool:
         if not has_column(self._connection, "tasks", "was"):
             return False
         return self._connection.execute("SELECT 1 FROM tasks WHERE was <> '' LIMIT 1").fetchone() is not None
@@ -193,7 +193,7 @@ class Books(Ledger):
     def _all(self) -> Passed:
         if self._passed is None:
             limits = Limits(only=self._only, timed=self._timed, verdict=self._verdict,
-                            renamed=self._has_renamed())  # fmt: skip
+                            renamed=self._knows_names())  # fmt: skip
             self._passed = go_through(self._connection, limits, self._name)
         return self._passed
 

@@ -33,7 +33,7 @@ IS_NOW = (
     "NOT EXISTS (SELECT 1 FROM tasks AS heir WHERE heir.was = {task}.slot AND heir.was <> ''"
     " AND heir.wanted_by > {task}.wanted_by)"
 )
-"""SQL: the task is not merely what another one was called before; that one has its pictures, and what was said of them."""
+"""SQL: the task is not merely what another one was called before, which has its pictures and what was said of them."""
 
 
 def money_use(verdict: str, *, renamed: bool = True) -> str:

@@ -230,8 +230,8 @@ class Sheet:
             if before is not None and dict(before.shown) == dict(sides.shown):
                 outcome = 0 if before.outcome == "tie" else order.index(before.winner) + 1
             data.append(
-                {"id": name, "key": sides.key, "files": sides.look, "item": sides.item_id, "edit": sides.edit, "sides": len(order),
-                 "counts": list(sides.counts), "before": sources[order[0]], "outcome": outcome}
+                {"id": name, "key": sides.key, "files": sides.look, "item": sides.item_id, "edit": sides.edit,
+                 "sides": len(order), "counts": list(sides.counts), "before": sources[order[0]], "outcome": outcome}
             )  # fmt: skip
         if not self.pairs:
             raise NothingSelected(
