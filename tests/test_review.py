@@ -908,6 +908,20 @@ def test_conflicts_are_told_and_not_decided_silently(night: Shop, cli: Cli) -> N
     assert theirs.out.startswith("0 approved, 1 rejected")
 
 
+def test_the_page_knows_what_earlier_revisions_have_cost(night: Shop, cli: Cli) -> None:
+    """What each approved picture has cost there is what the report says."""
+    with reviewed() as browser:
+        browser.decide(browser.cards()["mug/edit"], "rejected")
+    assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q").code == 0
+    with reviewed() as browser:
+        browser.decide(browser.cards()["mug/edit"], "approved")
+        data = browser.get("cards").json()
+    total = cli("report", "out", "--json").json()["total"]
+    spent = data["former"] + sum(card["cost"] for card in data["cards"])
+    assert (data["former"], f"{spent / 1e6:g}") == (9_000, f"{float(total['spent']):g}")
+    assert f"{spent / 1e6:g}" == f"{float(total['per_approved']):g}"
+
+
 def test_what_is_not_outdated_can_be_taken_without_the_rest(night: Shop, cli: Cli) -> None:
     """One re-edit meanwhile does not make a client's evening worthless; a renamed row keeps what was said of it."""
     assert cli("review", "out", "--static", "for-client").code == 0
