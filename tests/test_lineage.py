@@ -397,6 +397,48 @@ def test_nothing_at_all_is_left_to_deliver(shop: Shop, cli: Cli, delivered: Path
     assert lying() == []
 
 
+def test_what_another_ledger_has_delivered_is_not_touched(shop: Shop, cli: Cli, delivered: Path) -> None:
+    """Neither its files nor its sheet, with names that both have; and what a sheet tells of others' files is not believed."""
+    before = {name: (Path("hand") / name).read_bytes() for name in lying()}
+    other = delivered.read_text().replace("grayscale", "sepia").replace("id: lamp", "id: bowl")
+    shop.write("other.yaml", other)
+    assert cli("run", "other.yaml", "--out", "out2", "-q").code == 0
+    say({"mug/edit": "approved", "bowl/edit": "approved"}, ledger=Path("out2/.batchedit/ledger.db"))
+    arguments = ("deliver", "hand", "other.yaml", "--out", "out2", "--select", "verdict:approved", "--prune")
+    refused = cli(*arguments)
+    assert refused.code == 2
+    assert "hand/delivery.csv is of a delivery from another ledger" in refused.err
+    assert {name: (Path("hand") / name).read_bytes() for name in lying()} == before
+    (Path("hand") / "delivery.csv").rename("monday.csv")
+    told = cli(*arguments)
+    assert told.code == 3  # mug.png is in the way
+    assert {name: (Path("hand") / name).read_bytes() for name in before if name != "delivery.csv"} == {
+        name: data for name, data in before.items() if name != "delivery.csv"
+    }
+    # A row about a file of somebody else's, in a sheet of ours.
+    from hashlib import sha256
+
+    (Path("hand") / "notes.txt").write_text("not ours")
+    sheet = Path("hand/delivery.csv")
+    row = sheet.read_text().splitlines()[-1].split(",")
+    row[-6], row[-2] = "notes.txt", sha256(b"not ours").hexdigest()
+    sheet.write_text(sheet.read_text() + ",".join(row) + "\r\n")
+    cli(*arguments)
+    assert "notes.txt" in lying()
+
+
+def test_a_folder_that_was_moved_is_delivered_to_again(shop: Shop, cli: Cli, delivered: Path) -> None:
+    """Its sheet tells of files that are still this ledger's; another way to the same folder is the same folder."""
+    say({"mug/edit": "rejected"})
+    Path("hand").rename("monday")
+    Path("hand").symlink_to("monday")
+    told = cli("deliver", "out/../hand", "night.yaml", "--prune", "--json").json()
+    assert told["left_files"] == ["mug.png: of mug/edit, which is rejected"]
+    say({"lamp/edit": "rejected"})
+    told = cli("deliver", "monday", "night.yaml", "--select", "shoe", "--prune", "--json").json()
+    assert told["left_files"] == ["lamp.png: of lamp/edit, which is rejected"]
+
+
 @pytest.mark.parametrize("name", ["../night.yaml", "/etc/passwd", "a/../../night.yaml", "link/night.yaml"])
 def test_a_sheet_that_lies_removes_nothing_elsewhere(shop: Shop, cli: Cli, delivered: Path, name: str) -> None:
     """Paths that lead out of the folder, or through a link, are not followed."""
