@@ -909,7 +909,7 @@ def test_conflicts_are_told_and_not_decided_silently(night: Shop, cli: Cli) -> N
 
 
 def test_the_page_knows_what_earlier_revisions_have_cost(night: Shop, cli: Cli) -> None:
-    """What each approved picture has cost there is what the report says."""
+    """What each approved picture has cost there is what the report says, also under another name."""
     with reviewed() as browser:
         browser.decide(browser.cards()["mug/edit"], "rejected")
     assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q").code == 0
@@ -920,6 +920,13 @@ def test_the_page_knows_what_earlier_revisions_have_cost(night: Shop, cli: Cli) 
     spent = data["former"] + sum(card["cost"] for card in data["cards"])
     assert (data["former"], f"{spent / 1e6:g}") == (9_000, f"{float(total['spent']):g}")
     assert f"{spent / 1e6:g}" == f"{float(total['per_approved']):g}"
+    (night.root / "in/mug.png").rename(night.root / "in/cup.png")
+    (night.root / "in/shoe.png").rename(night.root / "in/boot.png")
+    assert cli("run", "night.yaml", "-q").code == 0
+    with reviewed() as browser:
+        data = browser.get("cards").json()
+    assert [card["slot"] for card in data["cards"]] == ["boot/edit", "cup/edit", "lamp/edit"]
+    assert data["former"] + sum(card["cost"] for card in data["cards"]) == spent
 
 
 def test_what_is_not_outdated_can_be_taken_without_the_rest(night: Shop, cli: Cli) -> None:

@@ -147,12 +147,11 @@ class LedgerReviews(LedgerLineage):
             is_anew=bool(row["is_anew"]),
         )
 
-    def spent_on_former(self) -> Iterator[tuple[str, MicroUSD]]:
-        """(slot, micro-dollars) of what tasks have cost before the request that they have now."""
+    def spent_by_buyer(self) -> Iterator[tuple[str, MicroUSD]]:
+        """(slot, micro-dollars) of what each task has cost, all of its revisions together, by the name it had then."""
         for row in self._connection.execute(
             "SELECT buyer_slot, sum(cost_microusd + surplus_microusd) AS cost FROM attempts JOIN requests"
-            " ON key = request_key WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE slot = buyer_slot"
-            " AND tasks.request_key = key) GROUP BY buyer_slot HAVING cost > 0"
+            " ON key = request_key GROUP BY buyer_slot HAVING cost > 0"
         ):
             yield row["buyer_slot"], MicroUSD(row["cost"])
 

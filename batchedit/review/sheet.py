@@ -117,8 +117,19 @@ class Sheet:
             self.slots = {self.id_of(task.slot): task.slot for task in ordered}
             self.several = {self.id_of(task.slot): len(task.files) for task in ordered if len(task.files) > 1}
             cards = [self.card(task, prompts) for task in ordered]
-            former = sum(cost for slot, cost in reader.spent_on_former() if self.id_of(slot) in self.slots)
+            former = self._spent(reader) - sum(card["cost"] for card in cards)
             return {**data, "prompts": list(prompts), "cards": cards, "former": former}
+
+    def _spent(self, reader: Ledger) -> int:
+        """Micro-dollars that the shown tasks have cost, earlier revisions and names included."""
+        shown, heirs, spent = {*self.slots.values()}, {was: slot for slot, was in reader.renamed()}, 0
+        for name, cost in reader.spent_by_buyer():
+            seen: set[str] = set()
+            while name not in shown and name in heirs and name not in seen:
+                seen.add(name)
+                name = heirs[name]
+            spent += cost if name in shown else 0
+        return spent
 
     def _tasks(self, reader: Ledger) -> list[Shown]:
         tasks: Iterator[Shown] = reader.shown()
