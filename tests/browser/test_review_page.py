@@ -201,9 +201,12 @@ def test_decisions_outlive_a_killed_server(studio: Studio, tmp_path: Path) -> No
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert sorted(verdict for verdict, _, _ in page.latest().values()) == ["approved", "approved", "rejected"]
+    fourth = page.current()
     page.press("a")
     page.page.wait_for_selector("#banner:not([hidden])")
-    assert "Not saved yet: 1." in page.page.locator("#banner").inner_text()
+    told = page.page.locator("#banner").inner_text()
+    assert f"Not saved yet: 1 ({fourth})" in told
+    assert "start it again with `batchedit review`, and decide these there" in told
     page.complaints.clear()  # the browser's own words about the connection
     port = url.split(":")[2].split("/")[0]
     again = command("review", "out", "--no-open", "--port", port, "--who", "ada", cwd=tmp_path)

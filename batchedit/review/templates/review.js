@@ -1,7 +1,7 @@
 "use strict";
 // The review's page, live and as a folder. Texts from outside go into the page as text only, never as HTML.
 (() => {
-  const PAGE = 500, AHEAD = 4, MOST_VALUES = 14, POLL_SECONDS = 3, RETRY_SECONDS = 2, PACE_MINUTES = 5, AT_ONCE = 500, KEPT_ALIVE = 10000;
+  const PAGE = 500, AHEAD = 4, MOST_VALUES = 14, POLL_SECONDS = 3, RETRY_SECONDS = 2, PACE_MINUTES = 5, AT_ONCE = 500, KEPT_ALIVE = 10000, TOLD = 8;
   const SIGNS = { approved: "✓", rejected: "✗", undecided: "○" };
   const MODES = { side: "Side by side", slider: "Slider", single: "One, hold B" };
   const DIFFERENCE = "difference";
@@ -48,6 +48,11 @@
   let isSending = false, isNotice = false; // what the banner says is no matter of saving
   const waiting = () => queue.reduce((sum, job) => sum + job.size, 0);
 
+  function unsaved() {
+    const names = [...new Set(queue.flatMap((job) => job.names))];
+    return names.slice(0, TOLD).join(", ") + (names.length > TOLD ? `, and ${number(names.length - TOLD)} more` : "");
+  }
+
   function keep(job) {
     if (isStatic) { job.locally(); store(); return; }
     queue.push(job);
@@ -73,8 +78,9 @@
         if (response.status >= 500) throw new Error(told.error);
         answer = response.ok ? told : { refused: told.error };
       } catch (error) {
-        const why = error instanceof TypeError ? "the review does not answer; has it been ended?" : error.message;
-        banner(`Not saved yet: ${number(waiting())}. ${why} Tried again every ${RETRY_SECONDS} seconds; keep this page open.`);
+        const why = error instanceof TypeError ? "The review does not answer." : error.message;
+        // A review that is started again is at another address, so this page cannot hand them over there.
+        banner(`Not saved yet: ${number(waiting())} (${unsaved()}). ${why} Tried again every ${RETRY_SECONDS} seconds: keep this page open. If the review has been ended, start it again with \`batchedit review\`, and decide these there.`);
         await new Promise((resolve) => setTimeout(resolve, RETRY_SECONDS * 1000));
         continue;
       }
@@ -137,7 +143,7 @@
       const wanted = changes.slice(first, first + AT_ONCE).map(({ verdict, reason, note }, index) => ({ verdict, reason, note, entry: part[index] }));
       let sent = [];
       keep({
-        size: part.length, path: "decide", locally: () => {},
+        size: part.length, names: part.map(({ card }) => card.item), path: "decide", locally: () => {},
         body: () => {
           sent = wanted.filter(({ entry }) => !undoing || entry.undoes.id !== null); // what was not taken has nothing to undo
           return sent.length ? { decisions: sent.map(({ verdict, reason, note, entry }) => ({ id: entry.card.id, key: entry.key, files: entry.files, verdict, reason, note, ...(undoing ? { seen: entry.undoes.id } : {}) })) } : null;
@@ -594,6 +600,7 @@
   function slide(percent) {
     const value = Math.min(100, Math.max(0, Math.round(percent)));
     $("#slider").value = String(value);
+    $("#stage").style.setProperty("--at", String(value / 100));
     $("#after").style.clipPath = mode === "slider" && current() && current().before ? `inset(0 0 0 ${value}%)` : "";
   }
 
@@ -719,7 +726,7 @@
     card.wish = wish; card.touched = true;
     paint(card); tellCounts();
     keep({
-      size: 1, path: "wish", locally: () => {}, body: () => ({ id: card.id, key, prompt: wish ? wish[0] : "", note: wish ? wish[1] : "" }),
+      size: 1, names: [card.item], path: "wish", locally: () => {}, body: () => ({ id: card.id, key, prompt: wish ? wish[0] : "", note: wish ? wish[1] : "" }),
       done: (told) => { if (told.seen === null) taken(card, told, { key }); },
       refused: () => { forget(card, key); if (card.wish === wish) { card.wish = before; paint(card); tellCounts(); } },
     });
@@ -780,7 +787,7 @@
     tellCounts();
     const back = () => { if (pair.outcome !== outcome) return; pair.outcome = before; tellCounts(); if (data.pairs[pairAt] === pair) showPair(); };
     keep({
-      size: 1, path: "compare", locally: () => {}, body: () => ({ id: pair.id, request: pair.key, files: pair.files, winner: outcome }), refused: back,
+      size: 1, names: [pair.item], path: "compare", locally: () => {}, body: () => ({ id: pair.id, request: pair.key, files: pair.files, winner: outcome }), refused: back,
       done: (told) => { if (told.compared === null) { back(); banner(`${pair.item}: one of its pictures is another one by now. That was not taken: load the page again, and compare them as they are.`); } },
     });
   }
