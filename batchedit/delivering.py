@@ -146,7 +146,8 @@ def deliver(
         lock = LedgerLock(workspace.state / "deliver.lock", since=stamp, what=f"a delivery from {workspace.root}")
         stack.callback(lock.close)
         reader, chosen = stack.enter_context(Exports(workspace.ledger)), stack.enter_context(_Chosen())
-        earlier = stack.enter_context(Earlier(target, target / SHEET, workspace.state))
+        earlier = stack.enter_context(Earlier(target, workspace.state))
+        earlier.look_at_sheet(target / SHEET, reader)
         _choose(reader, chosen, manifest, select, exclude, summary, unreviewed=unreviewed)
         _agree(summary, workspace, unreviewed=unreviewed, strict=strict)
         if not summary.tasks and not summary.outdated:
@@ -157,6 +158,9 @@ def deliver(
         reader.choose(chosen.slots())
         if flavour == "shopify" and manifest is not None:
             write_shopify(reader, io.StringIO(), manifest, prefix)  # a mistake is told before anything is copied
+        for row in (row for slot in chosen.slots() for row in reader.outputs_of(slot)):
+            earlier.is_meant(row.path, row.sha256)
+        earlier.keep(before=True)
         disk.make_folders(target)
         _copy(reader, chosen, workspace, summary, earlier)
         reader.choose(chosen.slots())
@@ -311,7 +315,7 @@ def _choose(
         findings.raise_if_problems()
     named = manifest.selectors if manifest is not None else None
     for task in selected_tasks(reader, select, exclude, named=named):
-        if manifest is not None and not chosen.is_asked(task.slot):
+        if not chosen.is_asked(task.slot) if manifest is not None else reader.is_former(task.slot):
             continue
         files = reader.outputs_of(task.slot)
         if task.state is not State.DONE or not files or any(file.key != task.key for file in files):

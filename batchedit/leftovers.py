@@ -2,8 +2,8 @@
 Files that an earlier delivery to a folder has brought, and that are not delivered any more: their task is rejected now,
 has another picture, another name, or is gone.
 
-What was delivered stands in the sheet that lies there. That one is written anew each time, so what it does not tell any
-more is kept beside the ledger, for each folder, until the files are gone.
+What was delivered is kept beside the ledger, for each folder, before the first file is copied and until the files are
+gone. A sheet that lies there proves nothing: it may be of another ledger, whose files and sheet are not ours to touch.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ class Earlier(Scratch):
 
     Args:
         folder: Where to.
-        sheet: The sheet that lies there, if one does.
         state: Where the ledger's folder keeps its own things.
     """
 
@@ -65,14 +64,44 @@ class Earlier(Scratch):
     CREATE TABLE now (path TEXT PRIMARY KEY) WITHOUT ROWID;
     """
 
-    def __init__(self, folder: Path, sheet: Path, state: Path) -> None:
+    def __init__(self, folder: Path, state: Path) -> None:
         super().__init__()
-        self._folder, self._sheet = folder, sheet
-        self._kept = state / "delivered" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.csv"
-        for path in (self._kept, sheet):
-            for name, sha256 in _pairs(path):
-                if path_problem(name) is None:
-                    self._connection.execute("INSERT OR IGNORE INTO earlier VALUES (?, ?)", (name, sha256))
+        self._folder = folder
+        name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self._kept = state / "delivered" / f"{name}.csv"
+        for path, sha256 in _pairs(self._kept):
+            self._add(path, sha256)
+
+    def look_at_sheet(self, sheet: Path, reader: Exports) -> None:
+        """
+        Make sure that the sheet that lies there, if one does, is of a delivery from this ledger.
+
+        Raises:
+            UsageError: if it tells of nothing that was delivered from it.
+        """
+        told = known = 0
+        for path, sha256 in _pairs(sheet):
+            told += 1
+            if self._connection.execute(
+                "SELECT 1 FROM earlier WHERE (path, sha256) = (?, ?)", (path, sha256)
+            ).fetchone():
+                known += 1
+            elif _is_of(reader, path, sha256):  # the folder was somewhere else then
+                self._add(path, sha256)
+                known += 1
+        if told and not known:
+            raise UsageError(
+                f"{sheet} is of a delivery from another ledger",
+                hint="deliver to another folder, or move that sheet away; nothing is overwritten",
+            )
+
+    def is_meant(self, path: str, sha256: str) -> None:
+        """A file that is about to be copied."""
+        self._add(path, sha256)
+
+    def _add(self, path: str, sha256: str) -> None:
+        if path_problem(path) is None:
+            self._connection.execute("INSERT OR IGNORE INTO earlier VALUES (?, ?)", (path, sha256))
 
     def is_delivered(self, path: str) -> None:
         """A file of this delivery."""
@@ -91,9 +120,12 @@ class Earlier(Scratch):
             if why and self._lies_there(path, sha256):
                 yield Leftover(path, sha256, why)
 
-    def keep(self) -> None:
+    def keep(self, *, before: bool = False) -> None:
         """
-        Remember what lies there and is in no sheet.
+        Remember what lies there.
+
+        Args:
+            before: And what is about to be copied.
 
         Raises:
             StorageError: if the disk refuses it.
@@ -102,7 +134,8 @@ class Earlier(Scratch):
         with text_to(self._kept, mode=0o600) as file:
             writer = csv.writer(file, lineterminator="\r\n")
             writer.writerow(_COLUMNS)
-            writer.writerows(row for row in self._rows() if (self._folder / row[0]).is_file())
+            rows = self._connection.execute("SELECT path, sha256 FROM earlier ORDER BY path, sha256")
+            writer.writerows(row for row in rows if before or (self._folder / row[0]).is_file())
 
     def _rows(self) -> sqlite3.Cursor:
         return self._connection.execute(
@@ -115,6 +148,12 @@ class Earlier(Scratch):
         return full.is_file() and not full.is_symlink() and disk.digest(full) == sha256
 
 
+def _is_of(reader: Exports, path: str, sha256: str) -> bool:
+    """True if a task of the ledger has this file."""
+    owner = reader.owner_of(collision_key(path))
+    return owner is not None and any((row.path, row.sha256) == (path, sha256) for row in reader.outputs_of(owner[0]))
+
+
 def _why(reader: Exports, path: str, sha256: str, is_meant: Callable[[str], bool], *, unreviewed: bool) -> str:
     """Why a file is not delivered any more; empty if it is merely not selected this time."""
     owner = reader.owner_of(collision_key(path))
@@ -123,6 +162,8 @@ def _why(reader: Exports, path: str, sha256: str, is_meant: Callable[[str], bool
         return "of no task any more: its row has another name now, or is gone"
     if not is_meant(task.slot):
         return f"of {task.slot}, which the manifest does not hold any more"
+    if reader.is_former(task.slot):
+        return f"of {task.slot}, which has another name now"
     if task.review == "rejected":
         return f"of {task.slot}, which is rejected"
     if all(row.sha256 != sha256 for row in reader.outputs_of(task.slot)):

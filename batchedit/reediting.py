@@ -55,21 +55,30 @@ def make_reedit(
     if prompt is None and not from_notes:
         raise UsageError("a re-edit needs a prompt", hint="add --prompt TEXT, or --from-notes for those of a review")
     wanted, left_out, only = tuple(select), tuple(exclude), None if ids is None else tuple(ids)
-    if not wanted and only is None and not from_notes:
+    of_rejected = not wanted and only is None and not from_notes
+    if of_rejected:
         wanted = ("verdict:rejected",)
     selection = parse_selection(wanted, left_out, ids=only, named=manifest.selectors)
-    plan = survey(
-        manifest,
-        out=out,
-        ledger=ledger,
-        rehearse=rehearse,
-        accept_changed=accept_changed,
-        prices=prices,
-        choice=Choice(selection=selection, limit=limit, before_reedit=True),
-        by=by,
-        glance=False,
-        reedit=Reedit(prompt=prompt, from_notes=from_notes),
-    )
+    try:
+        plan = survey(
+            manifest,
+            out=out,
+            ledger=ledger,
+            rehearse=rehearse,
+            accept_changed=accept_changed,
+            prices=prices,
+            choice=Choice(selection=selection, limit=limit, before_reedit=True),
+            by=by,
+            glance=False,
+            reedit=Reedit(prompt=prompt, from_notes=from_notes),
+        )
+    except NothingSelected:
+        if not of_rejected or left_out:
+            raise
+        raise NothingSelected(
+            f"no picture of {manifest.source} is rejected, so none is to be edited again",
+            hint="reject it in `batchedit review`, or say which ones with --select",
+        ) from None
     plan.findings.raise_if_problems()
     if not plan.figures.tasks:
         assert plan.reedit is not None, "it was given"

@@ -8,8 +8,8 @@ Decisions that come back from a review that was sent as a folder: a JSON file, o
 
 The ids mean something only together with the report's own, which proves which ledger the review was of. `seen` is the
 number of the latest decision that the reviewer knew: what somebody else has said since is a conflict where it differs.
-`request` and `files` say which pictures were looked at: a decision about older ones is refused, one about a file that
-was made anew since is taken as that.
+`request` and `files` say which pictures were looked at: a decision about older ones is never taken, one about a file
+that was made anew since is taken as that. What was decided about a row that has another name now is about that one.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Returned:
 
     Attributes:
         conflicts: What the file says, and what somebody else has said since, where the two differ.
+        outdated: What cannot be taken, since it is about pictures that tasks do not have any more; in words.
     """
 
     who: str = ""
@@ -53,6 +54,7 @@ class Returned:
     wishes: list[Wish] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     conflicts: list[tuple[Decision, PastDecision]] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
 
     def conflict_lines(self) -> list[str]:
         """The conflicts, for people."""
@@ -83,7 +85,7 @@ def read_returned(path: Path, shown: str, reader: Ledger) -> Returned:
 
     Raises:
         UsageError: if it is none, or of another ledger.
-        ManifestError: with every decision that cannot be taken.
+        ManifestError: with every decision that makes no sense.
     """
     data = _read(path, shown)
     report = str(data.get("report"))
@@ -119,8 +121,15 @@ class _Taking:
             each = wanted.pop(self._sheet.id_of(task.slot), None) or wanted.pop(task.slot, None)
             if each is not None:
                 self._take(each, task)
+        for slot, was in self._reader.renamed() if wanted else ():
+            each = wanted.pop(self._sheet.id_of(was), None) or wanted.pop(was, None)
+            now = next(self._reader.shown(slot), None) if each is not None else None
+            if each is not None and now is not None:
+                self._take(each, now)
+            elif each is not None:
+                wanted[was] = each
         for name in wanted:
-            self._wrong("unknown-task", "id", name, "there is no such task with pictures any more")
+            self._outdated(f"there is no task {shortened(name)!r} with pictures any more")
 
     def comparisons(self) -> None:
         """Which sides were best."""
@@ -133,10 +142,10 @@ class _Taking:
         for each in found:
             sides, winner = pairs.get(str(each.get("id"))), each.get("winner")
             if sides is None or each.get("sides") != len(sides.shown):
-                self._wrong("unknown-task", "id", str(each.get("id")), "there is no such pair any more")
+                self._outdated(f"there is no pair {shortened(str(each.get('id')))!r} any more")
                 continue
             if each.get("request") not in (None, sides.key):
-                self._wrong("old-verdict", "id", str(each.get("id")), "one of the pair has another picture now")
+                self._outdated(f"{sides.item_id}, {sides.edit}: one of the pair has another picture now")
                 continue
             if isinstance(winner, bool) or not isinstance(winner, int) or not 0 <= winner <= len(sides.shown):
                 self._wrong("bad-verdict", "winner", str(winner), "a winner is the number of a side, or 0")
@@ -156,8 +165,7 @@ class _Taking:
         place, returned = Place(f"{self._shown}: {task.slot}"), self.returned
         request, files = (self._text(each, name, place) for name in ("request", "files"))
         if request and not task.key.startswith(request):
-            message = f"{task.slot} has another picture now than the one in this review"
-            self._wrong("old-verdict", "request", request, message, place)
+            self._outdated(f"{task.slot} has another picture now than the one in this review")
             return
         verdict, reason, note = (self._text(each, name, place) for name in ("verdict", "reason", "note"))
         prompt, wish = self._text(each, "reedit_prompt", place, MAX_PROMPT), self._text(each, "reedit_note", place)
@@ -196,6 +204,9 @@ class _Taking:
         self._wrong("bad-verdict", name, "", f"{name} must be a text of at most {most:,} characters", place)
         return ""
 
+    def _outdated(self, message: str) -> None:
+        self.returned.outdated.append(f"{self._shown}: {message}")
+
     def _wrong(self, code: str, field: str, value: str, message: str, place: Place | None = None) -> None:
         where = place or Place(self._shown)
         self.findings.problem(Problem(place=where, code=code, field=field, value=shortened(value), message=message))
@@ -210,8 +221,11 @@ def _read(path: Path, shown: str) -> Mapping[str, Any]:
         data = json.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{shown}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{shown} is no JSON in UTF-8") from None
+    except (ValueError, RecursionError, csv.Error):
+        what = "JSON" if path.suffix.lower() == ".json" else "table of decisions"
+        raise UsageError(
+            f"{shown} is no {what} in UTF-8", hint="save it as UTF-8, or import what the page has saved"
+        ) from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         hint = "the page of a review makes it: Save decisions"
         raise UsageError(f"{shown} does not hold the decisions of a review", hint=hint)
@@ -222,9 +236,13 @@ def _read(path: Path, shown: str) -> Mapping[str, Any]:
 
 def _read_csv(path: Path, shown: str) -> Mapping[str, Any]:
     with path.open(encoding="utf-8-sig", newline="") as file:
+        # A spreadsheet may have saved it again, with what separates cells in its country.
+        first = file.readline()
+        file.seek(0)
+        mark = max(",;\t", key=first.count)
         rows = [
             {name: unguarded(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
-            for row in csv.DictReader(file, restkey="rest", restval="")
+            for row in csv.DictReader(file, delimiter=mark, restkey="rest", restval="")
         ]
     missing = [name for name in CSV_COLUMNS if rows and name not in rows[0]]
     if missing or not rows:

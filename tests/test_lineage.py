@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from batchedit import deliver
 from batchedit.errors import ConsentMissing
+from batchedit.ledger.reader import Ledger
 from batchedit.report.as_csv import guarded, unguarded
 from tests.conftest import Result, Served, Shop, database
 from tests.test_reedit import LEDGER, micro, say, shown, slots
@@ -55,6 +56,57 @@ def test_a_renamed_row_keeps_its_re_edit_and_what_was_said(shop: Shop, serve: Ca
     assert sorted(said) == sorted(
         (f"{name}/edit", verdict) for name in ("mug", "cup", "beaker") for verdict in ("rejected", "approved")
     )
+
+
+def test_the_money_of_a_renamed_row_is_told_once(shop: Shop, cli: Cli) -> None:
+    """Rejected under the new name it is waste, approved it is one approved picture, edited again it is superseded."""
+    text = "version: 1\nprovider: rehearsal\ndefaults: " + DEFAULTS + "\n"
+
+    def money(name: str, verdict: str = "", *, prompt: str = "") -> tuple[str, dict[str, str], int]:
+        shop.write("night.yaml", text + items(name))
+        assert cli("run", "night.yaml", "-q").code == 0
+        if verdict:
+            say({f"{name}/edit": verdict})
+        if prompt:
+            assert cli("reedit", "night.yaml", "--prompt", prompt, "-q").code == 0
+        total = cli("report", "out", "--json").json()["total"]
+        with database(LEDGER) as db:
+            views = db.execute(
+                "SELECT money_use, sum(cost_microusd) FROM v_attempts WHERE cost_microusd > 0 GROUP BY money_use"
+            ).fetchall()
+        uses = {"useful": total["useful"], **total["waste"]}
+        told = {use: f"{amount / 1e6:.3f}" for use, amount in views}
+        assert {use: f"{float(amount):.3f}" for use, amount in uses.items() if float(amount)} == told
+        return total["spent"], told, total["approved"]
+
+    assert money("mug", "approved") == ("0.009", {"useful": "0.009"}, 1)
+    assert money("cup") == ("0.009", {"useful": "0.009"}, 1)
+    assert money("cup", "rejected") == ("0.009", {"rejected": "0.009"}, 0)
+    assert money("cup", prompt="sepia") == ("0.018", {"useful": "0.009", "superseded": "0.009"}, 0)
+    assert money("cup", "approved") == ("0.018", {"useful": "0.009", "superseded": "0.009"}, 1)
+    assert money("mug") == ("0.018", {"useful": "0.009", "superseded": "0.009"}, 1)
+    assert money("mug", "rejected") == ("0.018", {"rejected": "0.009", "superseded": "0.009"}, 0)
+
+
+def test_a_former_name_is_neither_shown_nor_delivered(shop: Shop, cli: Cli) -> None:
+    """Also without a manifest; what was delivered under it is named, and goes with --prune."""
+    text = "version: 1\nprovider: rehearsal\ndefaults: " + DEFAULTS + "\n"
+    shop.write("night.yaml", text + items("mug"))
+    assert cli("run", "night.yaml", "-q").code == 0
+    say({"mug/edit": "approved"})
+    assert cli("deliver", "hand").code == 0
+    shop.write("night.yaml", text + items("cup"))
+    assert cli("run", "night.yaml", "-q").code == 0
+    with Ledger(LEDGER) as reader:
+        assert [task.slot for task in reader.shown()] == ["cup/edit"]
+    told = cli("deliver", "hand")
+    assert "mug.png: of mug/edit, which has another name now" in told.out
+    assert cli("deliver", "hand", "--prune").code == 0
+    assert sorted(path.name for path in (shop.root / "hand").iterdir()) == ["cup.png", "delivery.csv"]
+    shop.write("night.yaml", text + items("mug"))
+    assert cli("run", "night.yaml", "-q").code == 0
+    with Ledger(LEDGER) as reader:
+        assert [task.slot for task in reader.shown()] == ["mug/edit"]
 
 
 def test_what_was_said_under_the_later_name_counts_after_renaming_back(shop: Shop, cli: Cli) -> None:
@@ -343,6 +395,48 @@ def test_nothing_at_all_is_left_to_deliver(shop: Shop, cli: Cli, delivered: Path
     assert "3 files of an earlier delivery lie there: --prune takes them away" in refused.err
     assert cli("deliver", "hand", "night.yaml", "--prune").code == 0
     assert lying() == []
+
+
+def test_what_another_ledger_has_delivered_is_not_touched(shop: Shop, cli: Cli, delivered: Path) -> None:
+    """Neither its files nor its sheet, with names that both have; and what a sheet tells of others' files is not believed."""
+    before = {name: (Path("hand") / name).read_bytes() for name in lying()}
+    other = delivered.read_text().replace("grayscale", "sepia").replace("id: lamp", "id: bowl")
+    shop.write("other.yaml", other)
+    assert cli("run", "other.yaml", "--out", "out2", "-q").code == 0
+    say({"mug/edit": "approved", "bowl/edit": "approved"}, ledger=Path("out2/.batchedit/ledger.db"))
+    arguments = ("deliver", "hand", "other.yaml", "--out", "out2", "--select", "verdict:approved", "--prune")
+    refused = cli(*arguments)
+    assert refused.code == 2
+    assert "hand/delivery.csv is of a delivery from another ledger" in refused.err
+    assert {name: (Path("hand") / name).read_bytes() for name in lying()} == before
+    (Path("hand") / "delivery.csv").rename("monday.csv")
+    told = cli(*arguments)
+    assert told.code == 3  # mug.png is in the way
+    assert {name: (Path("hand") / name).read_bytes() for name in before if name != "delivery.csv"} == {
+        name: data for name, data in before.items() if name != "delivery.csv"
+    }
+    # A row about a file of somebody else's, in a sheet of ours.
+    from hashlib import sha256
+
+    (Path("hand") / "notes.txt").write_text("not ours")
+    sheet = Path("hand/delivery.csv")
+    row = sheet.read_text().splitlines()[-1].split(",")
+    row[-6], row[-2] = "notes.txt", sha256(b"not ours").hexdigest()
+    sheet.write_text(sheet.read_text() + ",".join(row) + "\r\n")
+    cli(*arguments)
+    assert "notes.txt" in lying()
+
+
+def test_a_folder_that_was_moved_is_delivered_to_again(shop: Shop, cli: Cli, delivered: Path) -> None:
+    """Its sheet tells of files that are still this ledger's; another way to the same folder is the same folder."""
+    say({"mug/edit": "rejected"})
+    Path("hand").rename("monday")
+    Path("hand").symlink_to("monday")
+    told = cli("deliver", "out/../hand", "night.yaml", "--prune", "--json").json()
+    assert told["left_files"] == ["mug.png: of mug/edit, which is rejected"]
+    say({"lamp/edit": "rejected"})
+    told = cli("deliver", "monday", "night.yaml", "--select", "shoe", "--prune", "--json").json()
+    assert told["left_files"] == ["lamp.png: of lamp/edit, which is rejected"]
 
 
 @pytest.mark.parametrize("name", ["../night.yaml", "/etc/passwd", "a/../../night.yaml", "link/night.yaml"])

@@ -122,6 +122,16 @@ def test_the_same_re_edit_given_twice_buys_once(night: Served, cli: Cli) -> None
     assert shown(cli, "bowl")["revision"] == 2
 
 
+def test_without_a_rejected_picture_there_is_nothing_to_do(night: Served, cli: Cli) -> None:
+    """Told as that, and not as a selector that nobody has given."""
+    say({"bowl/edit": "approved", "mug/edit": "approved"})
+    told = cli("reedit", "night.yaml", "--prompt", "sepia")
+    assert told.code == 5
+    assert "no picture of night.yaml is rejected, so none is to be edited again" in told.err
+    assert "batchedit review" in told.err
+    assert "selected" in cli("reedit", "night.yaml", "--prompt", "sepia", "--select", "verdict:rejected").err
+
+
 def test_an_interrupted_re_edit_is_gone_on_with(night: Served, cli: Cli) -> None:
     """By the same command, although the verdicts are about older pictures by then; each is bought once."""
     billed = night.audit()["billed_microusd_total"]

@@ -741,20 +741,27 @@ def test_blind_comparisons_tell_no_names_until_the_end(variants: Shop, cli: Cli)
         firsts = [each[0].endswith("goldfinch") for each in sides.values()]
         assert 0 < sum(firsts) < 10
         assert browser.get("results").status_code == 409
+        news = browser.get("news?after=0&since=2020-01-01T00:00:00.000Z")
+        assert (news.status_code, news.json()["cards"]) == (200, [])
         for number, pair in enumerate(pairs):
             order = sides[pair["id"]]
             best = (
                 0 if number >= 8 else 1 + next(side for side, slot in enumerate(order) if slot.endswith("kingfisher"))
             )
-            answer = browser.post("compare", {"id": pair["id"], "winner": best})
+            answer = browser.post("compare", {"id": pair["id"], "request": pair["key"], "winner": best})
             assert answer.status_code == 200
             assert not names.search(answer.text)
         first = pairs[0]
-        assert browser.post("compare", {"id": first["id"], "winner": None}).status_code == 200
+        assert browser.post("compare", {"id": first["id"], "request": first["key"], "winner": None}).status_code == 200
         assert browser.get("results").status_code == 409
-        browser.post("compare", {"id": first["id"], "winner": 1 + ("goldfinch" in sides[first["id"]][1])})
-        for wrong in ({"id": "x", "winner": 1}, {"id": first["id"], "winner": 3}, {"id": first["id"], "winner": True}):
+        chosen = 1 + ("goldfinch" in sides[first["id"]][1])
+        browser.post("compare", {"id": first["id"], "request": first["key"], "winner": chosen})
+        known = {"id": first["id"], "request": first["key"]}
+        for wrong in ({**known, "id": "x", "winner": 1}, {**known, "winner": 3}, {**known, "winner": True}):
             assert browser.post("compare", wrong).status_code == 400
+        assert browser.post("compare", {"id": first["id"], "winner": 1}).status_code == 400
+        other = {**known, "request": pairs[1]["key"], "winner": 1}
+        assert browser.post("compare", other).json() == {"compared": None}  # of a page that shows other pictures
         found = {each["variant"]: each for each in browser.get("results").json()["variants"]}
         again = browser.get("cards").json()["pairs"]
         assert [pair["outcome"] for pair in again[8:]] == [0, 0]
@@ -899,6 +906,71 @@ def test_conflicts_are_told_and_not_decided_silently(night: Shop, cli: Cli) -> N
     assert ours.out.startswith("0 approved, 2 rejected")
     theirs = cli("verdicts", "import", "back.json", "out", "--conflicts", "theirs")
     assert theirs.out.startswith("0 approved, 1 rejected")
+
+
+def test_the_page_knows_what_earlier_revisions_have_cost(night: Shop, cli: Cli) -> None:
+    """What each approved picture has cost there is what the report says, also under another name."""
+    with reviewed() as browser:
+        browser.decide(browser.cards()["mug/edit"], "rejected")
+    assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q").code == 0
+    with reviewed() as browser:
+        browser.decide(browser.cards()["mug/edit"], "approved")
+        data = browser.get("cards").json()
+    total = cli("report", "out", "--json").json()["total"]
+    spent = data["former"] + sum(card["cost"] for card in data["cards"])
+    assert (data["former"], f"{spent / 1e6:g}") == (9_000, f"{float(total['spent']):g}")
+    assert f"{spent / 1e6:g}" == f"{float(total['per_approved']):g}"
+    (night.root / "in/mug.png").rename(night.root / "in/cup.png")
+    (night.root / "in/shoe.png").rename(night.root / "in/boot.png")
+    assert cli("run", "night.yaml", "-q").code == 0
+    with reviewed() as browser:
+        data = browser.get("cards").json()
+    assert [card["slot"] for card in data["cards"]] == ["boot/edit", "cup/edit", "lamp/edit"]
+    assert data["former"] + sum(card["cost"] for card in data["cards"]) == spent
+
+
+def test_what_is_not_outdated_can_be_taken_without_the_rest(night: Shop, cli: Cli) -> None:
+    """One re-edit meanwhile does not make a client's evening worthless; a renamed row keeps what was said of it."""
+    assert cli("review", "out", "--static", "for-client").code == 0
+    data = page_data(night.root / "for-client")
+    with reviewed() as browser:
+        browser.decide(browser.cards()["mug/edit"], "rejected")
+    assert cli("reedit", "night.yaml", "--prompt", "sepia", "-q").code == 0
+    (night.root / "in/shoe.png").rename(night.root / "in/boot.png")
+    assert cli("run", "night.yaml", "-q").code == 0
+    night.write("back.json", returned(data, [
+        {"id": card["id"], "request": card["key"], "seen": card["seen"], "verdict": "approved"} for card in data["cards"]
+    ]))  # fmt: skip
+    refused = cli("verdicts", "import", "back.json", "out")
+    assert (refused.code, refused.out) == (2, "")
+    assert "1 decision is about pictures that are not there any more; nothing was taken" in refused.err
+    assert "--outdated skip takes the rest" in refused.err
+    taken = cli("verdicts", "import", "back.json", "out", "--outdated", "skip")
+    assert taken.code == 0
+    assert "mug/edit has another picture now" in taken.err
+    assert taken.out.strip() == "2 approved, 0 rejected, said by client"
+    with reviewed() as browser:
+        cards = browser.cards()
+    assert {slot: card["verdict"] for slot, card in cards.items()} == {
+        "mug/edit": "undecided", "boot/edit": "approved", "lamp/edit": "approved"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_that_a_spreadsheet_has_saved_again_comes_back(night: Shop, cli: Cli, mark: str) -> None:
+    """With the separator of another country; what is no UTF-8 is told as that."""
+    cli("review", "out", "--static", "for-client")
+    report = page_data(night.root / "for-client")["report"]
+    rows = [
+        "report,slot,seen,verdict,reason,note,who,reedit_prompt,reedit_note",
+        f"{report},mug/edit,0,rejected,halo,,C,,",
+    ]
+    night.write("back.csv", "\r\n".join(rows).replace(",", mark) + "\r\n")
+    assert cli("verdicts", "import", "back.csv", "out").out.strip() == "0 approved, 1 rejected, said by C"
+    (night.root / "back.csv").write_bytes("\r\n".join(rows).replace("halo", "grün").encode("cp1252"))
+    refused = cli("verdicts", "import", "back.csv", "out")
+    assert refused.code == 2
+    assert "back.csv is no table of decisions in UTF-8" in refused.err
 
 
 def test_a_table_of_a_folder_comes_back(night: Shop, cli: Cli) -> None:

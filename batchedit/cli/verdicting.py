@@ -62,9 +62,16 @@ def verdicts_export(file: str, ledger: str, raw: bool, debug: bool) -> int:
 @click.option("--conflicts", type=click.Choice(["refuse", "ours", "theirs"]), default="refuse", show_default=True,
               help="Where somebody else has decided otherwise since a review was sent: take nothing, keep what the"
               " ledger has, or take what FILE says.")  # fmt: skip
+@click.option(
+    "--outdated",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    show_default=True,
+    help="Where a review was of pictures that are others by now, or gone: take nothing, or take the rest.",
+)
 @RAW
 @DEBUG
-def verdicts_import(file: str, ledger: str, conflicts: str, raw: bool, debug: bool) -> int:
+def verdicts_import(file: str, ledger: str, conflicts: str, outdated: str, raw: bool, debug: bool) -> int:
     """
     Take the verdicts of FILE into LEDGER, also while a run is going on.
 
@@ -82,6 +89,14 @@ def verdicts_import(file: str, ledger: str, conflicts: str, raw: bool, debug: bo
             found = read_returned(Path(file), file, reader)
         else:
             found = Returned(decisions=read_verdicts(Path(file), file, reader, raw=raw))
+    for line in found.outdated:
+        say(line, err=True)
+    if found.outdated and outdated == "refuse":
+        count = len(found.outdated)
+        message = (
+            f"{count} {'decision is' if count == 1 else 'decisions are'} about pictures that are not there any more"
+        )
+        raise UsageError(f"{message}; nothing was taken", hint="--outdated skip takes the rest")
     if found.conflicts:
         for line in found.conflict_lines():
             say(line, err=True)

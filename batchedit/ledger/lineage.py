@@ -6,9 +6,11 @@ started from.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from batchedit.ledger.views import IS_NOW
 from batchedit.ledger.waiting import has_column
 
 REJECTED, REPLACED = "rejected", "replaced"
@@ -45,9 +47,23 @@ class LedgerLineage:
         return has_column(self._connection, "tasks", "was")
 
     @cached_property
-    def _has_renamed(self) -> bool:
+    def has_renamed(self) -> bool:
         """Most ledgers have no renamed task, and need not be asked for each one."""
-        return self._connection.execute("SELECT 1 FROM tasks WHERE was <> '' LIMIT 1").fetchone() is not None
+        sql = "SELECT 1 FROM tasks WHERE was <> '' LIMIT 1"
+        return self.has_lineage and self._connection.execute(sql).fetchone() is not None
+
+    def renamed(self) -> Iterator[tuple[str, str]]:
+        """(slot, what it was called before) of each task that has had another name."""
+        if self.has_renamed:
+            for row in self._connection.execute("SELECT slot, was FROM tasks WHERE was <> '' ORDER BY rowid"):
+                yield row["slot"], row["was"]
+
+    def is_former(self, slot: str) -> bool:
+        """True for what is merely the name that a task had before."""
+        if not self.has_renamed:
+            return False
+        sql = f"SELECT 1 FROM tasks WHERE slot = ? AND NOT {IS_NOW.format(task='tasks')}"
+        return self._connection.execute(sql, (slot,)).fetchone() is not None
 
     def former_slots(self, slot: str, key: str, *, edit: str, variant: str, manifest: str) -> list[str]:
         """
@@ -64,7 +80,7 @@ class LedgerLineage:
             return []
         known = self._connection.execute("SELECT 1 FROM tasks WHERE slot = ?", (slot,)).fetchone()
         if known is not None:
-            if not self._has_renamed:
+            if not self.has_renamed:
                 return []
             rows = self._connection.execute(
                 "SELECT slot FROM tasks WHERE was = ?", (slot,)

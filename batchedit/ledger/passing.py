@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batchedit.ledger.sums import CostGroup, Durations, TaskGroup
-from batchedit.ledger.views import FIRST_IN_RUN, WAITED_SINCE, money_use
+from batchedit.ledger.views import FIRST_IN_RUN, IS_NOW, WAITED_SINCE, money_use
 from batchedit.lifecycle import State
 from batchedit.money import ZERO, MicroUSD
 
@@ -87,20 +87,28 @@ class Limits:
         only: WHERE, about the task `t` and the request `r`.
         timed: Only attempts within the time that stands in the table `period`.
         verdict: What was last said about the pictures of `r` for `t`.
+        renamed: Some tasks had other names before.
     """
 
     only: str
     timed: bool
     verdict: str
+    renamed: bool
+
+    @property
+    def said(self) -> str:
+        """`verdict`, once for tasks that have another name now."""
+        return f"CASE WHEN {IS_NOW.format(task='t')} THEN {self.verdict} END" if self.renamed else self.verdict
 
     @property
     def before(self) -> str:
         """Whether the pictures that `t` had before those of `r` were rejected."""
         if self.verdict == NOTHING_SAID:
             return "0"
+        once = f" AND {IS_NOW.format(task='t')}" if self.renamed else ""
         later = "SELECT 1 FROM decisions AS l WHERE l.slot = d.slot AND l.request_key = d.request_key AND l.id > d.id"
         return (
-            "CASE WHEN r.revision > 1 THEN EXISTS (SELECT 1 FROM decisions AS d WHERE d.slot = t.slot"
+            f"CASE WHEN r.revision > 1{once} THEN EXISTS (SELECT 1 FROM decisions AS d WHERE d.slot = t.slot"
             f" AND d.request_key <> r.key AND d.verdict = 'rejected' AND NOT EXISTS ({later})) ELSE 0 END"
         )
 
@@ -161,7 +169,7 @@ def go_through(connection: sqlite3.Connection, limits: Limits, name: str) -> Pas
         told |= dict(zip(("tasks", "delivered", "reused", "restored"), sums, strict=True))
         passed.tasks.append(_task_group(told, shared=False))
     if limits.only != EVERYTHING or sum(group.tasks for group in passed.tasks) < _count(connection, "tasks"):
-        shared = _SHARED.format(dimensions=known.list(), differing=known.by(), verdict=limits.verdict,
+        shared = _SHARED.format(dimensions=known.list(), differing=known.by(), verdict=limits.said,
                                 before=limits.before, only=limits.only)  # fmt: skip
         passed.tasks += (_task_group(dict(row), shared=True) for row in connection.execute(shared))
     return passed
@@ -208,8 +216,8 @@ def _query(known: _Dimensions, limits: Limits) -> str:
     each = _EACH.format(
         minute=QUARTER if known.long else MINUTE,
         own=known.own(),
-        use=money_use(limits.verdict),
-        said=limits.verdict,
+        use=money_use(limits.verdict, renamed=limits.renamed),
+        said=limits.said,
         counted=f"({counted})",
         before=limits.before,
         queued=f"CASE WHEN {FIRST_IN_RUN} THEN {_TENTHS.format(begin=WAITED_SINCE, end='a.started_at')} END",

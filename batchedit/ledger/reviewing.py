@@ -12,6 +12,7 @@ from typing import Any
 from batchedit.ledger.adding import FILES_OF, look_of
 from batchedit.ledger.lineage import LedgerLineage, Start
 from batchedit.ledger.records import Comparison, Decision, Override, PastDecision, Wish, read_raw
+from batchedit.ledger.views import IS_NOW
 from batchedit.ledger.waiting import has_table
 from batchedit.money import MicroUSD
 
@@ -113,10 +114,15 @@ class LedgerReviews(LedgerLineage):
         return has_table(self._connection, "comparisons")
 
     def shown(self, slot: str | None = None) -> Iterator[Shown]:
-        """Tasks that are done and delivered, in the order in which they were first recorded; or this one."""
+        """
+        Tasks that are done and delivered, in the order in which they were first recorded; or this one. Without those
+        that have another name now: that one is shown.
+        """
         if not self.has_reviews:
             return
         more = "" if slot is None else " AND tasks.slot = ?"
+        if self.has_renamed:
+            more += f" AND {IS_NOW.format(task='tasks')}"
         sql = _SHOWN.format(lineage=_LINEAGE if self.has_lineage else "'' AS upstream, 0 AS is_anew")
         for row in self._connection.execute(f"{sql}{more} ORDER BY tasks.rowid", () if slot is None else (slot,)):
             yield self._shown(row)
@@ -140,6 +146,14 @@ class LedgerReviews(LedgerLineage):
             start=self.start_of(row["slot"]) if self.has_lineage and row["upstream"] else None,
             is_anew=bool(row["is_anew"]),
         )
+
+    def spent_by_buyer(self) -> Iterator[tuple[str, MicroUSD]]:
+        """(slot, micro-dollars) of what each task has cost, all of its revisions together, by the name it had then."""
+        for row in self._connection.execute(
+            "SELECT buyer_slot, sum(cost_microusd + surplus_microusd) AS cost FROM attempts JOIN requests"
+            " ON key = request_key GROUP BY buyer_slot HAVING cost > 0"
+        ):
+            yield row["buyer_slot"], MicroUSD(row["cost"])
 
     def last_placed(self) -> str:
         """When a file was last put at its place (ISO, UTC); empty if none ever was."""

@@ -29,23 +29,34 @@ VERDICT = (
 """SQL: a column of what was last said about the pictures of the request `r` for the task `t`; NULL if taken back."""
 
 
-def money_use(verdict: str) -> str:
+IS_NOW = (
+    "NOT EXISTS (SELECT 1 FROM tasks AS heir WHERE heir.was = {task}.slot AND heir.was <> ''"
+    " AND heir.wanted_by > {task}.wanted_by)"
+)
+"""SQL: the task is not merely what another one was called before, which has its pictures and what was said of them."""
+
+
+def money_use(verdict: str, *, renamed: bool = True) -> str:
     """
     SQL: what became of the money of the attempt `a` at the request `r`, whose cost the task `t` bears.
 
     Args:
         verdict: SQL for what was last said about its pictures.
+        renamed: Tasks may have had other names; False if none has, or the ledger is of a version without renaming.
     """
-    others = "SELECT 1 FROM tasks AS other WHERE other.request_key = r.key AND other.slot <> t.slot"
+    own, others = "t.request_key = r.key", "other.request_key = r.key AND other.slot <> t.slot"
+    if renamed:
+        own, others = f"{own} AND {IS_NOW.format(task='t')}", f"{others} AND {IS_NOW.format(task='other')}"
+    others = f"SELECT 1 FROM tasks AS other WHERE {others}"
     others_said = verdict.replace("t.slot", "other.slot")
     return f"""CASE
     WHEN a.outcome IS NULL THEN 'open'
     WHEN a.outcome = 'done' OR (a.outcome = 'suspect' AND r.state = 'done')
       THEN CASE
         -- Useful to any of the equal tasks that have it now and do not reject it; of no use to all that have it.
-        WHEN t.request_key = r.key AND coalesce({verdict}, '') <> 'rejected' THEN 'useful'
+        WHEN {own} AND coalesce({verdict}, '') <> 'rejected' THEN 'useful'
         WHEN EXISTS ({others} AND coalesce({others_said}, '') <> 'rejected') THEN 'useful'
-        WHEN t.request_key = r.key OR EXISTS ({others}) THEN 'rejected' ELSE 'superseded' END
+        WHEN {own} OR EXISTS ({others}) THEN 'rejected' ELSE 'superseded' END
     WHEN a.outcome IN ('suspect', 'lost', 'written off') THEN a.outcome
     WHEN a.cost_microusd > 0 THEN 'failed but billed'
     ELSE 'nothing'
@@ -247,5 +258,8 @@ def ensure_views(connection: sqlite3.Connection) -> None:
     for name, columns in _LATER_TABLES.items():
         if name not in present:
             connection.execute(f"CREATE TEMP TABLE {name} ({columns})")
+    can_rename = any(row[1] == "was" for row in connection.execute("PRAGMA table_info(tasks)"))
     for name, query in VIEWS.items():
+        for task in () if can_rename else ("t", "other"):
+            query = query.replace(IS_NOW.format(task=task), "1")
         connection.execute(f"CREATE TEMP VIEW {name} AS {query.strip()}")

@@ -106,10 +106,15 @@ class Desk:
         return JSONResponse({**data, "read_only": self._book is None}, headers=_NEVER)
 
     def news(self, request: Request) -> Response:
-        """What was said since: by another tab, another reviewer, an import; and what a run has brought."""
+        """
+        What was said since: by another tab, another reviewer, an import; and what a run has brought. A blind comparison
+        is told nothing, since all of it names variants.
+        """
         after, since = request.query_params.get("after", ""), request.query_params.get("since", "")
         if not (after.isascii() and after.isdecimal() and len(after) < 18) or not _TIME.fullmatch(since):
             return JSONResponse({"error": "after what?"}, 400, headers=_NEVER)
+        if self._sheet.settings.blind:
+            return JSONResponse({"last": int(after), "said": [], "cards": [], "arrived": since}, headers=_NEVER)
         with Ledger(self._sheet.ledger) as reader:
             said = reader.decisions_after(int(after))
             come, arrived = self._sheet.arrived(reader, since)
@@ -267,6 +272,8 @@ class Desk:
         winner = given.get("winner")
         if sides is None:
             raise Wrong("there is no such pair")
+        if _text(given, "request", least=12) != sides.key:
+            return {"compared": None}  # the page shows other pictures, perhaps in another order
         is_number = isinstance(winner, int) and not isinstance(winner, bool) and 0 <= winner <= len(sides.shown)
         if winner is not None and not is_number:
             raise Wrong("a winner is the number of a side, 0, or nothing")

@@ -36,19 +36,24 @@ _CLEAN = 2
 class Sides:
     """
     The variants of an item and edit, in the order in which they are shown: slots and request keys, and how many
-    pictures each has.
+    pictures each has; `looks` as `Shown.look`.
     """
 
     item_id: str
     edit: str
     shown: tuple[tuple[str, str], ...]
     counts: tuple[int, ...]
+    looks: tuple[str, ...]
 
     @property
     def key(self) -> str:
         """Of all requests together: another one once a side has another picture. Tells nothing of the variants."""
-        keys = "\n".join(key for _, key in self.shown)
-        return hashlib.sha256(keys.encode()).hexdigest()[:_KEY_LETTERS]
+        return _short(key for _, key in self.shown)
+
+    @property
+    def look(self) -> str:
+        """Of all files together: another one once a side has other files. Tells nothing of the variants."""
+        return _short(self.looks)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,7 +117,19 @@ class Sheet:
             self.slots = {self.id_of(task.slot): task.slot for task in ordered}
             self.several = {self.id_of(task.slot): len(task.files) for task in ordered if len(task.files) > 1}
             cards = [self.card(task, prompts) for task in ordered]
-            return {**data, "prompts": list(prompts), "cards": cards}
+            former = self._spent(reader) - sum(card["cost"] for card in cards)
+            return {**data, "prompts": list(prompts), "cards": cards, "former": former}
+
+    def _spent(self, reader: Ledger) -> int:
+        """Micro-dollars that the shown tasks have cost, earlier revisions and names included."""
+        shown, heirs, spent = {*self.slots.values()}, {was: slot for slot, was in reader.renamed()}, 0
+        for name, cost in reader.spent_by_buyer():
+            seen: set[str] = set()
+            while name not in shown and name in heirs and name not in seen:
+                seen.add(name)
+                name = heirs[name]
+            spent += cost if name in shown else 0
+        return spent
 
     def _tasks(self, reader: Ledger) -> list[Shown]:
         tasks: Iterator[Shown] = reader.shown()
@@ -209,7 +226,8 @@ class Sheet:
             group.sort(key=lambda task: task.slot)
             effects.draw("blind", name).shuffle(group)
             shown = tuple((task.slot, task.key) for task in group)
-            pairs[self.id_of(name)] = Sides(item, edit, shown, tuple(len(task.files) for task in group))
+            counts, looks = tuple(len(task.files) for task in group), tuple(task.look for task in group)
+            pairs[self.id_of(name)] = Sides(item, edit, shown, counts, looks)
         return pairs
 
     def _pairs(self, tasks: Sequence[Shown], reader: Ledger, who: str) -> list[dict[str, Any]]:
@@ -223,8 +241,8 @@ class Sheet:
             if before is not None and dict(before.shown) == dict(sides.shown):
                 outcome = 0 if before.outcome == "tie" else order.index(before.winner) + 1
             data.append(
-                {"id": name, "key": sides.key, "item": sides.item_id, "edit": sides.edit, "sides": len(order),
-                 "counts": list(sides.counts), "before": sources[order[0]], "outcome": outcome}
+                {"id": name, "key": sides.key, "files": sides.look, "item": sides.item_id, "edit": sides.edit,
+                 "sides": len(order), "counts": list(sides.counts), "before": sources[order[0]], "outcome": outcome}
             )  # fmt: skip
         if not self.pairs:
             raise NothingSelected(
@@ -287,6 +305,10 @@ class Sheet:
                 picture = self.picture(name, which)
                 if picture is not None:
                     yield picture
+
+
+def _short(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:_KEY_LETTERS]
 
 
 def whiches_of(counts: Iterable[int]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import statistics
@@ -200,9 +201,12 @@ def test_decisions_outlive_a_killed_server(studio: Studio, tmp_path: Path) -> No
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert sorted(verdict for verdict, _, _ in page.latest().values()) == ["approved", "approved", "rejected"]
+    fourth = page.current()
     page.press("a")
     page.page.wait_for_selector("#banner:not([hidden])")
-    assert "Not saved yet: 1." in page.page.locator("#banner").inner_text()
+    told = page.page.locator("#banner").inner_text()
+    assert f"Not saved yet: 1 ({fourth})" in told
+    assert "start it again with `batchedit review`, and decide these there" in told
     page.complaints.clear()  # the browser's own words about the connection
     port = url.split(":")[2].split("/")[0]
     again = command("review", "out", "--no-open", "--port", port, "--who", "ada", cwd=tmp_path)
@@ -832,6 +836,133 @@ def test_a_file_made_anew_is_shown_as_such(studio: Studio, tmp_path: Path) -> No
     assert page.page.locator(".signs .stale").count() == 0
     with database(ledger) as db:
         assert db.execute("SELECT count(*) FROM decisions WHERE slot = ?", (slot,)).fetchone() == (2,)
+
+
+def test_a_held_key_decides_once(studio: Studio, tmp_path: Path) -> None:
+    """What comes under a finger that stays down was seen by nobody; arrows go on."""
+    page = studio.review(make_ledger(tmp_path / "out", 12, shop_row))
+    for key in ("a", "x", "1"):
+        for _ in range(5):
+            page.page.keyboard.down(key)
+        page.page.keyboard.up(key)
+    page.saved()
+    assert sorted(page.latest().values()) == [("approved", "", ""), ("rejected", "", ""), ("rejected", "label", "")]
+    page.press("Home")
+    first = page.current()
+    for _ in range(3):
+        page.page.keyboard.down("j")
+    page.page.keyboard.up("j")
+    assert page.run("[...document.querySelectorAll('.card .name')].map(n => n.textContent)")[3] == page.current()
+    assert first != page.current()
+
+
+def test_a_picture_on_its_way_does_not_leave_the_one_before(studio: Studio, tmp_path: Path) -> None:
+    """A name never stands beside another product's picture, which a browser goes on showing until the next is there."""
+    page = studio.review(make_ledger(tmp_path / "out", 3, shop_row))
+    names = page.run("[...document.querySelectorAll('.card')].map(c => c.id.slice(2))")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route) if names[1] in route.request.url else route.continue_()
+
+    page.page.route("**/screen*", hold)
+    page.press("Enter")
+    page.until(LOADED.format("#stage"))
+    opacity = "[...document.querySelectorAll('#stage img')].map(i => getComputedStyle(i).opacity)"
+    assert page.run(opacity) == ["1", "1"]
+    page.press("j")
+    assert page.run("document.querySelector('#loupe').dataset.id") == names[1]
+    assert page.run(opacity) == ["0", "0"]
+    while held:
+        held.pop().continue_()
+    page.until(f"{opacity}.join() === '1,1'")
+    page.until(LOADED.format("#stage"))
+
+
+def replace_and_tell(ledger: Path, item: str) -> None:
+    """As `replace_picture`, with another file, so that open pages are told."""
+    key = replace_picture(ledger, item)
+    with database(ledger) as db:
+        path, was = db.execute(
+            "SELECT path, sha256 FROM outputs JOIN tasks USING (slot) WHERE item_id = ?", (item,)
+        ).fetchone()
+        sha = db.execute("SELECT sha256 FROM outputs WHERE request_key = ? AND sha256 <> ?", (key, was)).fetchone()[0]
+        out = ledger.parent.parent
+        (out / path).unlink()
+        (out / path).hardlink_to(out / ".batchedit" / "raw" / sha[:2] / f"{sha}.png")
+        db.execute("UPDATE outputs SET sha256 = ?, placed_at = '2026-11-26T01:00:00.000Z' WHERE path = ?", (sha, path))
+
+
+@pytest.mark.parametrize("key", ["n", "e"])
+def test_what_is_typed_is_about_the_picture_that_was_there(studio: Studio, tmp_path: Path, key: str) -> None:
+    """A note or a wish that was begun before a run has brought another picture is not put upon that one."""
+    page = studio.review(make_ledger(tmp_path / "out", 4, shop_row))
+    page.until(LOADED.format("#grid"))
+    item = page.current()
+    page.press(key)
+    page.page.locator("#ask-note textarea").fill("the shadow is too hard")
+    source = page.run("document.querySelector('.card img:last-of-type').src")
+    replace_and_tell(page.ledger, item)
+    page.until(f"document.querySelector('.card img:last-of-type').src !== {json.dumps(source)}")
+    page.page.locator("#ask-yes").click()
+    page.saved()
+    assert "another picture by now" in page.page.locator("#banner").inner_text()
+    with database(page.ledger) as db:
+        said = db.execute("SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM wishes)").fetchone()
+    assert said == (0, 0)
+
+
+def test_approving_all_leaves_what_has_changed_since_the_question(studio: Studio, tmp_path: Path) -> None:
+    """Somebody else's rejection stays, and a picture that came meanwhile is looked at first."""
+    page = studio.review(make_ledger(tmp_path / "out", 5, shop_row))
+    page.until(LOADED.format("#grid"))
+    items = page.run("[...document.querySelectorAll('.card .name')].map(n => n.textContent)")
+    page.press("Shift+A")
+    say_elsewhere(page.ledger, items[0], "rejected")
+    replace_and_tell(page.ledger, items[1])
+    source = page.run("document.querySelectorAll('.card')[1].querySelector('img:last-of-type').src")
+    page.until("document.querySelector('.card[data-verdict=rejected]')")
+    page.until(f"document.querySelectorAll('.card')[1].querySelector('img:last-of-type').src !== {json.dumps(source)}")
+    page.page.locator("#ask-yes").click()
+    page.saved()
+    assert "2 of them were left out" in page.page.locator("#banner").inner_text()
+    assert {item: word for item, (word, *_) in page.latest().items()} == {
+        items[0]: "rejected", **dict.fromkeys(items[2:], "approved")
+    }  # fmt: skip
+
+
+def test_a_file_that_was_made_anew_is_seen_anew(studio: Studio, tmp_path: Path) -> None:
+    """Its address is another one, so that no picture comes from what the browser has kept; in blind pairs too."""
+
+    def row(number: int) -> Row:
+        return Row(item=f"SKU-{number // 2:03}", edit="scene", variant=("one", "two")[number % 2])
+
+    ledger = make_ledger(tmp_path / "out", 4, row)
+    colour = (
+        "(i => { const c = document.createElement('canvas'); c.width = c.height = 8; const b = c.getContext('2d');"
+        " b.drawImage(i, 0, 0, 8, 8); return [...b.getImageData(4, 4, 1, 1).data].join(); })"
+        "(document.querySelector('{}'))"
+    )
+    urls = [studio.serve(ledger).url, studio.serve(ledger, blind=True).url]
+    page, blind = (studio.open(url, ledger) for url in urls)
+    looked = ((page, ".card img:last-of-type"), (blind, "#blind .sides figure:last-child img"))
+    before = []
+    for each, image in looked:
+        each.until(LOADED.format(image.rpartition(" ")[0]))
+        before.append(each.run(colour.replace("{}", image)))
+        each.page.goto("about:blank")
+    with database(ledger) as db:
+        for (path,) in db.execute("SELECT path FROM outputs").fetchall():
+            Image.new("RGB", (64, 64), (1, 2, 3)).save(ledger.parent.parent / path)
+            sha = hashlib.sha256((ledger.parent.parent / path).read_bytes()).hexdigest()
+            db.execute(
+                "UPDATE outputs SET sha256 = ?, placed_at = '2026-11-26T01:00:00.000Z' WHERE path = ?", (sha, path)
+            )
+    for (each, image), url, was in zip(looked, urls, before, strict=True):
+        each.page.goto(url.split("?")[0])
+        each.page.wait_for_selector("html[data-ready]")
+        each.until(LOADED.format(image.rpartition(" ")[0]))
+        assert each.run(colour.replace("{}", image)) != was
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])

@@ -1,10 +1,11 @@
 "use strict";
 // The review's page, live and as a folder. Texts from outside go into the page as text only, never as HTML.
 (() => {
-  const PAGE = 500, AHEAD = 4, MOST_VALUES = 14, POLL_SECONDS = 3, RETRY_SECONDS = 2, PACE_MINUTES = 5, AT_ONCE = 500, KEPT_ALIVE = 10000;
+  const PAGE = 500, AHEAD = 4, MOST_VALUES = 14, POLL_SECONDS = 3, RETRY_SECONDS = 2, PACE_MINUTES = 5, AT_ONCE = 500, KEPT_ALIVE = 10000, TOLD = 8;
   const SIGNS = { approved: "✓", rejected: "✗", undecided: "○" };
   const MODES = { side: "Side by side", slider: "Slider", single: "One, hold B" };
   const DIFFERENCE = "difference";
+  const HELD = /^(Arrow|[jk[\]b]$)/; // what a held key does again and again; it decides once, as nobody has seen what would come next
   const LOUDER = 2, HOT = "#ff5a00", FAINT = 0.22; // the difference: doubled so often, its colour, how much of the picture shines through
   const KEYS = [
     ["A or P", "approve, and on to the next undecided one"], ["X or R", "reject, and on"],
@@ -37,15 +38,20 @@
   const block = $("#data");
   const isStatic = block !== null;
   let data = null, cards = [], view = [], at = 0, page = 0, readOnly = false;
-  const byId = new Map(), shown = new Map(), chosen = new Map(), preloaded = new Map();
+  const byId = new Map(), pairs = new Map(), shown = new Map(), chosen = new Map(), preloaded = new Map();
   const undone = [], paces = [];
   let facets = [], words = "", mode = "side", zoom = null, inLoupe = false;
 
   // ---- keeping decisions ----------------------------------------------------------------------------------------
 
   const queue = [];
-  let isSending = false;
+  let isSending = false, isNotice = false; // what the banner says is no matter of saving
   const waiting = () => queue.reduce((sum, job) => sum + job.size, 0);
+
+  function unsaved() {
+    const names = [...new Set(queue.flatMap((job) => job.names))];
+    return names.slice(0, TOLD).join(", ") + (names.length > TOLD ? `, and ${number(names.length - TOLD)} more` : "");
+  }
 
   function keep(job) {
     if (isStatic) { job.locally(); store(); return; }
@@ -72,13 +78,14 @@
         if (response.status >= 500) throw new Error(told.error);
         answer = response.ok ? told : { refused: told.error };
       } catch (error) {
-        const why = error instanceof TypeError ? "the review does not answer; has it been ended?" : error.message;
-        banner(`Not saved yet: ${number(waiting())}. ${why} Tried again every ${RETRY_SECONDS} seconds; keep this page open.`);
+        const why = error instanceof TypeError ? "The review does not answer." : error.message;
+        // A review that is started again is at another address, so this page cannot hand them over there.
+        banner(`Not saved yet: ${number(waiting())} (${unsaved()}). ${why} Tried again every ${RETRY_SECONDS} seconds: keep this page open. If the review has been ended, start it again with \`batchedit review\`, and decide these there.`);
         await new Promise((resolve) => setTimeout(resolve, RETRY_SECONDS * 1000));
         continue;
       }
       queue.shift();
-      banner(answer.refused ? `Not taken: ${answer.refused}` : "");
+      if (answer.refused) banner(`Not taken: ${answer.refused}`); else if (!isNotice) banner("");
       if (answer.refused) job.refused(); else job.done(answer);
       tellSaving();
     }
@@ -114,6 +121,7 @@
 
   function decide(changes, { undoing = false } = {}) {
     if (readOnly) { banner("This review is only to look at."); return; }
+    isNotice = false;
     const entries = changes.map(({ card, own, over }) => {
       const entry = { card, verdict: card.verdict, reason: card.reason, note: card.note, key: card.key, fresh: Boolean(card.fresh), files: card.files, over: standing(card) };
       return undoing ? { ...entry, own: over, undoes: own } : { ...entry, own: { id: null } };
@@ -135,7 +143,7 @@
       const wanted = changes.slice(first, first + AT_ONCE).map(({ verdict, reason, note }, index) => ({ verdict, reason, note, entry: part[index] }));
       let sent = [];
       keep({
-        size: part.length, path: "decide", locally: () => {},
+        size: part.length, names: part.map(({ card }) => card.item), path: "decide", locally: () => {},
         body: () => {
           sent = wanted.filter(({ entry }) => !undoing || entry.undoes.id !== null); // what was not taken has nothing to undo
           return sent.length ? { decisions: sent.map(({ verdict, reason, note, entry }) => ({ id: entry.card.id, key: entry.key, files: entry.files, verdict, reason, note, ...(undoing ? { seen: entry.undoes.id } : {}) })) } : null;
@@ -173,6 +181,7 @@
 
   function refresh(card, told) {
     const prompt = data.prompts.push(told.prompt) - 1;
+    if (told.key !== card.key) data.former += card.cost;
     Object.assign(card, told, { prompt, fresh: false, standing: { id: told.seen } });
     paint(card, true);
     tellCounts();
@@ -230,7 +239,7 @@
   function count() {
     const all = data.blind ? data.pairs.map((pair) => ({ verdict: pair.outcome === null ? "undecided" : "approved", cost: 0 })) : cards;
     const sums = { approved: 0, rejected: 0, undecided: 0 };
-    let spent = 0;
+    let spent = data.former || 0; // on the pictures that tasks had before
     for (const each of all) { sums[each.verdict] += 1; spent += each.cost; }
     const told = $("#counts");
     if (data.blind) told.replaceChildren(make("b", {}, number(sums.undecided)), " to compare, ", make("b", {}, number(sums.approved)), " done");
@@ -327,8 +336,9 @@
   // ---- the grid -------------------------------------------------------------------------------------------------
 
   const current = () => view[at];
-  const url = (id, which, size) => isStatic ? `pictures/${id}-${which}-${size === "full" && !data.full ? "screen" : size}.${size === "full" && data.full ? "img" : "webp"}` : `picture/${id}/${which}/${size}${shownKey(id)}`;
-  const shownKey = (id) => byId.has(id) ? `?of=${byId.get(id).key}` : "";
+  const url = (id, which, size) => isStatic ? `pictures/${id}-${which}-${size === "full" && !data.full ? "screen" : size}.${size === "full" && data.full ? "img" : "webp"}` : `picture/${id}/${which}/${size}${state(id)}`;
+  // Another address once the files are others, so that a browser does not show those that it has kept.
+  const state = (id) => byId.has(id) ? `?of=${byId.get(id).key}${byId.get(id).files}` : pairs.has(id) ? `?of=${pairs.get(id).files}` : "";
 
   const picturesOf = (count, whichOf, alt) => {
     const box = make("div", { className: count > 1 ? "files" : "" });
@@ -472,6 +482,8 @@
     image.alt = alt;
     if (!source) image.removeAttribute("src");
     else if (image.getAttribute("src") !== source) image.src = source;
+    // Until a picture is there a browser goes on showing the one before, under the name of this one.
+    image.classList.toggle("coming", Boolean(source) && !image.complete);
   }
 
   function preload() {
@@ -557,6 +569,7 @@
     delete canvas.dataset.of;
     canvas.hidden = $("#differs").hidden = mode !== DIFFERENCE || !card || !card.before;
     if (canvas.hidden) return;
+    canvas.width = canvas.height = 1; // nothing of the picture before
     const before = $("#before img"), after = $("#after img");
     try { await Promise.all([before.decode(), after.decode()]); } catch { canvas.hidden = $("#differs").hidden = true; return; }
     if (mode !== DIFFERENCE || current() !== card || file !== which) return;
@@ -587,6 +600,7 @@
   function slide(percent) {
     const value = Math.min(100, Math.max(0, Math.round(percent)));
     $("#slider").value = String(value);
+    $("#stage").style.setProperty("--at", String(value / 100));
     $("#after").style.clipPath = mode === "slider" && current() && current().before ? `inset(0 0 0 ${value}%)` : "";
   }
 
@@ -684,18 +698,25 @@
     first.focus();
   }
 
+  // What is said is about the pictures that were there when the question was asked.
+  const asSeen = (card) => { const { key, files } = card; return () => card.key === key && card.files === files; };
+  const tellAnother = (card) => banner(`${card.item} has another picture by now. Nothing was noted; look at it again.`);
+
   function askNote() {
     const card = current();
-    if (card && !readOnly) question({ title: `Note on ${card.item}`, note: card.note, then: (_, note) => decide([{ card, verdict: card.verdict, reason: card.reason, note }]) });
+    if (!card || readOnly) return;
+    const isSame = asSeen(card);
+    question({ title: `Note on ${card.item}`, note: card.note, then: (_, note) => isSame() ? decide([{ card, verdict: card.verdict, reason: card.reason, note }]) : tellAnother(card) });
   }
 
   function askWish() {
     const card = current();
     if (!card || readOnly) return;
+    const isSame = asSeen(card);
     question({
       title: `Edit ${card.item} again`, text: "Noted, not bought: `batchedit reedit MANIFEST --from-notes` shows what it costs and buys it. Empty both to take it back.",
       prompt: card.wish ? card.wish[0] : data.prompts[card.prompt], note: card.wish ? card.wish[1] : "",
-      then: (prompt, note) => setWish(card, prompt || note ? [prompt, note] : null),
+      then: (prompt, note) => isSame() ? setWish(card, prompt || note ? [prompt, note] : null) : tellAnother(card),
     });
   }
 
@@ -705,7 +726,7 @@
     card.wish = wish; card.touched = true;
     paint(card); tellCounts();
     keep({
-      size: 1, path: "wish", locally: () => {}, body: () => ({ id: card.id, key, prompt: wish ? wish[0] : "", note: wish ? wish[1] : "" }),
+      size: 1, names: [card.item], path: "wish", locally: () => {}, body: () => ({ id: card.id, key, prompt: wish ? wish[0] : "", note: wish ? wish[1] : "" }),
       done: (told) => { if (told.seen === null) taken(card, told, { key }); },
       refused: () => { forget(card, key); if (card.wish === wish) { card.wish = before; paint(card); tellCounts(); } },
     });
@@ -714,7 +735,15 @@
   function approveAll() {
     const open = view.filter((card) => card.verdict === "undecided");
     if (!open.length || readOnly) { say("Nothing here is undecided"); return; }
-    question({ title: `Approve ${number(open.length)} pictures?`, text: `All that are undecided in this filter, seen or not. Ctrl+Z takes it back.`, yes: `Approve ${number(open.length)}`, then: () => decide(open.map((card) => rule(card, "approved"))) });
+    const same = new Map(open.map((card) => [card, asSeen(card)]));
+    const approve = () => {
+      const left = open.filter((card) => card.verdict === "undecided" && same.get(card)());
+      if (left.length) decide(left.map((card) => rule(card, "approved")));
+      if (left.length === open.length) return;
+      isNotice = true;
+      banner(`${number(open.length - left.length)} of them were left out: somebody else has decided meanwhile, or they have another picture by now.`);
+    };
+    question({ title: `Approve ${number(open.length)} pictures?`, text: `All that are undecided in this filter, seen or not. Ctrl+Z takes it back.`, yes: `Approve ${number(open.length)}`, then: approve });
   }
 
   // ---- blind comparisons ----------------------------------------------------------------------------------------
@@ -752,10 +781,15 @@
     showPair();
   }
 
-  function judge(pair, outcome) {
+  function judge(pair, outcome, undoing = false) {
+    const before = undoing ? null : pair.outcome;
     pair.outcome = outcome; pair.touched = true;
     tellCounts();
-    keep({ size: 1, path: "compare", locally: () => {}, body: () => ({ id: pair.id, winner: outcome }), done: () => {}, refused: () => {} });
+    const back = () => { if (pair.outcome !== outcome) return; pair.outcome = before; tellCounts(); if (data.pairs[pairAt] === pair) showPair(); };
+    keep({
+      size: 1, names: [pair.item], path: "compare", locally: () => {}, body: () => ({ id: pair.id, request: pair.key, files: pair.files, winner: outcome }), refused: back,
+      done: (told) => { if (told.compared === null) { back(); banner(`${pair.item}: one of its pictures is another one by now. That was not taken: load the page again, and compare them as they are.`); } },
+    });
   }
 
   function stepPair(step) { pairAt = Math.min(data.pairs.length - 1, Math.max(0, pairAt + step)); showPair(); }
@@ -859,7 +893,7 @@
     if (event.target.matches("button, summary, input") && (key === " " || key === "Enter")) return;
     if (event.target.matches("input[type=range]") && /^(Arrow|Home|End|Page)/.test(key)) return;
     const act = (data.blind ? blindKeys : keysOf)(key, event);
-    if (act) { event.preventDefault(); act(); }
+    if (act) { event.preventDefault(); if (!event.repeat || HELD.test(key)) act(); }
   }
 
   function blindKeys(key) {
@@ -932,6 +966,7 @@
 
   function wireStage() {
     const stage = $("#stage");
+    for (const image of stage.querySelectorAll("img")) for (const name of ["load", "error"]) image.addEventListener(name, () => image.classList.remove("coming"));
     let drag = null;
     const along = (event) => { const box = $("#after").getBoundingClientRect(); slide(100 * (event.clientX - box.left) / box.width); };
     stage.addEventListener("pointermove", (event) => {
@@ -963,6 +998,7 @@
     readOnly = Boolean(data.read_only);
     if (isStatic) restore();
     for (const card of cards) byId.set(card.id, card);
+    for (const pair of data.pairs || []) pairs.set(pair.id, pair);
     document.title = `${data.name}: review`;
     $("#title").textContent = data.name;
     $("#rehearsal").hidden = !data.rehearsal;
