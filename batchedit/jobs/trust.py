@@ -11,7 +11,6 @@ from pathlib import Path
 
 from batchedit.errors import UsageError
 
-
 JOB, PLAN = "job", "saved plan"
 _WHY = {
     JOB: "copy it: a job says which programs are run, and what may be spent",
@@ -45,7 +44,8 @@ def refuse_others(path: Path, what: str = JOB) -> None:
         )
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
         raise UsageError(
-            f"the {what} {path} can be replaced by everybody: its folder has the mode {stat.S_IMODE(folder.st_mode):04o}",
+            f"the {what} {path} can be replaced by everybody: its folder has the mode"
+            f" {stat.S_IMODE(folder.st_mode):04o}",
             hint="move it, or take that right from others",
         )
 
