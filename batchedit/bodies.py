@@ -24,7 +24,7 @@ from typing import Self
 from batchedit.cleaning import Anatomy, Buffer, FileBytes, Part, anatomy
 from batchedit.effects import Offload
 from batchedit.errors import Rejected
-from batchedit.pictures import MEDIA_TYPES, BadPicture, sniff
+from batchedit.pictures import INPUT_LIMIT_BYTES, MEDIA_TYPES, BadPicture, sniff
 
 _BLOCK_BYTES = 192 * 1024
 """Read at a time: a multiple of three, so that the base64 of the blocks is the base64 of the file."""
@@ -98,6 +98,8 @@ class Upload:
         try:
             with path.open("rb") as file:
                 facts, head = os.fstat(file.fileno()), file.read(12)
+                if facts.st_size > INPUT_LIMIT_BYTES:  # which was looked at when the run was planned
+                    raise ContentChanged(path).refusal()
                 if look is not None:
                     found = look(FileBytes(file.fileno()))
         except BadPicture as problem:

@@ -30,8 +30,18 @@ Part = tuple[int, int] | bytes
 _PNG_KEPT = frozenset(
     b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB bKGD pHYs cICP mDCV cLLI".split()
 )  # fmt: skip
+_PNG_MOST = {
+    b"IHDR": 13, b"PLTE": 768, b"IEND": 0, b"tRNS": 256, b"cHRM": 32, b"gAMA": 4, b"sBIT": 4, b"sRGB": 1, b"bKGD": 6,
+    b"pHYs": 9, b"cICP": 4, b"mDCV": 24, b"cLLI": 8,
+}  # fmt: skip
+"""Bytes that a chunk can hold; whatever has more says something else, and decoders look no further."""
 _PNG_HEAD = 8
 _WEBP_KEPT = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP", b"ANIM", b"ANMF"))
+_WEBP_MOST = {b"VP8X": 10, b"ANIM": 6}
+"""Bytes that a chunk can hold."""
+_WEBP_FRAME = frozenset((b"VP8 ", b"VP8L", b"ALPH"))
+"""What the frame of an animation is made of, behind its head."""
+_FRAME_HEAD = 16
 _WEBP_PIXELS = frozenset((b"VP8 ", b"VP8L", b"ANMF"))
 _WEBP_FLAGS = 0x08 | 0x04
 """In the header of WebP: there is EXIF, there is XMP."""
@@ -41,10 +51,10 @@ _MOST_CHUNKS = 100_000
 """The largest PNG there is to send has a third of that, in the smallest chunks that encoders write."""
 _JPEG_KEPT = frozenset({*jpeg.FRAMES, jpeg.SOS, jpeg.PIXELS, jpeg.EOI, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD})
 """Frames, scans, and the tables and numbers that they need."""
-_APP0, _APP1, _APP15, _COM = 0xE0, 0xE1, 0xEF, 0xFE
-_JFIF = b"JFIF\0"
-_JFIF_BYTES = 14
-_KEPT_APPS = {0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+_APP0, _APP1, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
+_JFIF, _ADOBE = b"JFIF\0", b"Adobe"
+_JFIF_BYTES, _ADOBE_BYTES = 14, 12
+_KEPT_APPS = {0xE2: b"ICC_PROFILE\0", _APP14: _ADOBE}
 _WINDOW_BYTES = 64 * 1024
 _QUALITY = 95
 
@@ -226,10 +236,12 @@ def _png(data: Buffer) -> Anatomy:
         if start == _PNG_HEAD and kind != b"IHDR":
             raise BadPicture("damaged: it does not begin with its header")
         has_pixels = has_pixels or kind == b"IDAT"
-        if kind in _PNG_KEPT:
+        is_sound = end - start - 12 <= _PNG_MOST.get(kind, end)
+        if kind in _PNG_KEPT and is_sound:
             found.keep(start, end)
         elif not kind[0] & 0x20:
-            raise BadPicture(f"damaged: it has a part {kind!r} that nobody knows")
+            trouble = "is too long" if kind in _PNG_KEPT else "nobody knows"
+            raise BadPicture(f"damaged: it has a part {kind!r} that {trouble}")
         else:
             found.dropped.append(kind.decode("latin-1"))
             content = data[start + 8 : min(end - 4, start + 8 + found.heard.unread)]
@@ -279,6 +291,9 @@ def _take_segment(found: Anatomy, data: Buffer, marker: int, where: tuple[int, i
         # It holds a small picture, from before whatever was cut off or painted over.
         found.dropped.append("JFIF thumbnail")
         found.parts.append(b"\xff\xe0\0\x10" + data[content : content + _JFIF_BYTES - 2] + b"\0\0")
+    elif marker == _APP14 and end - content > _ADOBE_BYTES and data[content : content + len(_ADOBE)] == _ADOBE:
+        found.dropped.append("behind Adobe")
+        found.parts.append(b"\xff\xee\0\x0e" + data[content : content + _ADOBE_BYTES])
     elif marker in _KEPT_APPS and data[content : content + len(_KEPT_APPS[marker])] == _KEPT_APPS[marker]:
         found.keep(start, end)
     else:
@@ -291,25 +306,35 @@ def _take_segment(found: Anatomy, data: Buffer, marker: int, where: tuple[int, i
             found.heard.text(text)
 
 
+def _riff(data: Buffer, position: int, end: int, left: Iterator[int]) -> Iterator[tuple[bytes, int, int, int]]:
+    """Each chunk between two places: its kind, where it begins, its length, and where it ends; as many as are left."""
+    while position + 8 <= end:
+        if next(left, None) is None:
+            raise BadPicture(f"damaged: it has more than {_MOST_CHUNKS} parts")
+        kind, length = struct.unpack("<4sI", data[position : position + 8])
+        start, position = position, position + 8 + length + length % 2
+        if position > end:
+            raise BadPicture("damaged: it is cut short")
+        yield kind, start, length, position
+
+
 def _webp(data: Buffer) -> Anatomy:
-    found, position = Anatomy("webp"), 12
+    found, position, left = Anatomy("webp"), 12, iter(range(_MOST_CHUNKS))
     end = 8 + struct.unpack("<I", data[4:8])[0]
     if end > len(data):
         raise BadPicture("damaged: it is cut short")
     chunks: list[Part] = []
     has_pixels = False
-    for _ in range(_MOST_CHUNKS):
-        if position + 8 > end:
-            break
-        kind, length = data[position : position + 4], struct.unpack("<I", data[position + 4 : position + 8])[0]
-        start, position = position, position + 8 + length + length % 2
-        if position > end:
-            raise BadPicture("damaged: it is cut short")
+    for kind, start, length, position in _riff(data, 12, end, left):
         has_pixels = has_pixels or kind in _WEBP_PIXELS
         found.is_exact = found.is_exact or kind == b"VP8L"
+        if length > _WEBP_MOST.get(kind, length):
+            raise BadPicture(f"damaged: it has a part {kind!r} that is too long")
         flags = data[start + 8 : start + 9]
         if kind == b"VP8X" and flags[0] & _WEBP_FLAGS:
             chunks.append(data[start : start + 8] + bytes([flags[0] & ~_WEBP_FLAGS]) + data[start + 9 : position])
+        elif kind == b"ANMF":
+            chunks += _frame(found, data, (start, position), left)
         elif kind in _WEBP_KEPT:
             chunks.append((start, position))
         else:
@@ -319,8 +344,6 @@ def _webp(data: Buffer) -> Anatomy:
                 found.heard.tags(content)
             else:
                 found.heard.text(content)
-    else:
-        raise BadPicture(f"damaged: it has more than {_MOST_CHUNKS} parts")
     if not has_pixels:
         raise BadPicture("damaged: it has no pixels")
     if position != end:
@@ -334,6 +357,18 @@ def _webp(data: Buffer) -> Anatomy:
         found.keep(0, end)
     _trailing(found, end, len(data))
     return found
+
+
+def _frame(found: Anatomy, data: Buffer, where: tuple[int, int], left: Iterator[int]) -> list[Part]:
+    """What is kept of a frame, which may hold parts that nobody knows beside its pixels."""
+    start, end = where
+    begin = start + 8 + _FRAME_HEAD
+    parts = [(first, last) for kind, first, _, last in _riff(data, begin, end, left) if kind in _WEBP_FRAME]
+    kept = sum(last - first for first, last in parts)
+    if begin + kept == end:
+        return [where]
+    found.dropped.append("parts of a frame")
+    return [b"ANMF" + struct.pack("<I", _FRAME_HEAD + kept) + data[start + 8 : begin], *parts]
 
 
 def _joined(parts: Sequence[Part]) -> Iterator[Part]:

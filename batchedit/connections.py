@@ -29,6 +29,13 @@ _LEAD_SECONDS = 0.25
 _READ_BYTES = 256 * 1024
 _LARGE_BYTES = 64 * 1024
 _HEAD_LIMIT_BYTES = 100 * 1024
+_MOST_HINTS = 100
+"""Answers of the kind 1xx before the one that counts; servers send one or two."""
+_FREE_PIECES, _PIECE_BYTES = 10_000, 64
+"""
+Each piece of a body costs the same work, be it of one byte, and is done in the loop that all calls share. So many may
+come as they like; beyond that they must have so many bytes each, as those of any server that wants to be read.
+"""
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -143,13 +150,14 @@ class _Connection:
             await self._send(request, told)
         # On asyncio the end of what was sent may still be in a buffer: said too early perhaps, never too late.
         told("waiting for the answer")
-        while True:
+        for _ in range(_MOST_HINTS):
             event = await self.event(read_seconds)
             if isinstance(event, h11.Response):
                 told("reading the answer")
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+        raise httpx.RemoteProtocolError("the server does not come to its answer")
 
     async def _send(self, request: httpx.Request, told: Callable[[str], None]) -> None:
         """Send a request; nothing of its body is held here any more when this returns."""
@@ -228,10 +236,14 @@ class _Body(httpx.AsyncByteStream):
         self._is_closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = size = 0
         with _as_httpx(self._request):
             while True:
                 event = await self._connection.event(self._read_seconds)
                 if isinstance(event, h11.Data):
+                    pieces, size = pieces + 1, size + len(event.data)
+                    if pieces > _FREE_PIECES + size // _PIECE_BYTES:
+                        raise httpx.RemoteProtocolError("the answer comes in more pieces than any answer may")
                     yield event.data
                 elif isinstance(event, h11.EndOfMessage):
                     return

@@ -7,7 +7,6 @@ delivery that was cut off is gone on with; a file of somebody else's is never ov
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +26,7 @@ from batchedit.ledger.lock import LedgerLock
 from batchedit.ledger.reader import Ledger, require_begun
 from batchedit.ledger.records import OutputRow
 from batchedit.ledger.tasks import selected_tasks
-from batchedit.leftovers import Earlier, is_sheet
+from batchedit.leftovers import Earlier, header_of, is_sheet
 from batchedit.lifecycle import State
 from batchedit.manifest import Findings, Manifest
 from batchedit.paths import path_problem
@@ -244,11 +243,7 @@ def _refuse(
 
 def _is_for_a_shop(sheet: Path) -> bool:
     """True for a table that a delivery has written for a shop, by its header."""
-    try:
-        with sheet.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, ValueError, csv.Error):
-        return False
+    header = header_of(sheet)
     return sheet.name == SHOPIFY and any(
         name in header for name in ("Image Position", "Image position", "Image Src", "Product image URL")
     )

@@ -36,9 +36,12 @@ class Heard:
         self.orientation = 1
         self.has_location = False
         self.unread = _MOST_TEXT
+        self._unread_tags = _MOST_TEXT
 
     def tags(self, tags: bytes) -> None:
         """Take EXIF, with its head or without."""
+        tags = tags[: self._unread_tags]
+        self._unread_tags -= len(tags)
         orientation, has_location = _tags(tags.removeprefix(HEAD))
         self.orientation = orientation if self.orientation == 1 else self.orientation
         self.has_location = self.has_location or has_location

@@ -14,6 +14,7 @@ FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _BLOCK_BYTES = 1024 * 1024
+_NO_FILLING = re.compile(rb"[^\xff]")
 _MOST_SEGMENTS = 10_000
 
 
@@ -57,8 +58,7 @@ def segments(data: Bytes) -> Iterator[Segment]:
     for _ in range(_MOST_SEGMENTS):
         if data[position : position + 1] != b"\xff":
             raise DamagedJpeg("it is cut short" if position >= size else "something stands between its parts")
-        while data[position : position + 1] == b"\xff":  # and any number of them again
-            position += 1
+        position = _behind_filling(data, position)
         if position >= size:
             raise DamagedJpeg("it is cut short")
         marker = data[position : position + 1][0]
@@ -87,6 +87,15 @@ def scans(data: bytes) -> int:
         DamagedJpeg: as `segments`.
     """
     return sum(segment.marker == SOS for segment in segments(data))
+
+
+def _behind_filling(data: Bytes, position: int) -> int:
+    """Where the bytes end that fill up before a marker, of which there may be any number; the file's end if they do."""
+    while block := data[position : position + _BLOCK_BYTES]:
+        if (match := _NO_FILLING.search(block)) is not None:
+            return position + match.start()
+        position += len(block)
+    return position
 
 
 def _next_marker(data: Bytes, position: int) -> int:

@@ -20,6 +20,7 @@ from batchedit.errors import UsageError
 from batchedit.exporting.files import text_to
 from batchedit.exporting.results import DELIVERY, PREFIX
 from batchedit.ledger.exports import Exports
+from batchedit.manifest.rows import LineTooLong, lines_of
 from batchedit.paths import collision_key, path_problem
 from batchedit.report.as_csv import unguarded
 from batchedit.scratch import Scratch
@@ -41,13 +42,17 @@ def is_sheet(path: Path) -> bool:
     return not path.is_symlink() and path.is_file() and _last_columns(path) == DELIVERY
 
 
-def _last_columns(path: Path) -> tuple[str, ...]:
+def header_of(path: Path) -> tuple[str, ...]:
+    """The first row of a table, which may be anybody's; empty for what is no table."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, ValueError, csv.Error):
+            return tuple(next(csv.reader(lines_of(file)), []))
+    except (OSError, ValueError, csv.Error, LineTooLong):
         return ()
-    return tuple(name.removeprefix(PREFIX) for name in header[-len(DELIVERY) :])
+
+
+def _last_columns(path: Path) -> tuple[str, ...]:
+    return tuple(name.removeprefix(PREFIX) for name in header_of(path)[-len(DELIVERY) :])
 
 
 class Earlier(Scratch):
@@ -62,11 +67,14 @@ class Earlier(Scratch):
     TABLES = """
     CREATE TABLE earlier (path TEXT, sha256 TEXT, PRIMARY KEY (path, sha256)) WITHOUT ROWID;
     CREATE TABLE now (path TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE INDEX earlier_digest ON earlier (sha256);
+    CREATE TABLE ours (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
     """
 
     def __init__(self, folder: Path, state: Path) -> None:
         super().__init__()
         self._folder = folder
+        self._read = ("", "")
         name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         self._kept = state / "delivered" / f"{name}.csv"
         for path, sha256 in _pairs(self._kept):
@@ -109,12 +117,17 @@ class Earlier(Scratch):
 
     def left(self, reader: Exports, is_meant: Callable[[str], bool], *, unreviewed: bool) -> Iterator[Leftover]:
         """
-        What lies there unchanged and is not delivered any more.
+        What lies there unchanged, is something that this ledger has made, and is not delivered any more.
 
         Args:
             is_meant: False for a task that the manifest does not hold.
             unreviewed: Pictures that nobody has looked at count as delivered.
         """
+        # The sheet lies where others may write: it can say of any file that it was delivered.
+        for digest in reader.digests_made():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO ours SELECT sha256 FROM earlier WHERE sha256 = ? LIMIT 1", (digest,)
+            )
         for path, sha256 in self._rows():
             why = _why(reader, path, sha256, is_meant, unreviewed=unreviewed)
             if why and self._lies_there(path, sha256):
@@ -139,13 +152,16 @@ class Earlier(Scratch):
 
     def _rows(self) -> sqlite3.Cursor:
         return self._connection.execute(
-            "SELECT path, sha256 FROM earlier WHERE NOT EXISTS (SELECT 1 FROM now WHERE now.path = earlier.path)"
+            "SELECT path, sha256 FROM earlier JOIN ours USING (sha256)"
+            " WHERE NOT EXISTS (SELECT 1 FROM now WHERE now.path = earlier.path)"
             " ORDER BY path, sha256"
         )
 
     def _lies_there(self, path: str, sha256: str) -> bool:
-        full = self._folder / path
-        return full.is_file() and not full.is_symlink() and disk.digest(full) == sha256
+        if path != self._read[0]:  # a table can name one file any number of times
+            full = self._folder / path
+            self._read = path, disk.digest(full) if full.is_file() and not full.is_symlink() else ""
+        return self._read[1] == sha256
 
 
 def _is_of(reader: Exports, path: str, sha256: str) -> bool:
@@ -175,28 +191,20 @@ def _pairs(path: Path) -> Iterator[tuple[str, str]]:
     """(file, digest) of each file that a table tells of."""
     if path.is_symlink() or not path.is_file():
         return
-    kept = _header(path) == _COLUMNS
+    kept = header_of(path) == _COLUMNS
     if not kept and _last_columns(path) != DELIVERY:
         return
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
+            rows = csv.reader(lines_of(file))
             next(rows, None)
             for row in rows:
                 names, digests = (row[0], row[1]) if kept and len(row) == len(_COLUMNS) else _cells(row)
                 yield from zip(names.split("|"), digests.split("|"), strict=False)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error, LineTooLong) as error:
         raise UsageError(
             f"{path} cannot be read: {error}", hint="move it away; the files stay where they are"
         ) from None
-
-
-def _header(path: Path) -> Sequence[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return tuple(next(csv.reader(file), []))
-    except (OSError, ValueError, csv.Error):
-        return ()
 
 
 def _cells(row: Sequence[str]) -> tuple[str, str]:

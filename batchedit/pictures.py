@@ -17,6 +17,8 @@ from batchedit.png import is_decodable
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
+INPUT_LIMIT_BYTES = 256 * 1024 * 1024
+"""Largest picture that is handed over; providers take far less."""
 MAX_PIXELS = 40_000_000
 """Largest picture that is decoded: five times the model's own largest output."""
 MAX_SCANS = 200

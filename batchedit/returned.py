@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from batchedit.errors import Place, Problem, UsageError
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.records import Comparison, Decision, PastDecision, Wish
 from batchedit.ledger.reviewing import Shown
-from batchedit.manifest.fields import shortened
+from batchedit.manifest.fields import looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings
 from batchedit.model import MAX_PROMPT, ReviewSettings
 from batchedit.report.as_csv import unguarded
@@ -37,6 +38,7 @@ FORMAT = "batchedit review"
 VERSION = 1
 CSV_COLUMNS = ("report", "slot", "seen", "verdict", "reason", "note", "who", "reedit_prompt", "reedit_note")
 _MOST_BYTES = 50_000_000
+_MOST_VALUES = 5_000_000
 
 
 @dataclass(slots=True)
@@ -199,6 +201,9 @@ class _Taking:
 
     def _text(self, each: Mapping[str, Any], name: str, place: Place, most: int = MAX_TEXT) -> str:
         text = each.get(name, "")
+        if isinstance(text, str) and looks_like_a_key(text):
+            self._wrong("bad-verdict", name, "", f"{name} has in it what looks like an API key; take it out", place)
+            return ""
         if isinstance(text, str) and len(text) <= most:
             return text.strip()
         self._wrong("bad-verdict", name, "", f"{name} must be a text of at most {most:,} characters", place)
@@ -218,19 +223,26 @@ def _read(path: Path, shown: str) -> Mapping[str, Any]:
             raise UsageError(f"{shown} is too large for the decisions of a review")
         if path.suffix.lower() != ".json":
             return _read_csv(path, shown)
-        data = json.loads(path.read_text("utf-8-sig"))
+        text = path.read_text("utf-8-sig")
+        if sum(map(text.count, "[{,")) > _MOST_VALUES:
+            raise UsageError(f"{shown} has more than {_MOST_VALUES} values")
+        data = json.loads(text)
+        # A lone half of a surrogate pair may be written in JSON, and stands for nothing that can be kept.
+        json.dumps(data, ensure_ascii=False).encode()
     except OSError as error:
         raise UsageError(f"{shown}: {error.strerror}") from None
-    except (ValueError, RecursionError, csv.Error):
+    except (ValueError, RecursionError):
         what = "JSON" if path.suffix.lower() == ".json" else "table of decisions"
         raise UsageError(
             f"{shown} is no {what} in UTF-8", hint="save it as UTF-8, or import what the page has saved"
         ) from None
+    except csv.Error as error:
+        raise UsageError(f"{shown} is no table of decisions: {error}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         hint = "the page of a review makes it: Save decisions"
         raise UsageError(f"{shown} does not hold the decisions of a review", hint=hint)
     if data.get("version") != VERSION:
-        raise UsageError(f"{shown} has version {data.get('version')}; this program reads {VERSION}")
+        raise UsageError(f"{shown} has version {shortened(str(data.get('version')))}; this program reads {VERSION}")
     return data
 
 
@@ -260,7 +272,7 @@ def _number(value: object) -> int:
     """What was seen; 0 for nothing that makes sense, which leads to a conflict and no loss."""
     if isinstance(value, int):
         return value
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else 0
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value) else 0
 
 
 def _words(said: Decision) -> str:

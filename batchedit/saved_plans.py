@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ def load_plan(path: Path | str) -> SavedPlan:
         if path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{path} is too large for a saved plan")
         data = json.loads(path.read_text("utf-8"))
+        json.dumps(data, ensure_ascii=False).encode()  # which half of a surrogate pair cannot be
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -111,7 +112,54 @@ def load_plan(path: Path | str) -> SavedPlan:
     digest = data.pop("digest", None)
     if digest != _digest(data):
         raise UsageError(f"{path} was altered after it was saved", hint="save the plan again")
+    if not (_is_shaped(data, _SHAPE) and _is_sound(data)):
+        raise UsageError(f"{path} is no saved plan", hint=_HINT)
     return SavedPlan(path=path, digest=digest, content=data)
+
+
+_TEXT_OR_NONE, _NUMBER_OR_NONE = (str, type(None)), (int, type(None))
+_TEXTS, _COUNTS, _FILES = [str], {str: int}, {str: str}
+_SHAPE: Mapping[str, Any] = {
+    "manifest": str, "folder": str, "files": _FILES, "price_list": str, "tasks": int, "counts": _COUNTS,
+    "requests_to_buy": int, "pictures_to_buy": int, "quote": {"low": str, "high": str},
+    "seals": {"wanted": str, "quotes": str, "standing": str},
+    "ledger": (type(None), {"id": str, "last_run": int, "last_decision": int}),
+    "flags": {
+        "overrides": {
+            **{field.name: _NUMBER_OR_NONE if field.name == "n" else _TEXT_OR_NONE for field in fields(Overrides)},
+            "sibling": bool,
+        },
+        "out": str, "ledger": _TEXT_OR_NONE, "rehearse": bool, "changed": bool, "select": _TEXTS, "exclude": _TEXTS,
+        "ids": (type(None), _TEXTS), "ids_from": _TEXT_OR_NONE, "limit": _NUMBER_OR_NONE,
+        "sample": (type(None), {"size": int, "seed": (str, int), "strata": _TEXTS}),
+    },
+}  # fmt: skip
+"""What a plan says, each value of a type, of one of several, or made of others."""
+
+
+def _is_shaped(value: Any, shape: Any) -> bool:
+    """True if a value is what `_content` would write; it may have come from anybody."""
+    if isinstance(shape, tuple):
+        return any(_is_shaped(value, each) for each in shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_is_shaped(each, shape[0]) for each in value)
+    if isinstance(shape, type):
+        return type(value) is shape
+    if not isinstance(value, dict):
+        return False
+    if str in shape:
+        return all(_is_shaped(each, shape[str]) for each in value.values())
+    return shape.keys() <= value.keys() and all(_is_shaped(value[name], each) for name, each in shape.items())
+
+
+def _is_sound(content: Mapping[str, Any]) -> bool:
+    """True if the file with the ids is one of those that are compared, and the quote is an amount."""
+    ids_from = content["flags"]["ids_from"]
+    try:
+        parse_usd(content["quote"]["high"])
+    except ValueError:
+        return False
+    return ids_from is None or ids_from in content["files"]
 
 
 _HINT = "a saved plan is made by `batchedit plan MANIFEST --save FILE.json`"
@@ -210,9 +258,12 @@ def _changed_files(files: Mapping[str, str]) -> list[str]:
     changes = []
     for name, digest in files.items():
         try:
-            if disk.digest(Path(name)) != digest:
+            # What is no file, such as a pipe, would be waited for.
+            if not Path(name).is_file():
+                changes.append(f"{name} is gone")
+            elif disk.digest(Path(name)) != digest:
                 changes.append(f"{name} has changed")
-        except OSError:
+        except (OSError, ValueError):
             changes.append(f"{name} is gone")
     return changes
 

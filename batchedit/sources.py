@@ -7,6 +7,7 @@ Blocking functions first, then :class:`Sources`, which a run uses to turn a requ
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from batchedit.ledger.journal import Journal
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.model import LocalImage, Request, SourceImage, TaskImage, UrlImage
 from batchedit.outputs import Outputs
-from batchedit.pictures import BadPicture, sniff
+from batchedit.pictures import INPUT_LIMIT_BYTES, BadPicture, sniff
 from batchedit.providers.base import Flow, Provider
 from batchedit.wire import Hooks, Wire, drive
 
@@ -51,22 +52,29 @@ def digest_file(path: Path) -> FileFacts:
     Read a local picture once and identify it.
 
     Raises:
-        SourceProblem: if it is missing, unreadable, empty, or no PNG, JPEG or WebP file.
+        SourceProblem: if it is missing, unreadable, empty, too large, or no PNG, JPEG or WebP file.
     """
-    digest, size, head = hashlib.sha256(), 0, b""
+    digest, size, found = hashlib.sha256(), 0, None
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
-                head = head or chunk[:12]
+                if not size:
+                    found = sniff(chunk[:12])
                 digest.update(chunk)
                 size += len(chunk)
+                # A file with holes is as large as it says and takes no room: it would be read for hours.
+                if found is None or max(size, os.fstat(file.fileno()).st_size) > INPUT_LIMIT_BYTES:
+                    raise _unfit(found)
             located = says_where(FileBytes(file.fileno()))
     except OSError as error:
         raise SourceProblem(error.strerror or "cannot be read") from None
-    found = sniff(head)
     if found is None:
-        raise SourceProblem("is not a PNG, JPEG or WebP picture" if size else "is empty")
+        raise SourceProblem("is empty")
     return FileFacts(sha256=digest.hexdigest(), size_bytes=size, format=found, has_location=located)
+
+
+def _unfit(found: str | None) -> SourceProblem:
+    return SourceProblem(f"has more than {INPUT_LIMIT_BYTES} bytes" if found else "is not a PNG, JPEG or WebP picture")
 
 
 class Sources:

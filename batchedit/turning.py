@@ -9,10 +9,7 @@ from batchedit import disk
 from batchedit.cleaning import upright
 from batchedit.disk import Stages, storage
 from batchedit.model import EXTENSIONS
-from batchedit.pictures import BadPicture, sniff
-
-INPUT_LIMIT_BYTES = 256 * 1024 * 1024
-"""Largest picture that is put upright; providers take far less."""
+from batchedit.pictures import INPUT_LIMIT_BYTES, BadPicture, sniff
 
 
 def turn_upright(state: Path, path: Path, sha256: str) -> Stages[Path]:

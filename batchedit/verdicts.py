@@ -20,7 +20,7 @@ from batchedit.errors import Place, Problem, UsageError
 from batchedit.ledger.decisions import DecisionBook
 from batchedit.ledger.reader import Ledger, ledger_at
 from batchedit.ledger.records import Decision, Reviewed
-from batchedit.manifest.fields import shortened, suggestion
+from batchedit.manifest.fields import looks_like_a_key, shortened, suggestion
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.rows import csv_records
 from batchedit.report.as_csv import guarded, unguarded
@@ -102,6 +102,8 @@ def record_verdicts(
                 raise UsageError(f"{shortened(said.verdict)!r} is not one of {', '.join(VERDICTS)}", hint=hint)
             if any(len(text) > MAX_TEXT for text in (said.reason, said.note, said.who)):
                 raise UsageError(f"{slot}: at most {MAX_TEXT} characters are kept of a reason, a note or a name")
+            if any(map(looks_like_a_key, (said.reason, said.note, said.who))):
+                raise UsageError(f"{slot}: a reason, a note or a name has in it what looks like an API key")
             if (said.slot, said.key) != (slot, task.key):
                 raise UsageError(f"{slot} has another picture now than the one that was decided on")
             decisions.append(said)
@@ -212,6 +214,10 @@ def _is_sound(verdict: str, cells: Mapping[str, str], task: Reviewed, place: Pla
         if len(text) > MAX_TEXT:
             message = f"has {len(text)} characters; at most {MAX_TEXT} are kept"
             _wrong(findings, place, "bad-verdict", name, text, message)
+            return False
+        if looks_like_a_key(text):
+            message = "has in it what looks like an API key; take it out"
+            _wrong(findings, place, "bad-verdict", name, "", message)
             return False
     request = cells.get("request", "")
     if request and not task.key.startswith(request.lower()):

@@ -9,6 +9,7 @@ import sys
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -159,6 +160,36 @@ def test_drops_do_not_hold_a_call_for_ever(server: Servers, call: Callable[..., 
     problem = call(server(drip).origin, seconds=0.2)
     assert isinstance(problem, Unseen)
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("call", [ask, fetch])
+@pytest.mark.parametrize(
+    ("head", "pieces"),
+    [
+        ("transfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 1000),
+        ("x: y\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000),
+    ],
+    ids=["bytes", "hints"],
+)
+def test_many_small_pieces_do_not_take_the_processor(
+    server: Servers, call: Callable[..., Answer | int | ProviderError], head: str, pieces: bytes
+) -> None:
+    """Each is work in the loop that all calls share: a body a byte at a time, hints instead of an answer."""
+    status = "103 Early Hints" if "103" in head else "200 OK"
+    sent: list[int] = []
+
+    def act(server: Server, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(f"HTTP/1.1 {status}\r\n{head}".encode())
+        with suppress(OSError):
+            while len(sent) < 1_000:
+                connection.sendall(pieces)
+                sent.append(len(pieces))
+
+    problem = call(server(act).origin, seconds=100)
+    assert isinstance(problem, Unseen)
+    assert "come" in str(problem)
+    assert len(sent) < 1_000, "it was read to its end"
 
 
 def test_silence_does_not_hold_a_download_for_ever(server: Servers) -> None:

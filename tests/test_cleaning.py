@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from batchedit.bodies import ContentChanged, Upload
 from batchedit.cleaning import FileBytes, anatomy, assembled, says_where, upright
 from batchedit.exif import Heard
+from batchedit.jpeg import DamagedJpeg, segments
 from batchedit.pictures import BadPicture
 from tests.conftest import Result, Served, Shop, draw_picture
 from tests.middle import Middle
@@ -323,6 +324,82 @@ def test_a_jpeg_keeps_no_part_that_nobody_needs() -> None:
     assert [secret for secret in SECRETS if secret in assembled(data, found)] == []
 
 
+def hidden_in_frame() -> bytes:
+    """An animation that has a part of its own within a frame."""
+    plain = io.BytesIO()
+    drawn().save(plain, "WEBP", save_all=True, append_images=[drawn().rotate(180)], lossless=True)
+    data = plain.getvalue()
+    at = data.index(b"ANMF")
+    end = at + 8 + struct.unpack("<I", data[at + 4 : at + 8])[0]
+    frame = data[at + 8 : end] + b"EXIF" + struct.pack("<I", 12) + b"SERIAL-4711 "
+    made = data[12:at] + b"ANMF" + struct.pack("<I", len(frame)) + frame + data[end:]
+    return b"RIFF" + struct.pack("<I", 4 + len(made)) + b"WEBP" + made
+
+
+HIDDEN = {
+    "adobe": lambda: jpeg()[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\0SERIAL-4711 Anna Privat") + jpeg()[2:],
+    "gamma": lambda: bare()[0][: bare()[1]] + chunk(b"gAMA", bytes(4) + b"SERIAL-4711") + bare()[0][bare()[1] :],
+    "frame": hidden_in_frame,
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_nothing_hides_behind_a_part_that_is_kept(name: str) -> None:
+    """Decoders read so many bytes of it; what has more is cut, or goes; and the pixels stay."""
+    data = HIDDEN[name]()
+    found = anatomy(data)
+    kept = assembled(data, found)
+    assert [secret for secret in SECRETS if secret in kept] == []
+    assert (pixels(kept), anatomy(kept).is_clean, found.length) == (pixels(data), True, len(kept))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bare()[0][:-12] + chunk(b"IEND", b"SERIAL-4711"),
+        b"RIFF" + struct.pack("<I", 34) + b"WEBPVP8X" + struct.pack("<I", 22) + bytes(10) + b"SERIAL-4711 ",
+    ],
+    ids=["png", "webp"],
+)
+def test_a_part_that_is_needed_and_too_long_is_damage(data: bytes) -> None:
+    """It cannot be cut without becoming another picture."""
+    with pytest.raises(BadPicture, match="too long"):
+        anatomy(data)
+
+
+class Counted:
+    """Bytes of which it is counted how often somebody looks."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.looks = data, 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, wanted: slice) -> bytes:
+        self.looks += 1
+        return self._data[wanted]
+
+
+def test_bytes_that_fill_up_cost_nothing() -> None:
+    """Before a marker there may be any number of them; they are not looked at one by one."""
+    with pytest.raises(DamagedJpeg, match="cut short"):
+        list(segments(filled := Counted(b"\xff\xd8" + b"\xff" * 30_000_000)))
+    assert filled.looks < 100
+    data = jpeg()
+    found = anatomy(data[:2] + b"\xff" * 3_000_000 + data[2:])
+    assert found.length == anatomy(data).length
+
+
+def test_tags_are_looked_at_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be thousands of them, each of thousands."""
+    looked: list[int] = []
+    monkeypatch.setattr("batchedit.exif._tags", lambda tags: (looked.append(len(tags)), (1, False))[1])
+    data, at = bare()
+    anatomy(data[:at] + chunk(b"eXIf", b"II*\0" + bytes(100_000)) * 300 + data[at:])
+    assert 3_900_000 < sum(looked) <= 4 * 1024 * 1024
+
+
 # -- what a run sends ----------------------------------------------------------------------------------------
 
 
@@ -429,6 +506,17 @@ def test_what_is_no_picture_is_never_sent(
     sent = [body for call, body in zip(proxy.seen, proxy.bodies, strict=True) if call.startswith("PUT")]
     assert sent == [(shop.root / "in/shoe.png").read_bytes()]
     assert "in/mug.png is not sent: damaged" in cli("show", "mug", "out").out
+
+
+def test_a_file_of_holes_is_not_read(cli: Callable[..., Result], shop: Shop) -> None:
+    """It takes no room on the disk, and reading it would take hours: a terabyte that begins as a picture does."""
+    with (shop.root / "in" / "holes.png").open("wb") as file:
+        file.write(png())
+        file.truncate(1024**4)
+    shop.write("m.yaml", f"version: 1\nprovider: rehearsal\ndefaults: {{prompt: grayscale}}\n{ALL}")
+    result = cli("plan", "m.yaml")
+    assert result.code == 2
+    assert "holes.png has more than 268435456 bytes" in result.out + result.err
 
 
 def test_a_flag_that_is_none_is_refused(cli: Callable[..., Result], shop: Shop) -> None:

@@ -570,3 +570,34 @@ def test_verdicts_go_out_and_come_back(shop: Shop, cli: Cli, said: list[tuple[st
 
 def cells_of(name: str) -> list[list[str]]:
     return [*csv.reader(io.StringIO(Path(name).read_text("utf-8"), newline=""))]
+
+
+def test_a_sheet_that_lies_removes_nothing_of_others(shop: Shop, cli: Cli, delivered: Path) -> None:
+    """The folder is where others may write: what this ledger has never made stays, whatever a sheet says of it."""
+    from hashlib import sha256
+
+    thesis = Path("hand/thesis.docx")
+    thesis.write_bytes(b"years of work")
+    sheet = Path("hand/delivery.csv")
+    lines = sheet.read_text().splitlines(keepends=True)
+    row = [""] * (lines[0].count(",") + 1)
+    names = lines[0].strip().split(",")
+    row[names.index("file")], row[names.index("sha256")] = thesis.name, sha256(thesis.read_bytes()).hexdigest()
+    sheet.write_text("".join(lines) + ",".join(row) + "\r\n")
+    for _ in range(2):
+        told = cli("deliver", "hand", "night.yaml", "--prune", "--json").json()
+        assert (told["left"], told["pruned"], thesis.exists()) == (0, 0, True)
+
+
+def test_a_sheet_without_an_end_is_not_read(cli: Cli, delivered: Path) -> None:
+    """It is no sheet of a delivery, and takes no memory: a line of a gigabyte."""
+    import resource
+
+    sheet = Path("hand/delivery.csv")
+    with sheet.open("wb") as file:
+        file.truncate(1024**3)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    told = cli("deliver", "hand", "night.yaml")
+    assert told.code == 2
+    assert "exists and is no sheet of a delivery" in told.err
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024

@@ -33,6 +33,7 @@ from batchedit.review.thumbnailer import Picture, Thumbnailer
 from tests.conftest import Result, Served, Shop, command, database, draw_picture
 
 Cli = Callable[..., Result]
+KEY = "rf_live_" + "k3y" * 8
 LEDGER = Path("out/.batchedit/ledger.db")
 
 
@@ -973,6 +974,26 @@ def test_a_table_that_a_spreadsheet_has_saved_again_comes_back(night: Shop, cli:
     assert "back.csv is no table of decisions in UTF-8" in refused.err
 
 
+def test_a_table_that_cannot_come_back(night: Shop, cli: Cli) -> None:
+    """A cell beyond all bounds; a key where somebody says something; a number that is none."""
+    cli("review", "out", "--static", "for-client")
+    report = page_data(night.root / "for-client")["report"]
+    head = "report,slot,seen,verdict,reason,note,who,reedit_prompt,reedit_note\r\n"
+    night.write("back.csv", f"{head}{report},mug/edit,0,rejected,{'x' * 200_000},,client,,\r\n")
+    refused = cli("verdicts", "import", "back.csv", "out")
+    assert (refused.code, "back.csv is no table of decisions: field larger" in refused.err) == (2, True)
+    for text in (f"{head}{report},mug/edit,0,rejected,,{KEY},c,,\n", f"slot,verdict,note\nmug/edit,rejected,{KEY}\n"):
+        night.write("back.csv", text)
+        refused = cli("verdicts", "import", "back.csv", "out")
+        assert (refused.code, "looks like an API key" in refused.err, KEY in refused.err) == (2, True, False)
+    with database(LEDGER) as db:
+        key = db.execute("SELECT request_key FROM tasks WHERE slot = 'mug/edit'").fetchone()[0]
+    with DecisionBook(LEDGER) as book:
+        book.decide([Ruling(decision=Decision(slot="mug/edit", key=key, verdict="approved", who="ada"))])
+    night.write("back.csv", f"{head}{report},mug/edit,{'9' * 5000},rejected,,,client,,\r\n")
+    assert "contradicts" in cli("verdicts", "import", "back.csv", "out").err
+
+
 def test_a_table_of_a_folder_comes_back(night: Shop, cli: Cli) -> None:
     """The same as CSV."""
     cli("review", "out", "--static", "for-client")
@@ -1021,6 +1042,13 @@ def test_blind_comparisons_of_a_folder_come_back(variants: Shop, cli: Cli) -> No
         (lambda data: {**data, "decisions": [{**data["decisions"][0], "note": 7}]}, "note must be a text"),
         (lambda data: {**data, "comparisons": [{"id": "x", "sides": 2, "winner": 1}]}, "there is no such pair"),
         (lambda data: [], "does not hold the decisions of a review"),
+        (lambda data: {**data, "report": "\ud800" * 32}, "is no JSON in UTF-8"),
+        (lambda data: {**data, "decisions": [{**data["decisions"][0], "note": "\ud800"}]}, "is no JSON in UTF-8"),
+        (lambda data: {**data, "decisions": [{**data["decisions"][0], "note": f"use {KEY}"}]}, "looks like an API key"),
+        (lambda data: {**data, "decisions": [{**data["decisions"][0], "reedit_prompt": KEY}]}, "looks like an API key"),
+        (lambda data: {**data, "who": KEY}, "looks like an API key"),
+        (lambda data: {**data, "version": "9" * 5000}, "99...; this program reads 1"),
+        (lambda data: {**data, "more": [[]] * 6_000_000}, "has more than 5000000 values"),
     ],
 )
 def test_what_does_not_come_back(night: Shop, cli: Cli, change: Callable[[Any], Any], words: str) -> None:

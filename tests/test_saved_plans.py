@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -254,6 +257,69 @@ def test_an_altered_amount_is_refused(cli: Cli, night: Shop) -> None:
         path.read_text().replace('"high": "0.02', '"high": "9.02').replace('"high": "0.03', '"high": "9.03')
     )
     assert "was altered" in cli("run", "night.json").err
+
+
+def _forged(path: Path, change: Callable[[Any], Any]) -> None:
+    """A saved plan that somebody else has written, with a digest that fits: that needs no secret."""
+    content = json.loads(path.read_text())
+    content.pop("digest")
+    change(content)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    path.write_text(json.dumps({**content, "digest": digest}))
+
+
+@pytest.mark.parametrize("value", [7, None, {"x": []}, "\ud800"])
+def test_a_forged_plan_is_refused(cli: Cli, night: Shop, value: object) -> None:
+    """Whatever stands at any place of it: a word about it, and nothing bought that it does not say."""
+    assert cli("plan", "night.csv", "--save", "night.json").code == 0
+    path, said = night.root / "night.json", json.loads((night.root / "night.json").read_text())
+    plain = path.read_text()
+    places = [(name,) for name in said if name != "digest"]
+    places += [("flags", name) for name in said["flags"]] + [("seals", name) for name in said["seals"]]
+    for place in places:
+
+        def change(content: Any, place: tuple[str, ...] = place) -> None:
+            for name in place[:-1]:
+                content = content[name]
+            content[place[-1]] = value
+
+        path.write_text(plain)
+        _forged(path, change)
+        result = cli("run", "night.json", "--no-input")
+        assert (result.code in (0, 2), "bug" in result.err) == (True, False), (place, result.err)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said["files"].update({"/dev/zero": "0" * 64}),
+        lambda said: said["files"].update({"pipe": "0" * 64}),
+        lambda said: said["flags"].update(ids_from="/dev/zero"),
+        lambda said: said["flags"].update(ids_from="pipe"),
+        lambda said: said["quote"].update(high="much"),
+    ],
+)
+def test_a_forged_plan_waits_for_nothing(cli: Cli, night: Shop, change: Callable[[Any], Any]) -> None:
+    """Files without an end are not read, and amounts are looked at before anything else."""
+    assert cli("plan", "night.csv", "--save", "night.json").code == 0
+    os.mkfifo(night.root / "pipe")
+    _forged(night.root / "night.json", change)
+    result = cli("run", "night.json", "--no-input")
+    assert (result.code, "bug" in result.err) == (2, False)
+    assert not (night.root / "out").exists()
+
+
+def test_a_plan_that_others_can_change_is_not_run(cli: Cli, night: Shop) -> None:
+    """It is consent to buy: whoever can write it must be whoever starts it."""
+    assert cli("plan", "night.csv", "--save", "night.json").code == 0
+    (night.root / "night.json").chmod(0o666)
+    refused = cli("run", "night.json", "--no-input")
+    assert refused.code == 2
+    assert "the saved plan night.json can be changed by everybody (mode 0666)" in refused.err
+    assert not (night.root / "out").exists()
+    (night.root / "night.json").chmod(0o600)
+    assert cli("run", "night.json", "--no-input").code == 0
 
 
 def test_ids_and_samples_are_part_of_it(cli: Cli, night: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -364,6 +364,7 @@ def plan_to_run(flags: dict[str, Any]) -> Plan:
         UsageError: for a flag that contradicts a saved plan, or if that does not hold any more.
         BatchEditError: as `plan_from`.
     """
+    from batchedit.jobs.trust import PLAN, refuse_others
     from batchedit.saved_plans import is_saved_plan, load_plan, refuse_flags, reopen
 
     if not is_saved_plan(flags["manifest"]):
@@ -374,4 +375,5 @@ def plan_to_run(flags: dict[str, Any]) -> Plan:
         for name in context.params
         if name not in _HARMLESS and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     )
+    refuse_others(Path(flags["manifest"]), PLAN)
     return reopen(load_plan(flags["manifest"]))

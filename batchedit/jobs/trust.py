@@ -1,6 +1,6 @@
 """
-Whose a job file is. It names programs that are run (`exec`) and how much may be spent without anybody being asked, so
-that whoever can write it can do both in the name of whoever starts it.
+Whose a file is that says what is done without anybody being asked: a job names programs that are run (`exec`) and how
+much may be spent, a saved plan is consent to buy. Whoever can write it does that in the name of whoever starts it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,16 @@ from pathlib import Path
 
 from batchedit.errors import UsageError
 
+JOB, PLAN = "job", "saved plan"
+_WHY = {
+    JOB: "copy it: a job says which programs are run, and what may be spent",
+    PLAN: "look at the manifest and save a plan of your own: it is consent to buy what it says",
+}
 
-def refuse_others(path: Path) -> None:
+
+def refuse_others(path: Path, what: str = JOB) -> None:
     """
-    Make sure that nobody but its owner, who starts it, or root can change a job.
+    Make sure that nobody but its owner, who starts it, or root can change a job or a saved plan.
 
     A group of which its owner is the only member, as some systems give to each user, is nobody else. What cannot be
     looked at is left to whoever reads it.
@@ -28,17 +34,18 @@ def refuse_others(path: Path) -> None:
         return
     if file.st_uid not in (0, os.geteuid()):
         raise UsageError(
-            f"the job {path} belongs to another user (uid {file.st_uid})",
-            hint="copy it: a job says which programs are run, and what may be spent",
+            f"the {what} {path} belongs to another user (uid {file.st_uid})",
+            hint=_WHY[what],
         )
     if others := _others(file):
         raise UsageError(
-            f"the job {path} can be changed by {others} (mode {stat.S_IMODE(file.st_mode):04o})",
+            f"the {what} {path} can be changed by {others} (mode {stat.S_IMODE(file.st_mode):04o})",
             hint=f"look at what is in it, then: chmod go-w {path}",
         )
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
         raise UsageError(
-            f"the job {path} can be replaced by everybody: its folder has the mode {stat.S_IMODE(folder.st_mode):04o}",
+            f"the {what} {path} can be replaced by everybody: its folder has the mode"
+            f" {stat.S_IMODE(folder.st_mode):04o}",
             hint="move it, or take that right from others",
         )
 
