@@ -207,6 +207,7 @@ class _Run:
                 budget=self._limit(),
                 plan=plan.agreed.digest if plan.agreed is not None else "",
                 facts=facts_of(plan, self.options, self.connected, self.limits),
+                since=self.options.job_began if self.options.job else "",
             )
         )
         if self.options.job:

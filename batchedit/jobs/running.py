@@ -49,7 +49,7 @@ from batchedit.ledger.reader import has_begun, ledger_at
 from batchedit.manifest import Manifest, load_manifest
 from batchedit.money import ZERO, format_usd
 from batchedit.pilot import Pilot, examine
-from batchedit.planned import Plan
+from batchedit.planned import Plan, Workspace
 from batchedit.planner import make_plan, outline
 from batchedit.run_options import RunOptions
 from batchedit.selecting import Sample
@@ -191,11 +191,16 @@ def adapted(job: Job, part: Part) -> Manifest:
 
 
 def ledgers_of(job: Job) -> tuple[Path, ...]:
-    """The ledgers of a job, whether they are begun or not; a manifest that cannot be read has none."""
+    """
+    The ledgers of a job, whether they are begun or not. What a manifest has spent counts also when it cannot be read
+    any more: its ledger is the one that it had as long as it could.
+    """
     found = [ledger_at(path) for path in job.ledgers]
     for part in job.parts:
+        workspace = Workspace.at(part.out, rehearse=job.rehearse)
         with suppress(BatchEditError):
-            found.append(outline(adapted(job, part), out=part.out, rehearse=job.rehearse).workspace.ledger)
+            workspace = outline(adapted(job, part), out=part.out, rehearse=job.rehearse).workspace
+        found.append(workspace.ledger)
     return tuple(dict.fromkeys(found))
 
 
