@@ -137,11 +137,12 @@ class Pool:
 
     async def _obey(self, control: Control) -> None:
         seen = 0
-        while True:
-            while seen < control.asked:
-                seen += 1
-                self.interrupt(StopReason.SIGINT, "stopped by its caller; the same plan goes on from here")
-            await anyio.sleep(_CONTROL_SECONDS)
+        with control.heeding():
+            while True:
+                while seen < control.asked:
+                    seen += 1
+                    self.interrupt(StopReason.SIGTERM if control.terminated else StopReason.SIGINT, control.why)
+                await anyio.sleep(_CONTROL_SECONDS)
 
     def _take_up(self, resume: list[tuple[RequestRow, Attempt]]) -> None:
         context, now = self._context, anyio.current_time()

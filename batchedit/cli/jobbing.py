@@ -19,6 +19,8 @@ from batchedit.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from batchedit.jobs.checking import Checked
     from batchedit.jobs.model import Job
+    from batchedit.planned import Plan
+    from batchedit.run_options import RunOptions
 
 _JOB = click.argument("job", metavar="JOB")
 _SCHEDULERS = ("systemd", "cron", "k8s", "github")
@@ -55,6 +57,8 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
       batchedit job run jobs/nightly-catalog.yaml --no-input
       batchedit job run jobs/nightly-catalog.yaml --wait     # until its window opens
     """
+    from dataclasses import replace
+
     from batchedit.cli.printing import ProgressLine
     from batchedit.jobs.reading import load_job
     from batchedit.jobs.running import run_job_sync
@@ -73,6 +77,10 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
         if talks:
             say(clean(text), err=True)
 
+    def liked(plan: Plan) -> RunOptions:
+        # Signals are the whole job's, not only its runs'.
+        return replace(behaviour_for(plan, **likes).run_options(), handle_signals=False)
+
     progress = ProgressLine(quiet=not talks)
     with (
         logging_to(None, form=behaviour["log_format"], verbose=behaviour["verbose"], environment=os.environ),
@@ -81,7 +89,7 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
         try:
             end = run_job_sync(
                 made, wait=wait, environment=os.environ, observer=progress, say=told, handle_signals=True,
-                tracing=tracing, behaviour=lambda plan: behaviour_for(plan, **likes).run_options(),
+                tracing=tracing, behaviour=liked,
             )  # fmt: skip
         finally:
             progress.close()

@@ -92,7 +92,7 @@ def ledgers_at(where: str) -> list[Path]:
     from batchedit.ledger.reader import ledger_at
 
     if is_job(Path(where)):
-        from batchedit.jobs.running import ledgers_of
+        from batchedit.jobs.parts import ledgers_of
 
         return list(ledgers_of(load_job(where)))
     return [ledger_at(where)]

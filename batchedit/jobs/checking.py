@@ -13,8 +13,8 @@ from batchedit.budget import account_names
 from batchedit.errors import BatchEditError, ConsentMissing, ManifestError, Place, Problem
 from batchedit.jobs.model import Job, Limit, Part
 from batchedit.jobs.money import Standing, began_at, standings
+from batchedit.jobs.parts import adapted, ledgers_of, must_have_limit
 from batchedit.jobs.reading import is_job, load_job
-from batchedit.jobs.running import adapted, ledgers_of, must_have_limit
 from batchedit.jobs.vocabulary import DAYS
 from batchedit.jobs.window import Night, night_at
 from batchedit.manifest import Findings

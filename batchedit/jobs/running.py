@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,7 @@ from batchedit.context import Observer
 from batchedit.control import Control
 from batchedit.effects import Effects
 from batchedit.ending import RunSummary
-from batchedit.errors import BatchEditError, ConsentMissing, ExitCode
+from batchedit.errors import BatchEditError, ExitCode
 from batchedit.events import Sink
 from batchedit.jobs.ended import JobEnd, PartEnd
 from batchedit.jobs.model import Gate, Job, Part
@@ -33,24 +33,24 @@ from batchedit.jobs.money import (
     began_at,
     caps_of,
     counted,
-    has_limit,
     run_limit,
     stamp,
     standings,
     with_warnings,
 )
+from batchedit.jobs.parts import adapted, ledgers_of, must_have_limit, objections, plan_part
 from batchedit.jobs.recording import changes_of, logging_of
+from batchedit.jobs.signals import hearing
 from batchedit.jobs.telling import announce, tell
 from batchedit.jobs.warning import Warner
 from batchedit.jobs.window import night_at
 from batchedit.jobs.writing import write_files
 from batchedit.ledger.job_starts import add_end
-from batchedit.ledger.reader import has_begun, ledger_at
-from batchedit.manifest import Manifest, load_manifest
-from batchedit.money import ZERO, format_usd
-from batchedit.pilot import Pilot, examine
-from batchedit.planned import Plan, Workspace
-from batchedit.planner import make_plan, outline
+from batchedit.ledger.reader import has_begun
+from batchedit.money import format_usd
+from batchedit.pilot import examine
+from batchedit.planned import Plan
+from batchedit.planner import outline
 from batchedit.run_options import RunOptions
 from batchedit.selecting import Sample
 from batchedit.tracing import RunTrace, Tracing
@@ -119,8 +119,8 @@ async def run_job(
         nap = _LONGEST_NAP_SECONDS if control is None else _CONTROL_SECONDS
         while (left := opens.opens.timestamp() - effects.wall()) > 0:
             if control is not None and control.asked:
-                end = JobEnd(job=job, exit_code=ExitCode.SIGINT, night=night_at(_now(effects), job.window, job.zone))
-                end.reasons.append("stopped by its caller before the window opened; nothing was sent")
+                end = JobEnd(job=job, exit_code=_stopped(control), night=night_at(_now(effects), job.window, job.zone))
+                end.reasons.append(f"{control.why}; the window has not opened, and nothing was sent")
                 return end
             await anyio.sleep(min(left, nap))
     start = _Start(job, effects, environment, observer, say, behaviour, control, tracing)
@@ -155,68 +155,16 @@ def run_job_sync(
     Ctrl-C stops it gently: the end then says exit code 130.
 
     Args:
-        handle_signals: True if this is the main thread and `behaviour` has handlers installed, as the command does.
+        handle_signals: True if this is the main thread, and Ctrl-C, SIGTERM and SIGHUP are to stop it gently, wherever
+            it is, with its reports and notices; a second one leaves at once.
     """
     control = control or Control()
     work = partial(
         run_job, job, wait=wait, environment=environment, observer=observer, say=say, behaviour=behaviour,
         control=control, tracing=tracing,
     )  # fmt: skip
-    return in_own_loop(work, control, handle_signals=handle_signals)
-
-
-def plan_part(job: Job, part: Part, *, sample: Sample | None = None, glance: bool = True) -> Plan:
-    """
-    The plan of one of a job's manifests, as the job has it done.
-
-    Raises:
-        BatchEditError: as `load_manifest` and `make_plan`.
-    """
-    return make_plan(
-        adapted(job, part), out=part.out, rehearse=job.rehearse, select=part.select, exclude=part.exclude,
-        sample=sample, glance=glance,
-    )  # fmt: skip
-
-
-def adapted(job: Job, part: Part) -> Manifest:
-    """
-    A manifest with what the job says of provider and limits.
-
-    Raises:
-        ManifestError: as `load_manifest`.
-    """
-    manifest = load_manifest(part.manifest)
-    manifest.adapt(provider=job.provider, limits=job.limits)
-    return manifest
-
-
-def ledgers_of(job: Job) -> tuple[Path, ...]:
-    """
-    The ledgers of a job, whether they are begun or not. What a manifest has spent counts also when it cannot be read
-    any more: its ledger is the one that it had as long as it could.
-    """
-    found = [ledger_at(path) for path in job.ledgers]
-    for part in job.parts:
-        workspace = Workspace.at(part.out, rehearse=job.rehearse)
-        with suppress(BatchEditError):
-            workspace = outline(adapted(job, part), out=part.out, rehearse=job.rehearse).workspace
-        found.append(workspace.ledger)
-    return tuple(dict.fromkeys(found))
-
-
-def must_have_limit(job: Job, plan: Plan) -> None:
-    """
-    Make sure that somebody has said how much may be spent.
-
-    Raises:
-        ConsentMissing: if real money is involved and neither job nor manifest limits it.
-    """
-    if not plan.rehearsal and plan.figures.purchases and not has_limit(job) and plan.manifest.budget is None:
-        high = format_usd(plan.figures.quote.high)
-        raise ConsentMissing(
-            f"this would spend up to {high} and nobody has agreed to it",
-            hint=f"write into {job.shown}: budget: {{night: {high.lstrip('$')}}}",
-        )
+    with hearing(control) if handle_signals else nullcontext():
+        return in_own_loop(work, control, handle_signals=handle_signals)
 
 
 class _Start:
@@ -263,7 +211,7 @@ class _Start:
     async def carry_out(self) -> None:
         """All manifests, one after the other."""
         for part in self.job.parts:
-            if any(code in _HALTS for code in self._codes) or self._is_over():
+            if any(code in _HALTS for code in self._codes) or self._is_stopped(part) or self._is_over():
                 self._left(part)
                 continue
             try:
@@ -318,7 +266,10 @@ class _Start:
             return
         plan = await offload(partial(plan_part, job, part))
         must_have_limit(job, plan)
-        self._ended(part, plan, await self._run(plan))
+        if self._is_stopped(part):
+            self._left(part)
+        else:
+            self._ended(part, plan, await self._run(plan))
 
     async def _passes(self, part: Part, gate: Gate) -> bool:
         """Buy a sample, and see whether what it shows is within what the job says."""
@@ -405,6 +356,16 @@ class _Start:
         if summary.reason:
             self.end.reasons.append(f"{part.shown}: {summary.reason}")
 
+    def _is_stopped(self, part: Part) -> bool:
+        """Somebody wants it to stop; a run hears that by itself."""
+        control = self._control
+        if control is None or not control.asked:
+            return False
+        if _stopped(control) not in self._codes:
+            self._codes.append(_stopped(control))
+            self.end.reasons.append(f"{part.shown}: {control.why}")
+        return True
+
     def _is_over(self) -> bool:
         closes = self.end.night.closes
         return self.job.window is not None and closes is not None and _now(self._effects) >= closes
@@ -421,23 +382,8 @@ class _Start:
             self._say(trouble)
 
 
-def objections(pilot: Pilot, gate: Gate, whole: Plan) -> list[str]:
-    """Why a pilot does not let the rest follow; nothing if it does."""
-    found = []
-    left = sum(rest.requests for rest in pilot.rest.values())
-    if not pilot.trials:
-        if left:
-            found.append("nothing of the sample has come to an end")
-        return found
-    failed = sum(trial.failed for trial in pilot.trials)
-    if gate.max_failed is not None and 100 * failed > gate.max_failed * len(pilot.trials):
-        share = 100 * failed / len(pilot.trials)
-        found.append(f"{failed} of {len(pilot.trials)} failed ({share:.1f} %), {gate.max_failed} % may")
-    rest = pilot.projection.high if pilot.projection is not None else whole.figures.quote.high if left else ZERO
-    total = pilot.spent + pilot.at_risk + rest
-    if gate.max_cost is not None and total > gate.max_cost:
-        found.append(f"all of it may cost {format_usd(total)}, {format_usd(gate.max_cost)} may be spent")
-    return found
+def _stopped(control: Control) -> ExitCode:
+    return ExitCode.SIGTERM if control.terminated else ExitCode.SIGINT
 
 
 def _now(effects: Effects) -> datetime:
