@@ -382,6 +382,7 @@ class _Run:
             waiting=waiting,
             reason=reason,
             notes=tuple(context.progress.notes),
+            gave_up=context.stop is StopReason.BREAKER,
         )
 
     def _mark(self, states: Mapping[State, int], at_risk: MicroUSD) -> None:

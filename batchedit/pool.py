@@ -321,13 +321,15 @@ class Pool:
     def _budget_message(self) -> str:
         budget = self._context.budget
         if not self._ready:
-            parts = []
+            parts, periods = [], True
             for name, price in self._short.items():
                 if self._parked[name] or name in self._overflown:
+                    periods = periods and len(name) > 2
                     room = format_usd(budget.accounts[name].left or 0)
                     words = f"{room} is left, its next edit may cost up to {format_usd(price)}"
                     parts.append(f"{described(name)} is used up: {words}")
-            return "; ".join([*parts[:_TOLD], "raise it in the manifest's budget and run again to go on"])
+            again = "the same command goes on when there is room again"  # in another night, or month
+            return "; ".join([*parts[:_TOLD], again if periods else "raise it in the budget and run again to go on"])
         price, whole = self._ready[0].price, budget.lacking(self._ready[0].price, budget.wholes)
         if whole is not None:
             left = budget.accounts[whole].left or 0
@@ -338,5 +340,5 @@ class Pool:
         left = budget.left or 0
         return (
             f"the budget is used up: {format_usd(left)} is left, the next edit may cost up to {format_usd(price)};"
-            f" raise {'it' if budget.wholes else '--budget'} and run again to go on"
+            " raise it (the manifest's budget, or --budget) and run again to go on"
         )

@@ -18,6 +18,7 @@ from batchedit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from batchedit.jobs.checking import Checked
+    from batchedit.jobs.ended import JobEnd
     from batchedit.jobs.model import Job
     from batchedit.planned import Plan
     from batchedit.run_options import RunOptions
@@ -62,7 +63,7 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
     from batchedit.cli.printing import ProgressLine
     from batchedit.jobs.reading import load_job
     from batchedit.jobs.running import run_job_sync
-    from batchedit.jobs.telling import clean, end_facts, end_lines
+    from batchedit.jobs.telling import clean
     from batchedit.logs import logging_to
 
     likes = {**flags, "no_input": True}  # a job never asks
@@ -93,14 +94,20 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
             )  # fmt: skip
         finally:
             progress.close()
+    _say_end(end, talks=talks, as_json=as_json, err=to_stdout)
+    return end.exit_code
+
+
+def _say_end(end: JobEnd, *, talks: bool, as_json: bool, err: bool) -> None:
+    from batchedit.jobs.telling import clean, end_facts, end_lines
+
     if not talks:
         for trouble in end.troubles:  # else it was said when it happened
             say(clean(trouble), err=True)
     if as_json:
         say(json.dumps(end_facts(end), indent=2, ensure_ascii=False))
     elif talks or end.exit_code is not ExitCode.DONE:
-        say("\n".join(end_lines(end)), err=to_stdout)
-    return end.exit_code
+        say("\n".join(end_lines(end)), err=err)
 
 
 def with_files(job: Job, behaviour: Behaviour) -> Job:

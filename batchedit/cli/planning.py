@@ -83,18 +83,23 @@ def plan_text(
         what = "and that is sent too" if plan.settings.keep_metadata else "which is not sent"
         lines.append(f"  private  {count(figures.located, 'local picture')} with the place where taken, {what}")
     lines += skipped_lines(plan)
-    limit = plan.manifest.budget if budget is None else budget
+    lines += _limits(plan, budget)
+    if by:
+        for name, parts in figures.by.items():
+            lines += ["", *_table(name, parts)]
+    return "\n".join(lines)
+
+
+def _limits(plan: Plan, budget: MicroUSD | None) -> list[str]:
+    lines, limit = [], plan.manifest.budget if budget is None else budget
     if limit is not None:
-        short = " (may stop before the end: more is quoted)" if limit < figures.quote.high else ""
+        short = " (may stop before the end: more is quoted)" if limit < plan.figures.quote.high else ""
         lines.append(f"  budget   {format_usd(limit)}{short}")
     caps = plan.manifest.spending.caps
     lines += [f"           at most {format_usd(cap.amount)} for {cap.label} {cap.value}" for cap in caps[:_CAPS_SHOWN]]
     if len(caps) > _CAPS_SHOWN:
         lines.append(f"           and {len(caps) - _CAPS_SHOWN} more")
-    if by:
-        for name, parts in figures.by.items():
-            lines += ["", *_table(name, parts)]
-    return "\n".join(lines)
+    return lines
 
 
 def today() -> date:
@@ -185,8 +190,7 @@ def plan_json(plan: Plan, *, goes_to: Destination | None = None, effects: Effect
                 "count": figures.reedits,
                 "resumed": figures.resumed,
                 "first": [
-                    {"task": slot, "revision": revision, "prompt": prompt}
-                    for slot, revision, prompt in figures.reedit_prompts
+                    dict(zip(("task", "revision", "prompt"), one, strict=True)) for one in figures.reedit_prompts
                 ],
             },
             "changed": {

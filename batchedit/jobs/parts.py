@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
+from batchedit.ending import RunSummary
 from batchedit.errors import BatchEditError, ConsentMissing
 from batchedit.jobs.model import Gate, Job, Part
 from batchedit.jobs.money import has_limit
@@ -14,6 +16,7 @@ from batchedit.money import ZERO, format_usd
 from batchedit.pilot import Pilot
 from batchedit.planned import Plan, Workspace
 from batchedit.planner import make_plan, outline
+from batchedit.report.advice import waiting_lines
 from batchedit.selecting import Sample
 
 
@@ -88,3 +91,18 @@ def objections(pilot: Pilot, gate: Gate, whole: Plan) -> list[str]:
     if gate.max_cost is not None and total > gate.max_cost:
         found.append(f"all of it may cost {format_usd(total)}, {format_usd(gate.max_cost)} may be spent")
     return found
+
+
+def for_a_person(plan: Plan, summary: RunSummary) -> list[str]:
+    """What no later start of the job does by itself, a sentence each, with the commands that do it."""
+    found = []
+    out = shlex.quote(str(plan.asked_out))
+    if summary.held_back:
+        words = f"{shlex.quote(str(plan.manifest.source))} --out {out}{' --rehearse' if plan.asked_rehearsal else ''}"
+        them = "1 task has" if summary.held_back == 1 else f"{summary.held_back} tasks have"
+        found.append(f"{them} changed since bought, and no job buys that again\n  batchedit run {words} --changed")
+    if summary.undelivered:
+        found.append(
+            f"{summary.undelivered} paid pictures could not be put in place: batchedit verify {out} says which"
+        )
+    return [*found, *waiting_lines(summary.waiting, plan.workspace.root, wrapped=False)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -38,7 +38,7 @@ from batchedit.jobs.money import (
     standings,
     with_warnings,
 )
-from batchedit.jobs.parts import adapted, ledgers_of, must_have_limit, objections, plan_part
+from batchedit.jobs.parts import adapted, for_a_person, ledgers_of, must_have_limit, objections, plan_part
 from batchedit.jobs.recording import changes_of, logging_of
 from batchedit.jobs.signals import hearing
 from batchedit.jobs.telling import announce, tell
@@ -51,6 +51,7 @@ from batchedit.money import format_usd
 from batchedit.pilot import examine
 from batchedit.planned import Plan
 from batchedit.planner import outline
+from batchedit.redaction import redact
 from batchedit.run_options import RunOptions
 from batchedit.selecting import Sample
 from batchedit.tracing import RunTrace, Tracing
@@ -104,7 +105,8 @@ async def run_job(
         tracing: Where spans of its runs go, None for nowhere.
 
     Raises:
-        Nothing on purpose: what keeps a manifest from being run is in the end's reasons.
+        Nothing on purpose: what keeps a manifest from being run is in the end's reasons. A bug is raised when reports
+        are written and people are told.
     """
     effects = effects or Effects.real()
     environment = os.environ if environment is None else environment
@@ -132,8 +134,13 @@ async def run_job(
             start.cannot_begin(error)
         else:
             await effects.offload(partial(start.tell_of_start))
-            await start.carry_out()
+            try:
+                await start.carry_out()
+            except Exception as error:  # a bug must not keep people from being told
+                start.stumble(error)
         await effects.offload(partial(start.close))
+    if start.bug is not None:
+        raise start.bug
     return start.end
 
 
@@ -188,6 +195,7 @@ class _Start:
         self.end = JobEnd(job=job, exit_code=ExitCode.DONE, night=night_at(self._started, job.window, job.zone))
         self.end.ledgers = ledgers_of(job)
         self._codes: list[ExitCode] = []
+        self.bug: Exception | None = None
 
     def look_back(self) -> None:
         """
@@ -203,6 +211,12 @@ class _Start:
         """It ends before anything was sent."""
         self.end.exit_code = error.exit_code
         self.end.reasons.append(f"{error}; nothing was sent")
+
+    def stumble(self, error: Exception) -> None:
+        """A bug has ended it: that is told like any other end, and raised when it is."""
+        self.bug = error
+        self.end.exit_code = next(code for code in _ORDER if code in (*self._codes, ExitCode.BUG))
+        self.end.reasons.append(f"a bug in batchedit: {type(error).__name__}: {redact(str(error))}")
 
     def tell_of_start(self) -> None:
         """Ping the heartbeats."""
@@ -230,12 +244,22 @@ class _Start:
         except BatchEditError as error:
             self._troubled([f"the limits cannot be told: {error}"])
         self._note_the_end()
-        written, troubles = write_files(self.job, end.night, end.ledgers, now)
+        try:
+            written, troubles = write_files(self.job, end.night, end.ledgers, now)
+        except Exception as error:  # as above
+            self.stumble(error)
+            written, troubles = [], []
         end.files += written
         self._troubled(troubles)
-        if self.job.does == "report" and troubles:
-            end.exit_code = ExitCode.STORAGE  # to write them is all that it is for
+        if self.job.does == "report" and troubles:  # to write them is all that it is for
+            end.exit_code = ExitCode.STORAGE if self._has_ledger() else ExitCode.LEDGER
+            end.reasons += troubles
         self._troubled(tell(end, self._environment))
+
+    def _has_ledger(self) -> bool:
+        with suppress(BatchEditError):
+            return any(has_begun(path) for path in self.end.ledgers)
+        return False  # it is damaged
 
     def _note_the_end(self) -> None:
         """The next start has a limit of its own, unless this one was cut off."""
@@ -355,6 +379,7 @@ class _Start:
         self._codes.append(summary.exit_code)
         if summary.reason:
             self.end.reasons.append(f"{part.shown}: {summary.reason}")
+        self.end.reasons += [f"{part.shown}: {words}" for words in for_a_person(plan, summary)]
 
     def _is_stopped(self, part: Part) -> bool:
         """Somebody wants it to stop; a run hears that by itself."""
