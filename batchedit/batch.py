@@ -207,6 +207,7 @@ class _Run:
                 budget=self._limit(),
                 plan=plan.agreed.digest if plan.agreed is not None else "",
                 facts=facts_of(plan, self.options, self.connected, self.limits),
+                since=self.options.job_began if self.options.job else "",
             )
         )
         if self.options.job:
@@ -381,6 +382,7 @@ class _Run:
             waiting=waiting,
             reason=reason,
             notes=tuple(context.progress.notes),
+            gave_up=context.stop is StopReason.BREAKER,
         )
 
     def _mark(self, states: Mapping[State, int], at_risk: MicroUSD) -> None:

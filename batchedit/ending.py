@@ -44,6 +44,7 @@ class RunSummary:
             ``absent``, or the state of what they start from.
         reason: Why it stopped early, with what to do; empty if it did not.
         notes: Things to know, each said once.
+        gave_up: It stopped because too much failed, and not as planned.
     """
 
     run_id: int
@@ -59,6 +60,7 @@ class RunSummary:
     waiting: Mapping[str, int]
     reason: str
     notes: tuple[str, ...]
+    gave_up: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: amounts as dollars in text."""

@@ -137,11 +137,12 @@ class Pool:
 
     async def _obey(self, control: Control) -> None:
         seen = 0
-        while True:
-            while seen < control.asked:
-                seen += 1
-                self.interrupt(StopReason.SIGINT, "stopped by its caller; the same plan goes on from here")
-            await anyio.sleep(_CONTROL_SECONDS)
+        with control.heeding():
+            while True:
+                while seen < control.asked:
+                    seen += 1
+                    self.interrupt(StopReason.SIGTERM if control.terminated else StopReason.SIGINT, control.why)
+                await anyio.sleep(_CONTROL_SECONDS)
 
     def _take_up(self, resume: list[tuple[RequestRow, Attempt]]) -> None:
         context, now = self._context, anyio.current_time()
@@ -320,13 +321,15 @@ class Pool:
     def _budget_message(self) -> str:
         budget = self._context.budget
         if not self._ready:
-            parts = []
+            parts, periods = [], True
             for name, price in self._short.items():
                 if self._parked[name] or name in self._overflown:
+                    periods = periods and len(name) > 2
                     room = format_usd(budget.accounts[name].left or 0)
                     words = f"{room} is left, its next edit may cost up to {format_usd(price)}"
                     parts.append(f"{described(name)} is used up: {words}")
-            return "; ".join([*parts[:_TOLD], "raise it in the manifest's budget and run again to go on"])
+            again = "the same command goes on when there is room again"  # in another night, or month
+            return "; ".join([*parts[:_TOLD], again if periods else "raise it in the budget and run again to go on"])
         price, whole = self._ready[0].price, budget.lacking(self._ready[0].price, budget.wholes)
         if whole is not None:
             left = budget.accounts[whole].left or 0
@@ -337,5 +340,5 @@ class Pool:
         left = budget.left or 0
         return (
             f"the budget is used up: {format_usd(left)} is left, the next edit may cost up to {format_usd(price)};"
-            f" raise {'it' if budget.wholes else '--budget'} and run again to go on"
+            " raise it (the manifest's budget, or --budget) and run again to go on"
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -164,3 +167,83 @@ def test_a_signal_before_anything_runs_ends_nothing(shop: Shop, jobs: Path) -> N
     assert process.stderr.readline() == "status: the run is being prepared; nothing was sent\n"
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
+
+
+def a_job(shop: Shop, served: Served, notify: str, **variables: str) -> subprocess.Popen[str]:
+    """A job that has begun in a process of its own, and tells what it has to tell to a file as well."""
+    shop.write(
+        "job.yaml",
+        f"job: 1\nmanifests: ['{night(shop, served, 3)}']\nout: out\nbudget: {{night: 5}}\nnotify:\n{notify}"
+        "  - {via: exec, command: [sh, -c, 'cat > told.json']}\n",
+    )
+    return subprocess.Popen(
+        [sys.executable, "-m", "batchedit", "job", "run", "job.yaml"], cwd=shop.root, start_new_session=True, text=True,
+        env={**os.environ, "RUNFLOW_API_KEY": KEY, **variables}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, restore_signals=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_is_stopped_before_it_sends_says_so(
+    shop: Shop, serve: Callable[..., Served], number: signal.Signals
+) -> None:
+    """It hears signals also while no run goes on: nothing is sent, somebody is told, the exit code is documented."""
+    served = serve()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        process = a_job(
+            shop, served, "  - {via: heartbeat, url_env: BEAT}\n", BEAT=f"http://127.0.0.1:{server.getsockname()[1]}/"
+        )
+        with server.accept()[0]:  # it waits for an answer, and has sent nothing yet
+            process.send_signal(number)
+        with suppress(TimeoutError):
+            server.accept()[0].close()  # that it has failed
+        out, err = process.communicate(timeout=60)
+    code = 130 if number == signal.SIGINT else 143
+    assert process.returncode == code, err
+    facts = json.loads((shop.root / "told.json").read_text())
+    assert (facts["exit_code"], facts["spent"]) == (code, "0.00")
+    assert "stopped by a signal; the same command goes on from here" in facts["reasons"][0]
+    assert facts["reasons"][0] in out
+    assert served.audit()["runs"] == []
+
+
+def test_a_signal_while_people_are_told_keeps_nobody_from_being_told(shop: Shop, serve: Callable[..., Served]) -> None:
+    """The night is over, and ends as it has ended; a second signal leaves at once."""
+    served = serve()
+    slow = "  - {via: exec, command: [sh, -c, 'touch telling; while ! test -e go; do sleep 0.05; done'], timeout: 60}\n"
+    process = a_job(shop, served, slow)
+    until(process, lambda: (shop.root / "telling").exists())
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    (shop.root / "go").touch()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads((shop.root / "told.json").read_text())["done"] == 3
+    for name in ("telling", "go", "told.json"):
+        (shop.root / name).unlink()
+    process = a_job(shop, served, slow)
+    until(process, lambda: (shop.root / "telling").exists())
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    (shop.root / "go").touch()  # that program outlives it
+    assert process.returncode == -signal.SIGTERM
+    assert not (shop.root / "told.json").exists()
+
+
+def test_a_job_that_waits_for_its_window_says_why_it_ends(shop: Shop, jobs: Path) -> None:
+    """Exit code 143, and that nothing was sent."""
+    day = datetime.now().astimezone() + timedelta(hours=6)
+    shop.write(
+        "job.yaml", f"job: 1\nmanifests: [jobs.csv]\nwindow: {{from: '{day.hour:02}:00', until: '{day.hour:02}:01'}}\n"
+    )
+    process = command("job", "run", "job.yaml", "--wait", cwd=shop.root)
+    assert process.stderr is not None
+    assert "waiting" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "stopped by a signal" in out
+    assert "the window has not opened, and nothing was sent" in out

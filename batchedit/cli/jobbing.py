@@ -18,7 +18,10 @@ from batchedit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from batchedit.jobs.checking import Checked
+    from batchedit.jobs.ended import JobEnd
     from batchedit.jobs.model import Job
+    from batchedit.planned import Plan
+    from batchedit.run_options import RunOptions
 
 _JOB = click.argument("job", metavar="JOB")
 _SCHEDULERS = ("systemd", "cron", "k8s", "github")
@@ -55,13 +58,14 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
       batchedit job run jobs/nightly-catalog.yaml --no-input
       batchedit job run jobs/nightly-catalog.yaml --wait     # until its window opens
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from batchedit.allowance import Allowance
     from batchedit.cli.printing import ProgressLine
     from batchedit.jobs.reading import load_job
     from batchedit.jobs.running import run_job_sync
-    from batchedit.jobs.telling import clean, end_facts, end_lines
+    from batchedit.jobs.telling import clean
     from batchedit.jobs.trust import refuse_others
     from batchedit.logs import logging_to
 
@@ -78,6 +82,10 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
         if talks:
             say(clean(text), err=True)
 
+    def liked(plan: Plan) -> RunOptions:
+        # Signals are the whole job's, not only its runs'.
+        return replace(behaviour_for(plan, **likes).run_options(), handle_signals=False)
+
     progress = ProgressLine(quiet=not talks)
     with (
         logging_to(None, form=behaviour["log_format"], verbose=behaviour["verbose"], environment=os.environ),
@@ -86,19 +94,25 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
         try:
             end = run_job_sync(
                 made, wait=wait, environment=os.environ, observer=progress, say=told, handle_signals=True,
-                tracing=tracing, behaviour=lambda plan: behaviour_for(plan, **likes).run_options(),
+                tracing=tracing, behaviour=liked,
                 allowance=Allowance.of(behaviour.values),
             )  # fmt: skip
         finally:
             progress.close()
+    _say_end(end, talks=talks, as_json=as_json, err=to_stdout)
+    return end.exit_code
+
+
+def _say_end(end: JobEnd, *, talks: bool, as_json: bool, err: bool) -> None:
+    from batchedit.jobs.telling import clean, end_facts, end_lines
+
     if not talks:
         for trouble in end.troubles:  # else it was said when it happened
             say(clean(trouble), err=True)
     if as_json:
         say(json.dumps(end_facts(end), indent=2, ensure_ascii=False))
     elif talks or end.exit_code is not ExitCode.DONE:
-        say("\n".join(end_lines(end)), err=to_stdout)
-    return end.exit_code
+        say("\n".join(end_lines(end)), err=err)
 
 
 def with_files(job: Job, behaviour: Behaviour) -> Job:

@@ -98,9 +98,9 @@ def _besides(plan: Plan) -> list[str]:
 
 
 def _limits(plan: Plan, limit: MicroUSD | None) -> list[str]:
-    figures, lines = plan.figures, []
+    lines = []
     if limit is not None:
-        short = " (may stop before the end: more is quoted)" if limit < figures.quote.high else ""
+        short = " (may stop before the end: more is quoted)" if limit < plan.figures.quote.high else ""
         lines.append(f"  budget   {format_usd(limit)}{short}")
     caps = plan.manifest.spending.caps
     lines += [f"           at most {format_usd(cap.amount)} for {cap.label} {cap.value}" for cap in caps[:_CAPS_SHOWN]]
@@ -195,8 +195,7 @@ def plan_json(plan: Plan, *, goes_to: Destination | None = None, effects: Effect
                 "count": figures.reedits,
                 "resumed": figures.resumed,
                 "first": [
-                    {"task": slot, "revision": revision, "prompt": prompt}
-                    for slot, revision, prompt in figures.reedit_prompts
+                    dict(zip(("task", "revision", "prompt"), one, strict=True)) for one in figures.reedit_prompts
                 ],
             },
             "changed": _changed_json(figures),

@@ -1,10 +1,12 @@
-"""The manifests of a job: read with what the job says, planned, and held to what must be so before the whole is run."""
+"""A job's manifests as the job has them done: what is planned, which ledgers count, what a pilot must show."""
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
+from batchedit.ending import RunSummary
 from batchedit.errors import BatchEditError, ConsentMissing
 from batchedit.jobs.model import Gate, Job, Part
 from batchedit.jobs.money import has_limit
@@ -12,8 +14,9 @@ from batchedit.ledger.reader import ledger_at
 from batchedit.manifest import Manifest, load_manifest
 from batchedit.money import ZERO, format_usd
 from batchedit.pilot import Pilot
-from batchedit.planned import Plan
+from batchedit.planned import Plan, Workspace
 from batchedit.planner import make_plan, outline
+from batchedit.report.advice import waiting_lines
 from batchedit.selecting import Sample
 
 
@@ -43,11 +46,16 @@ def adapted(job: Job, part: Part) -> Manifest:
 
 
 def ledgers_of(job: Job) -> tuple[Path, ...]:
-    """The ledgers of a job, whether they are begun or not; a manifest that cannot be read has none."""
+    """
+    The ledgers of a job, whether they are begun or not. What a manifest has spent counts also when it cannot be read
+    any more: its ledger is the one that it had as long as it could.
+    """
     found = [ledger_at(path) for path in job.ledgers]
     for part in job.parts:
+        workspace = Workspace.at(part.out, rehearse=job.rehearse)
         with suppress(BatchEditError):
-            found.append(outline(adapted(job, part), out=part.out, rehearse=job.rehearse).workspace.ledger)
+            workspace = outline(adapted(job, part), out=part.out, rehearse=job.rehearse).workspace
+        found.append(workspace.ledger)
     return tuple(dict.fromkeys(found))
 
 
@@ -83,3 +91,18 @@ def objections(pilot: Pilot, gate: Gate, whole: Plan) -> list[str]:
     if gate.max_cost is not None and total > gate.max_cost:
         found.append(f"all of it may cost {format_usd(total)}, {format_usd(gate.max_cost)} may be spent")
     return found
+
+
+def for_a_person(plan: Plan, summary: RunSummary) -> list[str]:
+    """What no later start of the job does by itself, a sentence each, with the commands that do it."""
+    found = []
+    out = shlex.quote(str(plan.asked_out))
+    if summary.held_back:
+        words = f"{shlex.quote(str(plan.manifest.source))} --out {out}{' --rehearse' if plan.asked_rehearsal else ''}"
+        them = "1 task has" if summary.held_back == 1 else f"{summary.held_back} tasks have"
+        found.append(f"{them} changed since bought, and no job buys that again\n  batchedit run {words} --changed")
+    if summary.undelivered:
+        found.append(
+            f"{summary.undelivered} paid pictures could not be put in place: batchedit verify {out} says which"
+        )
+    return [*found, *waiting_lines(summary.waiting, plan.workspace.root, wrapped=False)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -39,8 +39,9 @@ from batchedit.jobs.money import (
     standings,
     with_warnings,
 )
-from batchedit.jobs.parts import adapted, ledgers_of, must_have_limit, objections, plan_part
+from batchedit.jobs.parts import adapted, for_a_person, ledgers_of, must_have_limit, objections, plan_part
 from batchedit.jobs.recording import changes_of, logging_of
+from batchedit.jobs.signals import hearing
 from batchedit.jobs.telling import announce, tell
 from batchedit.jobs.warning import Warner
 from batchedit.jobs.window import night_at
@@ -51,6 +52,7 @@ from batchedit.money import format_usd
 from batchedit.pilot import examine
 from batchedit.planned import Plan
 from batchedit.planner import outline
+from batchedit.redaction import redact
 from batchedit.run_options import RunOptions
 from batchedit.selecting import Sample
 from batchedit.tracing import RunTrace, Tracing
@@ -106,7 +108,8 @@ async def run_job(
         allowance: What may be bought at all.
 
     Raises:
-        Nothing on purpose: what keeps a manifest from being run is in the end's reasons.
+        Nothing on purpose: what keeps a manifest from being run is in the end's reasons. A bug is raised when reports
+        are written and people are told.
     """
     effects = effects or Effects.real()
     environment = os.environ if environment is None else environment
@@ -121,8 +124,8 @@ async def run_job(
         nap = _LONGEST_NAP_SECONDS if control is None else _CONTROL_SECONDS
         while (left := opens.opens.timestamp() - effects.wall()) > 0:
             if control is not None and control.asked:
-                end = JobEnd(job=job, exit_code=ExitCode.SIGINT, night=night_at(_now(effects), job.window, job.zone))
-                end.reasons.append("stopped by its caller before the window opened; nothing was sent")
+                end = JobEnd(job=job, exit_code=_stopped(control), night=night_at(_now(effects), job.window, job.zone))
+                end.reasons.append(f"{control.why}; the window has not opened, and nothing was sent")
                 return end
             await anyio.sleep(min(left, nap))
     start = _Start(job, effects, environment, observer, say, behaviour, control, tracing, allowance)
@@ -134,8 +137,13 @@ async def run_job(
             start.cannot_begin(error)
         else:
             await effects.offload(partial(start.tell_of_start))
-            await start.carry_out()
+            try:
+                await start.carry_out()
+            except Exception as error:  # a bug must not keep people from being told
+                start.stumble(error)
         await effects.offload(partial(start.close))
+    if start.bug is not None:
+        raise start.bug
     return start.end
 
 
@@ -158,14 +166,16 @@ def run_job_sync(
     Ctrl-C stops it gently: the end then says exit code 130.
 
     Args:
-        handle_signals: True if this is the main thread and `behaviour` has handlers installed, as the command does.
+        handle_signals: True if this is the main thread, and Ctrl-C, SIGTERM and SIGHUP are to stop it gently, wherever
+            it is, with its reports and notices; a second one leaves at once.
     """
     control = control or Control()
     work = partial(
         run_job, job, wait=wait, environment=environment, observer=observer, say=say, behaviour=behaviour,
         control=control, tracing=tracing, allowance=allowance,
     )  # fmt: skip
-    return in_own_loop(work, control, handle_signals=handle_signals)
+    with hearing(control) if handle_signals else nullcontext():
+        return in_own_loop(work, control, handle_signals=handle_signals)
 
 
 class _Start:
@@ -191,6 +201,7 @@ class _Start:
         self.end = JobEnd(job=job, exit_code=ExitCode.DONE, night=night_at(self._started, job.window, job.zone))
         self.end.ledgers = ledgers_of(job)
         self._codes: list[ExitCode] = []
+        self.bug: Exception | None = None
 
     def look_back(self) -> None:
         """
@@ -207,6 +218,12 @@ class _Start:
         self.end.exit_code = error.exit_code
         self.end.reasons.append(f"{error}; nothing was sent")
 
+    def stumble(self, error: Exception) -> None:
+        """A bug has ended it: that is told like any other end, and raised when it is."""
+        self.bug = error
+        self.end.exit_code = next(code for code in _ORDER if code in (*self._codes, ExitCode.BUG))
+        self.end.reasons.append(f"a bug in batchedit: {type(error).__name__}: {redact(str(error))}")
+
     def tell_of_start(self) -> None:
         """Ping the heartbeats."""
         self._troubled(announce(self.job, self._environment))
@@ -214,7 +231,7 @@ class _Start:
     async def carry_out(self) -> None:
         """All manifests, one after the other."""
         for part in self.job.parts:
-            if any(code in _HALTS for code in self._codes) or self._is_over():
+            if any(code in _HALTS for code in self._codes) or self._is_stopped(part) or self._is_over():
                 self._left(part)
                 continue
             try:
@@ -233,12 +250,22 @@ class _Start:
         except BatchEditError as error:
             self._troubled([f"the limits cannot be told: {error}"])
         self._note_the_end()
-        written, troubles = write_files(self.job, end.night, end.ledgers, now)
+        try:
+            written, troubles = write_files(self.job, end.night, end.ledgers, now)
+        except Exception as error:  # as above
+            self.stumble(error)
+            written, troubles = [], []
         end.files += written
         self._troubled(troubles)
-        if self.job.does == "report" and troubles:
-            end.exit_code = ExitCode.STORAGE  # to write them is all that it is for
+        if self.job.does == "report" and troubles:  # to write them is all that it is for
+            end.exit_code = ExitCode.STORAGE if self._has_ledger() else ExitCode.LEDGER
+            end.reasons += troubles
         self._troubled(tell(end, self._environment))
+
+    def _has_ledger(self) -> bool:
+        with suppress(BatchEditError):
+            return any(has_begun(path) for path in self.end.ledgers)
+        return False  # it is damaged
 
     def _note_the_end(self) -> None:
         """The next start has a limit of its own, unless this one was cut off."""
@@ -270,7 +297,10 @@ class _Start:
         plan = await offload(partial(plan_part, job, part))
         must_have_limit(job, plan)
         self._allowance.check(plan)
-        self._ended(part, plan, await self._run(plan))
+        if self._is_stopped(part):
+            self._left(part)
+        else:
+            self._ended(part, plan, await self._run(plan))
 
     async def _passes(self, part: Part, gate: Gate) -> bool:
         """Buy a sample, and see whether what it shows is within what the job says."""
@@ -357,6 +387,17 @@ class _Start:
         self._codes.append(summary.exit_code)
         if summary.reason:
             self.end.reasons.append(f"{part.shown}: {summary.reason}")
+        self.end.reasons += [f"{part.shown}: {words}" for words in for_a_person(plan, summary)]
+
+    def _is_stopped(self, part: Part) -> bool:
+        """Somebody wants it to stop; a run hears that by itself."""
+        control = self._control
+        if control is None or not control.asked:
+            return False
+        if _stopped(control) not in self._codes:
+            self._codes.append(_stopped(control))
+            self.end.reasons.append(f"{part.shown}: {control.why}")
+        return True
 
     def _is_over(self) -> bool:
         closes = self.end.night.closes
@@ -372,6 +413,10 @@ class _Start:
         for trouble in troubles:
             self.end.troubles.append(trouble)
             self._say(trouble)
+
+
+def _stopped(control: Control) -> ExitCode:
+    return ExitCode.SIGTERM if control.terminated else ExitCode.SIGINT
 
 
 def _now(effects: Effects) -> datetime:

@@ -36,7 +36,7 @@ _HEAD = {
     ExitCode.LIMIT: "stopped at a limit, work is left",
     ExitCode.UNKNOWN: "some outcomes are unknown",
     ExitCode.LEDGER: "the ledger cannot be used",
-    ExitCode.STORAGE: "the disk does not take what must be kept",
+    ExitCode.STORAGE: "what must be kept cannot be written",
     ExitCode.USAGE: "could not be started as it is",
     ExitCode.NOTHING_SELECTED: "nothing is selected",
     ExitCode.SIGINT: "interrupted",
@@ -171,13 +171,18 @@ def figures_of(end: JobEnd, troubles: list[str]) -> Told:
 def events_of(end: JobEnd, told: Told) -> frozenset[str]:
     """What happened, in the words of `on`."""
     found = {_EVENTS.get(end.exit_code, "failed")}
-    if told.failed:
+    if told.failed or _gave_up(end):
         found.add("failed")
     if told.unknown:
         found.add("unknown")
     if told.left and end.exit_code is not ExitCode.ACCOUNT:
         found.add("limit")
     return frozenset(found)
+
+
+def _gave_up(end: JobEnd) -> bool:
+    """Such as where the provider cannot be reached: work is left, but not as planned."""
+    return any(summary.gave_up for summary in end.summaries)
 
 
 def make_message(end: JobEnd, told: Told) -> Message:
@@ -192,7 +197,7 @@ def make_message(end: JobEnd, told: Told) -> Message:
         text="\n".join(clean(line) for line in _lines(end, told)),
         facts=_facts(end, told, title, events),
         events=events,
-        is_well=end.exit_code in _WELL,
+        is_well=end.exit_code in _WELL and not _gave_up(end),
     )
 
 

@@ -54,6 +54,8 @@ class RunStart:
     Attributes:
         budget: None when nobody set a limit.
         plan: Digest of the saved plan that it carries out, empty for one without.
+        since: When the start of a job began that it belongs to (ISO, UTC), empty for none: runs of its manifest since
+            then are continued by it, however they ended.
     """
 
     manifest: str
@@ -64,6 +66,7 @@ class RunStart:
     budget: MicroUSD | None
     plan: str = ""
     facts: RunFacts = RunFacts()
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,10 +34,10 @@ class LedgerWriter(LedgerWanted):
     # -- runs ------------------------------------------------------------------------------------------------
 
     def start_run(self, start: RunStart) -> int:
-        """Note that a run begins, and return its id. It continues the last one if that was cut off."""
+        """Note that a run begins, and return its id. It continues the last one if that was cut off, or is its pilot."""
         with self.transaction():
             last = self._one_or_none(
-                "SELECT chain, exit_code, ended_at FROM runs WHERE manifest = ? ORDER BY id DESC LIMIT 1",
+                "SELECT chain, exit_code, started_at FROM runs WHERE manifest = ? ORDER BY id DESC LIMIT 1",
                 start.manifest,
             )
             cursor = self._connection.execute(
@@ -47,7 +47,10 @@ class LedgerWriter(LedgerWanted):
                  start.price_list, start.plan, start.budget, start.facts.text()),
             )  # fmt: skip
             run_id = int(cursor.lastrowid or 0)
-            chain = last["chain"] if last is not None and last["exit_code"] in INTERRUPTED else run_id
+            goes_on = last is not None and (
+                last["exit_code"] in INTERRUPTED or (start.since != "" and last["started_at"] >= start.since)
+            )
+            chain = last["chain"] if last is not None and goes_on else run_id
             self._connection.execute("UPDATE runs SET chain = ? WHERE id = ?", (chain, run_id))
         self._run_id = run_id
         return run_id

@@ -356,6 +356,47 @@ def test_a_manifest_that_is_wrong_keeps_no_other_from_its_night(play: Play, many
     play(World("2026-11-25T20:00"), nights)
 
 
+def test_a_manifest_that_cannot_be_read_any_more_still_counts(play: Play, many: Shop) -> None:
+    """What it has spent in the month is not there for the others, by the provider's own bill."""
+    many.write("day.yaml", Path("night.yaml").read_text().replace("grayscale", "mirror it"))
+    text = "job: 1\nmanifests: [{manifest: night.yaml, out: a}, {manifest: day.yaml, out: b}]\n"
+    text += "limits: {rpm: 6000, concurrency: 1}\nbudget: {month: 0.20}\n"
+
+    async def nights(world: World) -> None:
+        assert (await world.start(text)).exit_code == 6
+        before = world.bill
+        assert COUNT * PRICE < before <= 200_000
+        many.write("night.yaml", "version: 1\n  sources: [\n")
+        end = await world.start(text)
+        assert end.exit_code == 2
+        assert world.bill == before
+        assert [standing.spent for standing in end.limits] == [before]
+
+    play(World("2026-11-25T20:00"), nights)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_manifests_own_budget_holds_for_pilot_and_rest_together(play: Play, many: Shop, cut: bool) -> None:
+    """One start of a job is one run of a manifest, also where it is cut off and goes on; the next start is another."""
+    many.write("night.yaml", Path("night.yaml").read_text() + "budget: {run: 0.10}\n")
+    text = HEAD + "limits: {rpm: 6, concurrency: 1}\npilot: {tasks: 4}\n"
+
+    async def nights(world: World) -> None:
+        if cut:
+            with anyio.move_on_after(130.0):  # as a kill, after the pilot
+                await world.start(text)
+            assert 4 < world.runs < 10
+        end = await world.start(text)
+        assert end.exit_code == 6
+        assert world.bill == in_ledger() == 11 * PRICE
+        if not cut:
+            assert [summary.spent for summary in end.summaries] == [4 * PRICE, 7 * PRICE]
+        end = await world.start(text)
+        assert (end.exit_code, spent(end)) == (0, 5 * PRICE)
+
+    play(World("2026-11-25T20:00"), nights)
+
+
 def test_reconcile_buys_nothing(play: Play) -> None:
     """What the night left open comes home; what was never sent stays for the next night."""
     short = WINDOW.replace("120", "5")
