@@ -1015,11 +1015,11 @@ def test_blind_comparisons_of_a_folder_come_back(variants: Shop, cli: Cli) -> No
         (lambda data: {**data, "report": None}, "is from a review of another ledger"),
         (lambda data: {**data, "format": "x"}, "does not hold the decisions of a review"),
         (lambda data: {**data, "version": 2}, "has version 2; this program reads 1"),
-        (lambda data: {**data, "decisions": [{"id": "x", "verdict": "approved"}]}, "there is no such task"),
+        (lambda data: {**data, "decisions": [{"id": "x", "verdict": "approved"}]}, "there is no task '"),
         (lambda data: {**data, "decisions": {"id": "x"}}, "decisions must be a list of objects"),
         (lambda data: {**data, "decisions": [{**data["decisions"][0], "verdict": "good"}]}, "'good' is not one of"),
         (lambda data: {**data, "decisions": [{**data["decisions"][0], "note": 7}]}, "note must be a text"),
-        (lambda data: {**data, "comparisons": [{"id": "x", "sides": 2, "winner": 1}]}, "there is no such pair"),
+        (lambda data: {**data, "comparisons": [{"id": "x", "sides": 2, "winner": 1}]}, "there is no pair '"),
         (lambda data: [], "does not hold the decisions of a review"),
     ],
 )
