@@ -65,6 +65,7 @@ class DeliverySummary:
         left: Files of an earlier delivery that lie there and are not delivered any more.
         pruned: How many of these were removed.
         left_files: Which ones, and why, the first of them.
+        rehearsal: They are pictures of a rehearsal, which no provider has made.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class DeliverySummary:
     left: int = 0
     pruned: int = 0
     left_files: list[str] = field(default_factory=list)
+    rehearsal: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
@@ -147,6 +149,7 @@ def deliver(
         reader, chosen = stack.enter_context(Exports(workspace.ledger)), stack.enter_context(_Chosen())
         earlier = stack.enter_context(Earlier(target, workspace.state))
         earlier.look_at_sheet(target / SHEET, reader)
+        summary.rehearsal = reader.world() == "rehearsal"
         _choose(reader, chosen, manifest, select, exclude, summary, unreviewed=unreviewed)
         _agree(summary, workspace, unreviewed=unreviewed, strict=strict)
         if not summary.tasks and not summary.outdated:

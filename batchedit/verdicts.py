@@ -112,13 +112,16 @@ def record_verdicts(
     return len(decisions)
 
 
-def read_verdicts(path: Path, shown: str, reader: Ledger, *, raw: bool = False) -> list[Decision]:
+def read_verdicts(
+    path: Path, shown: str, reader: Ledger, *, raw: bool = False, outdated: list[str] | None = None
+) -> list[Decision]:
     """
     The decisions of a table that say something new.
 
     Args:
         shown: The path as the user would type it, for messages.
         raw: It was exported like this: no apostrophe in front of a formula is taken away.
+        outdated: Takes words for rows about pictures that tasks do not have any more, instead of an error.
 
     Raises:
         ManifestError: with every row that cannot be taken.
@@ -137,6 +140,9 @@ def read_verdicts(path: Path, shown: str, reader: Ledger, *, raw: bool = False) 
         if not verdict:
             continue
         task = _task(cells, row.place, reader, findings)
+        if task is not None and outdated is not None and not _is_of_now(cells, task):
+            outdated.append(f"{row.place}: {task.slot} has another picture now")
+            continue
         if task is None or not _is_sound(verdict, cells, task, row.place, findings):
             continue
         decision = Decision(
@@ -219,12 +225,17 @@ def _is_sound(verdict: str, cells: Mapping[str, str], task: Reviewed, place: Pla
             message = "has in it what looks like an API key; take it out"
             _wrong(findings, place, "bad-verdict", name, "", message)
             return False
-    request = cells.get("request", "")
-    if request and not task.key.startswith(request.lower()):
+    if not _is_of_now(cells, task):
+        request, hint = cells["request"], "Export the table again and look at it; or --outdated skip takes the rest"
         message = f"{task.slot} has another picture now than the one that this row is about"
-        _wrong(findings, place, "old-verdict", "request", request, message, "Export the table again and look at it")
+        _wrong(findings, place, "old-verdict", "request", request, message, hint)
         return False
     return True
+
+
+def _is_of_now(cells: Mapping[str, str], task: Reviewed) -> bool:
+    """True if the row is about the picture that the task has now, or does not say."""
+    return task.key.startswith(cells.get("request", "").lower())
 
 
 def _wrong(findings: Findings, place: Place, code: str, field: str, value: str, message: str, hint: str = "") -> None:

@@ -229,6 +229,10 @@ def test_an_approval_is_of_the_picture_that_was_looked_at(shop: Shop, cli: Cli) 
     refused = cli("verdicts", "import", "old.csv", "out")
     assert refused.code == 2
     assert 'old.csv:2: "request": mug/white has another picture now than the one that this row is about' in refused.err
+    assert "--outdated skip takes the rest" in refused.err
+    skipped = cli("verdicts", "import", "old.csv", "out", "--outdated", "skip")
+    assert (skipped.code, skipped.out.strip()) == (0, "nothing new in it")
+    assert "old.csv:2: mug/white has another picture now" in skipped.err
     assert cli(*RUN).json()["waiting"] == {"approval": 1}
 
 

@@ -65,6 +65,8 @@ def test_nothing_leaves_that_nobody_has_looked_at(cli: Cli, shop: Shop, bought: 
     result = cli("deliver", "hand", bought, "--unreviewed")
     assert result.code == 0
     assert "2  delivered although nobody has looked at them" in result.out
+    assert "REHEARSAL: these pictures are for trying things out" in result.out
+    assert cli("deliver", "hand", bought, "--unreviewed", "--json").json()["rehearsal"] is True
     assert [row[-1] for row in sheet()] == ["verdict", "approved", "", ""]
 
 

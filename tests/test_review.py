@@ -1036,7 +1036,10 @@ def test_blind_comparisons_of_a_folder_come_back(variants: Shop, cli: Cli) -> No
         (lambda data: {**data, "report": None}, "is from a review of another ledger"),
         (lambda data: {**data, "format": "x"}, "does not hold the decisions of a review"),
         (lambda data: {**data, "version": 2}, "has version 2; this program reads 1"),
-        (lambda data: {**data, "decisions": [{"id": "x", "verdict": "approved"}]}, "there is no task 'x' with pictures"),
+        (
+            lambda data: {**data, "decisions": [{"id": "x", "verdict": "approved"}]},
+            "there is no task 'x' with pictures",
+        ),
         (lambda data: {**data, "decisions": {"id": "x"}}, "decisions must be a list of objects"),
         (lambda data: {**data, "decisions": [{**data["decisions"][0], "verdict": "good"}]}, "'good' is not one of"),
         (lambda data: {**data, "decisions": [{**data["decisions"][0], "note": 7}]}, "note must be a text"),

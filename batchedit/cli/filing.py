@@ -146,6 +146,8 @@ def _delivery_text(done: DeliverySummary) -> str:
         lines += [f"           {left}" for left in done.left_files]
         if done.left > len(done.left_files):
             lines.append(f"           and {done.left - len(done.left_files)} more")
+    if done.rehearsal and done.tasks:
+        lines.append("  REHEARSAL: these pictures are for trying things out; no provider has made them")
     return "\n".join([*lines, *(f"  sheet    {sheet}" for sheet in done.sheets)])
 
 
@@ -170,6 +172,7 @@ def _delivery_json(done: DeliverySummary) -> str:
             "pruned": done.pruned,
             "left_files": done.left_files,
             "sheets": [str(sheet) for sheet in done.sheets],
+            "rehearsal": done.rehearsal,
         },
         indent=2,
         ensure_ascii=False,

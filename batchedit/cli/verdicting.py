@@ -67,7 +67,7 @@ def verdicts_export(file: str, ledger: str, raw: bool, debug: bool) -> int:
     type=click.Choice(["refuse", "skip"]),
     default="refuse",
     show_default=True,
-    help="Where a review was of pictures that are others by now, or gone: take nothing, or take the rest.",
+    help="Where FILE is about pictures that are others by now, or gone: take nothing, or take the rest.",
 )
 @RAW
 @DEBUG
@@ -88,7 +88,9 @@ def verdicts_import(file: str, ledger: str, conflicts: str, outdated: str, raw: 
         if is_returned(Path(file)):
             found = read_returned(Path(file), file, reader)
         else:
-            found = Returned(decisions=read_verdicts(Path(file), file, reader, raw=raw))
+            left: list[str] | None = [] if outdated == "skip" else None
+            said = read_verdicts(Path(file), file, reader, raw=raw, outdated=left)
+            found = Returned(decisions=said, outdated=left or [])
     for line in found.outdated:
         say(line, err=True)
     if found.outdated and outdated == "refuse":
