@@ -210,7 +210,8 @@ class _Start:
     def cannot_begin(self, error: BatchEditError) -> None:
         """It ends before anything was sent."""
         self.end.exit_code = error.exit_code
-        self.end.reasons.append(f"{error}; nothing was sent")
+        said = "nothing was sent" in str(error)
+        self.end.reasons.append(str(error) if said else f"{error}; nothing was sent")
 
     def stumble(self, error: Exception) -> None:
         """A bug has ended it: that is told like any other end, and raised when it is."""

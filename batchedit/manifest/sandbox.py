@@ -196,7 +196,8 @@ def _longest(values: Any) -> int:
 
 def _join(values: Iterable[Any], separator: str = "") -> str:
     """Bounded before it is built: a separator may be as long as any text, and stand between any two letters."""
-    separator, parts, length = str(separator), [], 0
+    parts: list[str] = []
+    separator, length = str(separator), 0
     for value in values:
         part = str(value)
         length += len(part) + (len(separator) if parts else 0)
