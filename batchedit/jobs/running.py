@@ -316,6 +316,7 @@ class _Start:
             self.end.parts.append(PartEnd(part=part, plan=plan, summary=summary))
             return True
         self._ended(part, whole, summary)
+        self.end.parts[-1] = replace(self.end.parts[-1], kept_back=whole.figures.purchases if why else 0)
         if why:
             self._codes.append(ExitCode.LIMIT)
             self.end.reasons += [f"{part.shown}: stopped after the pilot: {each}" for each in why]
@@ -380,7 +381,7 @@ class _Start:
         self._codes.append(summary.exit_code)
         if summary.reason:
             self.end.reasons.append(f"{part.shown}: {summary.reason}")
-        self.end.reasons += [f"{part.shown}: {words}" for words in for_a_person(plan, summary)]
+        self.end.reasons += [f"{part.shown}: {words}" for words in for_a_person(self.job, plan, summary)]
 
     def _is_stopped(self, part: Part) -> bool:
         """Somebody wants it to stop; a run hears that by itself."""
