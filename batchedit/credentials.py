@@ -99,7 +99,7 @@ def find_key(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse) -> 
 
     Raises:
         UsageError: if the key is not for where it would be sent; or if a place is named and does not give a key: a
-            file that others may read, a command that fails.
+            file that others may read, a command that fails, a keyring without it.
     """
     check_destination(environment, places, use)
     own, provider = use.variable, use.provider
@@ -270,9 +270,13 @@ def _of_command(command: str, own: str) -> FoundKey:
     return _usable(_output(arguments, COMMAND_SECONDS, "key_command", own), "key_command")
 
 
-def _of_keyring(environment: Mapping[str, str], places: KeyPlaces, provider: str) -> FoundKey | None:
+def _of_keyring(environment: Mapping[str, str], places: KeyPlaces, provider: str) -> FoundKey:
     if not places.may_ask and sys.platform == "linux" and not environment.get("DBUS_SESSION_BUS_ADDRESS"):
-        return None  # it could only wait for somebody who is not there
+        # It could only wait for somebody who is not there.
+        raise UsageError(
+            "the keyring is not asked for a key: there is no session (DBUS_SESSION_BUS_ADDRESS) and nobody to ask",
+            hint=f"for a scheduler put the key into a file that only you can read: {FILE_VARIABLE}=...",
+        )
     from importlib.util import find_spec
 
     if find_spec("keyring") is None:
@@ -285,7 +289,12 @@ def _of_keyring(environment: Mapping[str, str], places: KeyPlaces, provider: str
     paths = json.dumps([path for path in sys.path if path not in here])
     arguments = [sys.executable, "-I", "-c", _KEYRING, SERVICE, provider, paths]
     text = _output(arguments, KEYRING_SECONDS, "the keyring", "")
-    return _usable(text, f"the keyring ({SERVICE}, {provider})") if text else None
+    if not text:
+        raise UsageError(
+            f"the keyring has no key ({SERVICE}, {provider})",
+            hint=f"keyring set {SERVICE} {provider}, or take the setting out",
+        )
+    return _usable(text, f"the keyring ({SERVICE}, {provider})")
 
 
 def _output(arguments: list[str], seconds: float, what: str, own: str) -> str:

@@ -54,6 +54,8 @@ def codes() -> set[str]:
                         found.update(constants(keyword.value))
             elif isinstance(node, ast.Assign) and [getattr(name, "id", "") for name in node.targets] == ["code"]:
                 found.update(constants(node.value))
+            elif isinstance(node, ast.Tuple) and [*map(list, map(constants, node.elts[:1]))] == [["refused"]]:
+                found.update(constants(node.elts[1]))  # as a process of its own says it
     return {code for code in found if re.fullmatch(r"[a-z]+(-[a-z]+)*", code)}
 
 

@@ -262,8 +262,13 @@ def test_the_keyring_comes_last_and_never_waits_for_nobody(tmp_path: Path, monke
     assert find({}, keyring=True) == "k-ring from the keyring (batchedit, runflow)"
     assert find({"RUNFLOW_API_KEY": "k"}, keyring=True) == "k from RUNFLOW_API_KEY"
     if sys.platform == "linux":
-        assert find({}, keyring=True, may_ask=False) == ""
+        with pytest.raises(UsageError, match="there is no session"):
+            find({}, keyring=True, may_ask=False)
     assert find({"DBUS_SESSION_BUS_ADDRESS": "x"}, keyring=True, may_ask=False).startswith("k-ring")
+    (tmp_path / "bare.py").write_text(_BACKEND.format(sleep=0).replace("k-ring", ""))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "bare.Backend")
+    with pytest.raises(UsageError, match=r"the keyring has no key \(batchedit, runflow\)"):
+        find({}, keyring=True)
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "slow.Backend")
     monkeypatch.setattr(credentials, "KEYRING_SECONDS", 1.0)
     with pytest.raises(UsageError, match="no key within 1 seconds"):

@@ -151,7 +151,8 @@ def check_command(job: str, as_json: bool, debug: bool) -> int:
     from batchedit.jobs.reading import load_job
 
     try:
-        checked = check_job(load_job(job), environment=os.environ, now=_now())
+        options = behaviour_for(None, no_input=True).run_options()
+        checked = check_job(load_job(job), environment=os.environ, now=_now(), options=options)
     except ManifestError as error:
         if as_json:
             say(findings_json(error.problems))

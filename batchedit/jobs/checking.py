@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from batchedit.budget import account_names
-from batchedit.errors import BatchEditError, ConsentMissing, ManifestError, Place, Problem
+from batchedit.errors import BatchEditError, ConsentMissing, ManifestError, Place, Problem, UsageError
 from batchedit.jobs.model import Job, Limit, Part
 from batchedit.jobs.money import Standing, began_at, standings
 from batchedit.jobs.parts import adapted, ledgers_of, must_have_limit
@@ -22,6 +22,8 @@ from batchedit.manifest.fields import shortened, suggestion
 from batchedit.money import format_usd
 from batchedit.planned import Plan
 from batchedit.planner import survey
+from batchedit.providers.registry import destination
+from batchedit.run_options import RunOptions, key_places
 from batchedit.selecting import Choice
 from batchedit.selection import parse_selection
 
@@ -58,9 +60,14 @@ class Entry:
         return {"file": self.file, "name": self.job and self.job.name, "says": self.words, "problems": self.problems}
 
 
-def check_job(job: Job, *, environment: Mapping[str, str], now: datetime) -> Checked:
+def check_job(
+    job: Job, *, environment: Mapping[str, str], now: datetime, options: RunOptions = RunOptions()
+) -> Checked:
     """
     Look at a job and all of its manifests. Nothing is sent or written.
+
+    Args:
+        options: For where keys may be; no key is looked at.
 
     Raises:
         ManifestError: with every problem of the manifests.
@@ -83,6 +90,8 @@ def check_job(job: Job, *, environment: Mapping[str, str], now: datetime) -> Che
             findings.problem(problem)
         if not plan.findings.problems:
             must_have_limit(job, plan)
+        if not plan.rehearsal:
+            _look_for_key(job, part, plan, environment, options, findings)
         quote = plan.figures.quote
         money = " (rehearsal money)" if plan.rehearsal else ""
         price = f"{format_usd(quote.low)} to {format_usd(quote.high)}{money}"
@@ -103,6 +112,23 @@ def check_job(job: Job, *, environment: Mapping[str, str], now: datetime) -> Che
     night = night_at(now, job.window, job.zone)
     lines += [f"limit: {standing}" for standing in _standings(job, night, now)]
     return Checked(job=job, lines=tuple(lines), warnings=tuple(findings.warnings))
+
+
+def _look_for_key(
+    job: Job, part: Part, plan: Plan, environment: Mapping[str, str], options: RunOptions, findings: Findings
+) -> None:
+    try:
+        goes_to = destination(plan.settings, environment, key_places(plan, options))
+    except UsageError as error:
+        findings.problem(
+            Problem(place=part.place, code="bad-job", field="provider", message=error.message, hint=error.hint)
+        )
+        return
+    if goes_to is not None and not goes_to.key_place:
+        findings.problem(
+            Problem(place=Place(job.shown), code="no-key", field="provider",
+                    message=f"no place gives a key for {goes_to.origin}: the scheduler must", warning=True)
+        )  # fmt: skip
 
 
 def _standings(job: Job, night: Night, now: datetime) -> list[Standing]:

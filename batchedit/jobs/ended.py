@@ -25,12 +25,14 @@ class PartEnd:
         plan: None if it could not be planned.
         summary: None if it was not run.
         error: What kept it from being run; empty if nothing did.
+        kept_back: Requests that were not begun because of what its pilot has shown.
     """
 
     part: Part
     plan: Plan | None
     summary: RunSummary | None
     error: str = ""
+    kept_back: int = 0
 
 
 @dataclass(slots=True, kw_only=True)

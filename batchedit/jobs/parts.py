@@ -11,6 +11,7 @@ from batchedit.errors import BatchEditError, ConsentMissing
 from batchedit.jobs.model import Gate, Job, Part
 from batchedit.jobs.money import has_limit
 from batchedit.ledger.reader import ledger_at
+from batchedit.lifecycle import State
 from batchedit.manifest import Manifest, load_manifest
 from batchedit.money import ZERO, format_usd
 from batchedit.pilot import Pilot
@@ -93,14 +94,22 @@ def objections(pilot: Pilot, gate: Gate, whole: Plan) -> list[str]:
     return found
 
 
-def for_a_person(plan: Plan, summary: RunSummary) -> list[str]:
+def for_a_person(job: Job, plan: Plan, summary: RunSummary) -> list[str]:
     """What no later start of the job does by itself, a sentence each, with the commands that do it."""
     found = []
     out = shlex.quote(str(plan.asked_out))
     if summary.held_back:
         words = f"{shlex.quote(str(plan.manifest.source))} --out {out}{' --rehearse' if plan.asked_rehearsal else ''}"
+        words += f" --provider {job.provider['name']}" if "name" in job.provider and not job.rehearse else ""
         them = "1 task has" if summary.held_back == 1 else f"{summary.held_back} tasks have"
         found.append(f"{them} changed since bought, and no job buys that again\n  batchedit run {words} --changed")
+    unknown = summary.states[State.UNKNOWN]
+    if unknown and plan.settings.api == "run":
+        found.append(
+            f"{unknown} unknown outcomes stay so, since api: run cannot be asked: look at the provider's bill\n"
+            "  then write into the job's or the manifest's provider: on_unknown: write-off (they count as spent), or"
+            " resend (sends them once more, and may buy twice)"
+        )
     if summary.undelivered:
         found.append(
             f"{summary.undelivered} paid pictures could not be put in place: batchedit verify {out} says which"

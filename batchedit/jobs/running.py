@@ -216,7 +216,8 @@ class _Start:
     def cannot_begin(self, error: BatchEditError) -> None:
         """It ends before anything was sent."""
         self.end.exit_code = error.exit_code
-        self.end.reasons.append(f"{error}; nothing was sent")
+        said = "nothing was sent" in str(error)
+        self.end.reasons.append(str(error) if said else f"{error}; nothing was sent")
 
     def stumble(self, error: Exception) -> None:
         """A bug has ended it: that is told like any other end, and raised when it is."""
@@ -323,6 +324,7 @@ class _Start:
             self.end.parts.append(PartEnd(part=part, plan=plan, summary=summary))
             return True
         self._ended(part, whole, summary)
+        self.end.parts[-1] = replace(self.end.parts[-1], kept_back=whole.figures.purchases if why else 0)
         if why:
             self._codes.append(ExitCode.LIMIT)
             self.end.reasons += [f"{part.shown}: stopped after the pilot: {each}" for each in why]
@@ -387,7 +389,7 @@ class _Start:
         self._codes.append(summary.exit_code)
         if summary.reason:
             self.end.reasons.append(f"{part.shown}: {summary.reason}")
-        self.end.reasons += [f"{part.shown}: {words}" for words in for_a_person(plan, summary)]
+        self.end.reasons += [f"{part.shown}: {words}" for words in for_a_person(self.job, plan, summary)]
 
     def _is_stopped(self, part: Part) -> bool:
         """Somebody wants it to stop; a run hears that by itself."""

@@ -158,7 +158,7 @@ def figures_of(end: JobEnd, troubles: list[str]) -> Told:
         done=states[State.DONE],
         failed=states[State.FAILED] + states[State.SUSPECT] + states[State.LOST],
         unknown=states[State.UNKNOWN],
-        left=sum(states[state] for state in _LEFT),
+        left=sum(states[state] for state in _LEFT) + sum(part.kept_back for part in end.parts),
         spent=MicroUSD(sum(summary.spent for summary in end.summaries)),
         spent_night=MicroUSD(spent_night),
         at_risk=MicroUSD(at_risk),

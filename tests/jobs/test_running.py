@@ -23,6 +23,7 @@ from batchedit.endpoint import Endpoint, Key
 from batchedit.jobs import load_job
 from batchedit.jobs.ended import JobEnd
 from batchedit.jobs.running import run_job
+from batchedit.lifecycle import State
 from batchedit.model import ProviderSettings
 from batchedit.providers.registry import Connected
 from batchedit.providers.rehearsal import ORIGIN
@@ -265,6 +266,7 @@ def test_the_calendar_is_that_of_the_zone(play: Play) -> None:
 def test_unknown_outcomes_count_as_at_risk(play: Play) -> None:
     """Answers are lost and cannot be asked for: the night's limit holds for what is spent and unknown together."""
     text = HEAD + "limits: {rpm: 6000, concurrency: 1, attempts: 1}\nbudget: {night: 0.05}\n"
+    text += "provider: {name: rehearsal, api: run}\n"
 
     async def nights(world: World) -> None:
         end = await world.start(text)
@@ -274,8 +276,15 @@ def test_unknown_outcomes_count_as_at_risk(play: Play) -> None:
         assert standing.spent + standing.at_risk <= 50_000
         assert world.bill <= standing.spent + standing.at_risk
         before = world.bill
+        assert any("unknown outcomes stay so" in reason for reason in end.reasons)
         end = await world.start(text)
         assert world.bill - before <= 50_000 - standing.spent - standing.at_risk
+        held = end.summaries[-1].states[State.UNKNOWN]
+        # What was said to do about them does it.
+        end = await world.start(text.replace("api: run", "api: run, on_unknown: write-off"))
+        assert held
+        assert not any("stay so" in reason for reason in end.reasons)
+        assert sum(summary.states[State.UNKNOWN] for summary in end.summaries) < held
 
     play(World("2026-11-25T20:00", Faults(answer_lost=0.4), api="run"), nights)
 
@@ -325,6 +334,7 @@ def test_a_pilot_that_shows_too_high_a_price_ends_it(play: Play) -> None:
     async def nights(world: World) -> None:
         end = await world.start(text)
         assert (end.exit_code, world.bill) == (6, 4 * PRICE)
+        assert (end.as_dict()["done"], end.as_dict()["left"]) == (4, COUNT - 4)
         assert end.reasons == ["night.yaml: stopped after the pilot: all of it may cost $0.144, $0.10 may be spent"]
 
     play(World("2026-11-25T20:00"), nights)

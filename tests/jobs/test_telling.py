@@ -117,3 +117,21 @@ def test_an_answer_that_the_disk_does_not_take(shop: Shop, command: str) -> None
     assert done.returncode == 9
     assert "cannot be written: No space left on device" in done.stderr
     assert "bug" not in done.stderr
+
+
+def test_checking_looks_where_the_key_is_and_goes(cli: Cli, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the night: no place that gives one is a warning, an origin that it is not for a problem with its place."""
+    monkeypatch.delenv("RUNFLOW_API_KEY", raising=False)
+    job(shop, "budget: {night: 1}\nprovider: runflow\n")
+    result = cli("job", "check", "job.yaml")
+    assert result.code == 0
+    assert "no place gives a key for https://api.runflow.io: the scheduler must" in result.err
+    monkeypatch.setenv("BATCHEDIT_KEY_COMMAND", "pass show runflow")
+    assert "no place" not in cli("job", "check", "job.yaml").err
+    job(shop, "budget: {night: 1}\nprovider: {name: runflow, base_url: 'https://gateway.example'}\n")
+    result = cli("job", "check", "job.yaml")
+    assert result.code == 2
+    assert "job.yaml:3:13: " in result.err
+    assert "base_url would send it to https://gateway.example" in result.err
+    monkeypatch.setenv("BATCHEDIT_KEY_ORIGIN", "https://gateway.example")
+    assert cli("job", "check", "job.yaml").code == 0
