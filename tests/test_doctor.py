@@ -51,6 +51,32 @@ def test_a_rehearsal_needs_no_key_and_a_ledger_is_examined(cli: Cli, shop: Shop,
     assert lines(result)["ledger"]["level"] == "fail"
 
 
+def test_a_job_is_looked_at_as_it_would_be_run(cli: Cli, shop: Shop, serve: Callable[..., Served]) -> None:
+    """With the provider that only the job names, all of its manifests, and what they share said once."""
+    served = serve()
+    shop.write("one.yaml", "version: 1\ndefaults: {prompt: grayscale}\nsources: [{glob: in/*.png}]\n")
+    shop.write("two.yaml", "version: 1\ndefaults: {prompt: sepia}\nsources: [{glob: in/*.png}]\n")
+    job = shop.write(
+        "night-job.yaml",
+        "job: 1\nmanifests: [{manifest: one.yaml, out: first}, {manifest: two.yaml, out: second}]\n"
+        f"provider: {{name: runflow, base_url: '{served.url}'}}\nbudget: {{night: 5}}\n",
+    )
+    found = cli("doctor", job, "--json")
+    assert found.code == 0, found.out
+    named = [line["name"] for line in found.json()["findings"]]
+    assert (named.count("account"), named.count("sqlite"), named.count("key")) == (1, 1, 1)
+    (shop.root / "second/.batchedit").mkdir(parents=True)
+    (shop.root / "second/.batchedit/ledger.db").write_bytes(b"no ledger at all" * 300)
+    broken = cli("doctor", job)
+    assert (broken.code, "second" in broken.out) == (8, True), broken.out
+    checked = cli("auth", "check", job)
+    assert (checked.code, "found in RUNFLOW_API_KEY" in checked.out) == (0, True)
+    refused = cli("doctor", job, "--provider", "runflow")
+    assert (refused.code, "a job says itself what its provider" in refused.err) == (2, True)
+    report = shop.write("report.yaml", "job: 1\ndo: report\nledgers: [out]\nreport: {html: r.html}\n")
+    assert "runs no manifest" in cli("doctor", report).err
+
+
 def test_without_a_key_it_says_so(
     cli: Cli, shop: Shop, serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
