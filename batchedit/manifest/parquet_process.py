@@ -23,12 +23,12 @@ LONGEST_ROW = 8 * 1024 * 1024
 """Bytes of all values of a row, as in a line of CSV."""
 MOST_ROWS = 50_000_000
 MOST_COLUMNS = 100_000
-_FREE_ROWS, _FREE_VALUES, _FREE_TEXT = 2_000_000, 50_000_000, 4 * 1024**3
+_FREE_ROWS, _FREE_VALUES, _FREE_TEXT = 2_000_000, 50_000_000, 1024**3
 _VALUES_A_BYTE, _TEXT_A_BYTE = 10, 100
 """
-Each row, value and byte of text costs time, and a few kilobytes of a file can stand for any number of equal ones. So many
-are free: what real tables have, folded as well as can be. Beyond that the file must have a byte for each row, and for
-so many values and so much text.
+Each row, value and byte of text costs time, and a few kilobytes of a file can stand for any number of equal ones. So
+many are free: what real tables have, folded as well as can be. Beyond that the file must have a byte for each row, and
+for so many values and so much text.
 """
 _BATCH = 1000
 _MESSAGE_BYTES = 1024 * 1024
