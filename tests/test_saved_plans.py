@@ -275,7 +275,7 @@ def test_a_forged_plan_is_refused(cli: Cli, night: Shop, value: object) -> None:
     assert cli("plan", "night.csv", "--save", "night.json").code == 0
     path, said = night.root / "night.json", json.loads((night.root / "night.json").read_text())
     plain = path.read_text()
-    places = [(name,) for name in said if name != "digest"]
+    places: list[tuple[str, ...]] = [(name,) for name in said if name != "digest"]
     places += [("flags", name) for name in said["flags"]] + [("seals", name) for name in said["seals"]]
     for place in places:
 
