@@ -17,6 +17,8 @@ ASGIApp = Callable[..., Awaitable[None]]
 
 _SHORTEST_SECRET = 8
 _PORTS = {"https": 443, "http": 80}
+_MOST_VALUES = 1_000_000
+"""An answer of more is not read, so that nobody reads escapes in it either; reading it would take gigabytes."""
 
 
 class Key:
@@ -75,13 +77,13 @@ def _escaped(secret: str) -> re.Pattern[bytes]:
     parts = []
     for byte in secret.encode():
         hexed = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{byte:02x}")
-        parts.append(rf"(?:{re.escape(chr(byte))}|%(?:25)*{hexed}|\\+u00{hexed})".encode("latin-1"))
+        parts.append(rf"(?:{re.escape(chr(byte))}|%(?:25)*{hexed}|\\{{1,64}}u00{hexed})".encode("latin-1"))
     return re.compile(b"".join(parts))
 
 
 def _unescaped(body: bytes) -> bytes:
     """The body; if it is JSON with escapes of what needs none, the same JSON without them."""
-    if b"\\u00" not in body:
+    if b"\\u00" not in body or sum(map(body.count, (b"[", b"{", b","))) > _MOST_VALUES:
         return body
     try:
         # Lone halves of surrogate pairs are read again as they were written.

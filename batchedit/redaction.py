@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?#]+)[?#][^\s\"'<>]*", re.IGNORECASE)
-_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s\"'<>?#@]*@", re.IGNORECASE)
+# Each of these goes through a text once, whatever stands in it: it comes from outside, and may be long. So an address
+# is taken whole and cut then, and the name of a scheme has an end.
+_URL = re.compile(r"https?://[^\s\"'<>]*", re.IGNORECASE)
+_QUERY = re.compile(r"[?#]")
+_USERINFO = re.compile(r"([a-z][a-z0-9+.-]{0,30}://)[^/\s\"'<>?#@]*@", re.IGNORECASE)
 _KEY = re.compile(r"\b(rf_(?:live|svc)_|sk-|whsec_)[A-Za-z0-9_\-]{4,}")
 _BEARER = re.compile(r"(?i)\b(bearer|key)\s+[A-Za-z0-9._\-]{8,}")
 # A signed address within another one, or in a message that quotes it: the query's marks are encoded themselves.
@@ -39,10 +42,15 @@ def redact(text: str) -> str:
         text = _DATA_URI.sub(r"data:\1;base64,...", text)
     if "://" in text:
         text = _USERINFO.sub(r"\1", text)
-        text = _URL_QUERY.sub(r"\1?...", text)
+        text = _URL.sub(_without_query, text)
     text = _SIGNED.sub(r"\1...", text)
     text = _KEY.sub(r"\1...", text)
     return _BEARER.sub(r"\1 ...", text)
+
+
+def _without_query(match: re.Match[str]) -> str:
+    address, *query = _QUERY.split(match[0], maxsplit=1)
+    return f"{address}?..." if query else address
 
 
 def _is_signing(name: str) -> bool:

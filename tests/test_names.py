@@ -114,11 +114,14 @@ def test_hostile_names_become_files_below_the_folder(tmp_path: Path) -> None:
 NAMES = {
     name: problem
     for problem, names in {
-        "device": "CON con Con.txt nul nul.tar.gz AUX aux.png PRN COM1 com9.x COM\u00b9 LPT\u00b2.a LPT3 CONIN$ conout$ CLOCK$",
+        "device": "CON con Con.txt nul nul.tar.gz AUX aux.png PRN COM1 com9.x COM\u00b9 LPT\u00b2.a LPT3 CONIN$ conout$ CLOCK$"
+        " com2.tar.gz Com3 cOm4.JPG COM5.a.b com6 COM7.png COM8 COM\u00b2 com\u00b3.png LPT1 lpt2.txt LPT4 LPT5 LPT6 LPT7.x lpt8"
+        " LPT9 LPT\u00b9 LPT\u00b3 prn.png nul.png",
         "would leave": ". ..",
-        "not every system": 'aa:b a*b a?b a"b a<b a>b a|b file.png:$DATA',
+        "not every system": 'aa:b a*b a?b a"b a<b a>b a|b file.png:$DATA ff::$INDEX_ALLOCATION ff|gg <x> what?.png',
         "space or ends": "a. a.. ...",
-        "invisible": "a\u202eb a\u200bb a\u2066b a\ufeffb a\x07b a\x85b a\x7fb a\ud800b a\x1bb",
+        "invisible": "a\u202eb a\u200bb a\u2066b a\ufeffb a\x07b a\x85b a\x7fb a\ud800b a\x1bb"
+        " a\u202ab a\u2069b a\u200eb a\u200fb a\u061cb a\u2060b a\x01b a\x9bb \ufeff.png x\u202egnp.exe",
         "relative": "~ ~root C: c:x",
         "bytes": " ".join(["x" * 201, "\u00e9" * 101, "\U0001f4a9" * 51]),
     }.items()
@@ -128,7 +131,8 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_that_no_output_may_have(name: str) -> None:
-    """Each with its reason, alone and as a folder; and each has a form that may be."""
+    """Each with its reason, alone and as a folder; and each has a form that may be. Eighty of them."""
+    assert len(NAMES) >= 80
     assert NAMES[name] in (path_problem(name) or "")
     if NAMES[name] != "relative":
         assert path_problem(f"a/{name}/x.png") is not None

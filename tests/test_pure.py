@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from batchedit.agenda import Agenda
 from batchedit.breaker import Breaker
-from batchedit.errors import NotSent, Throttled, Unseen
+from batchedit.endpoint import Key
+from batchedit.errors import NotSent, Place, Throttled, Unseen
 from batchedit.keys import client_ref, from_spec, idempotency_key, make_request, to_spec, url_identity
+from batchedit.manifest.fields import Given
 from batchedit.model import LocalImage, Params, Request, SourceImage, UrlImage, size_problem
 from batchedit.redaction import redact, unsigned_url
+from batchedit.report.as_csv import guarded
 
 # -- breaker and agenda --------------------------------------------------------------------------------------
 
@@ -180,3 +183,21 @@ def test_size_rules(size: str, word: str | None) -> None:
     """The published rules, each with its own words."""
     problem = size_problem(size)
     assert (problem is None) if word is None else (problem is not None and word in problem)
+
+
+@pytest.mark.timeout(60)
+def test_long_texts_are_gone_through_once() -> None:
+    """Texts from outside that would be gone through again at each of their characters: hours, of one text."""
+    many = 500_000
+    assert redact("http://" * many).startswith("http://")
+    assert redact("a." * many + "://x@") == "a." * many + "://"
+    assert Key("rf_live_0123456789abcdef").mask(b"%" + b"\\" * many) == b"%" + b"\\" * many
+    folded = b'["' + b"".join(b"\\u%04x" % letter for letter in b"rf_live_0123456789abcdef") + b'"' + b",[]" * 3 * many
+    assert Key("rf_live_0123456789abcdef").mask(folded).startswith(b'["..."')
+    assert guarded("x" + "\n" * many) == "x" + "\n" * many
+    assert len(Given("|" * many + "a|b", True, Place("t.csv")).several) == 2
+    assert Given("{{ x|upper }}|{% if y|int %}|z", True, Place("t.csv")).several == (
+        "{{ x|upper }}",
+        "{% if y|int %}",
+        "z",
+    )

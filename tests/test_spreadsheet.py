@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import Result, database
 from tests.everything import HOSTILE, write_everything
+from tests.test_names import FORMULAS
 
 Cli = Callable[..., Result]
 
@@ -59,12 +60,14 @@ def opened(table: Path, folder: Path) -> tuple[list[list[str]], list[str]]:
 def ledger(tmp_path: Path) -> Path:
     """One whose labels, ids, edits and reasons are hostile."""
     path = write_everything(tmp_path / "ledger.db")
-    texts = [*HOSTILE, *MORE]
+    texts = [*FORMULAS, *HOSTILE, *MORE]
+    assert len(FORMULAS) > 60
     with database(path) as db:
         for number, (slot,) in enumerate(db.execute("SELECT slot FROM tasks").fetchall()):
-            text = texts[number % len(texts)]
-            labels = json.dumps({"client": text, "=SUM(A1:A9)": "name", f"@{number % 2}": text})
-            db.execute("UPDATE tasks SET labels = ?, item_id = ?, edit = ? WHERE slot = ?", (labels, text, text, slot))
+            # More texts than tasks: what does not stand in one column stands in another.
+            text, other = texts[number % len(texts)], texts[-1 - number % len(texts)]
+            labels = json.dumps({"client": text, "=SUM(A1:A9)": "name", f"@{number % 2}": other})
+            db.execute("UPDATE tasks SET labels = ?, item_id = ?, edit = ? WHERE slot = ?", (labels, text, other, slot))
     return path
 
 
@@ -81,6 +84,23 @@ def test_no_cell_is_a_formula(cli: Cli, ledger: Path, tmp_path: Path, command: t
     assert len(rows) >= len(written)
     money = written[0].index("cost" if command[0] == "export" else "spent")
     assert [float(row[money]) for row in rows[1 : len(written)]] == [float(row[money]) for row in written[1:]]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("command", [("export", "results"), ("verdicts", "export")])
+def test_no_cell_of_a_table_for_people_is_a_formula(
+    cli: Cli, ledger: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """What goes to those who look at pictures, and comes back from them."""
+    table = tmp_path / "table.csv"
+    with database(ledger) as db:
+        db.execute("UPDATE decisions SET reason = '=1+1', note = 'so' || char(10) || '=HYPERLINK(\"http://x\")'")
+    arguments = (table, ledger) if command[0] == "verdicts" else (ledger, "--out", table)
+    assert cli(*command, *arguments).code == 0
+    rows, formulas = opened(table, tmp_path)
+    assert formulas == []
+    written = list(csv.reader(io.StringIO(table.read_text("utf-8"), newline="")))
+    assert len(rows) >= len(written) > 5
 
 
 @pytest.mark.timeout(240)

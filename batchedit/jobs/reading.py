@@ -50,7 +50,7 @@ VERSION = 1
 VARIABLES = ("name", "night", "month")
 """What may stand in the names of reports and exports."""
 
-_MARKS = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+_MARKS = re.compile(r"\{\{([^{}]*)\}\}")
 
 
 def load_job(source: str | Path, *, cwd: Path | None = None) -> Job:
@@ -404,7 +404,7 @@ class JobReader:
         )
 
     def _is_template(self, text: str, place: Place, field: str) -> bool:
-        for word in _MARKS.findall(text):
+        for word in map(str.strip, _MARKS.findall(text)):
             if word not in VARIABLES:
                 message = f"there is no variable {shortened(word)!r} here"
                 hint = suggestion(word, VARIABLES) or f"Known are: {', '.join(VARIABLES)}"
@@ -418,7 +418,7 @@ class JobReader:
 
 def file_name(template: str, **values: str) -> str:
     """A file's name with its variables filled in; what would lead into another folder becomes a hyphen."""
-    return _MARKS.sub(lambda found: re.sub(r"[/\\\0]", "-", values.get(found[1], found[0])), template)
+    return _MARKS.sub(lambda found: re.sub(r"[/\\\0]", "-", values.get(found[1].strip(), found[0])), template)
 
 
 def _refused(

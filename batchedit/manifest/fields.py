@@ -72,11 +72,28 @@ class Given:
         """The texts of a list; one text is split at ``|``, but not inside a template's marks."""
         if isinstance(self.text, tuple):
             return self.text
-        parts = _BAR.split(self.text) if self.template else self.text.split("|")
+        parts = _split_at_bars(self.text) if self.template else self.text.split("|")
         return tuple(part.strip() for part in parts if part.strip())
 
 
-_BAR = re.compile(r"\|(?![^{}]*[}%]\})")
+def _split_at_bars(text: str) -> list[str]:
+    """The text in pieces; a bar whose next brace is the end of a template's mark belongs to that mark."""
+    parts, is_inside, ends = text.split("|"), False, []
+    for part in reversed(parts):  # each says of the bar before it
+        if (brace := _BRACE.search(part)) is not None:
+            at = brace.start()
+            is_inside = part[at : at + 2] == "}}" or (at > 0 and part[at - 1 : at + 1] == "%}")
+        ends.append(is_inside)
+    pieces = [[parts[0]]]
+    for part, belongs in zip(parts[1:], ends[-2::-1], strict=True):
+        if belongs:
+            pieces[-1].append(part)
+        else:
+            pieces.append([part])
+    return ["|".join(piece) for piece in pieces]
+
+
+_BRACE = re.compile(r"[{}]")
 
 
 def shortened(text: str) -> str:

@@ -7,9 +7,13 @@ part instead, without extension.
 
 from __future__ import annotations
 
+import fnmatch
 import glob
+import os
+import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path, PurePath
 
 from batchedit.errors import Place, Problem
@@ -17,6 +21,8 @@ from batchedit.manifest.fields import Given, shortened
 from batchedit.manifest.findings import Findings, Skip
 from batchedit.manifest.layers import Layer, Row
 
+_MOST_VISITS = 100
+"""Of one folder, for one part of a pattern: by its own name, and through links."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 
@@ -59,10 +65,79 @@ def _matches(pattern: str, root: Path) -> tuple[PurePath, list[str]]:
             return PurePath(pattern).parent, [str(PurePath(pattern))]
         if Path(root, pattern).is_dir():
             pattern = str(PurePath(glob.escape(pattern), "*"))
-        found = glob.glob(pattern, root_dir=root, recursive=True)
-        return _fixed_part(pattern), sorted({str(PurePath(name)) for name in found if Path(root, name).is_file()})
+        return _fixed_part(pattern), sorted({str(PurePath(name)) for name in _found(pattern, root)})
     except (OSError, ValueError):
         return PurePath(), []
+
+
+def _found(pattern: str, root: Path) -> Iterator[str]:
+    """
+    The files that match, as `glob.glob` finds them, which goes round in links that lead back for ever, and recurses.
+
+    A folder may come from somebody else: a link to a folder that it lies in is not followed, and where many links lead
+    to one folder it is gone through a few times only.
+    """
+    # Several ``**`` in a row mean one.
+    parts = [part for part, group in groupby(pattern.split("/")) for _ in ([part] if part == "**" else group)]
+    start = "/" if pattern.startswith("/") else ""
+    waiting, seen, visits = [(start, 1 if start else 0)], set[tuple[str, int]](), Counter[tuple[int, int, int]]()
+    while waiting:
+        state = waiting.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        folder, at = state
+        part, is_last = parts[at], at == len(parts) - 1
+        if part != "**" and not glob.has_magic(part):
+            path = os.path.join(folder, part)
+            if is_last and os.path.isfile(os.path.join(root, path)):
+                yield path
+            elif not is_last and os.path.isdir(os.path.join(root, path)):
+                waiting.append((path, at + 1))
+            continue
+        if part == "**" and not is_last:
+            waiting.append((folder, at + 1))
+        for entry in _entries(os.path.join(root, folder), part):
+            path = os.path.join(folder, entry.name)
+            if is_last and entry.is_file():
+                yield path
+            if (part != "**" and is_last) or not entry.is_dir() or _leads_back(entry):
+                continue
+            there = _identity(entry.path)
+            visits[*there, at] += 1
+            if visits[*there, at] <= _MOST_VISITS:
+                waiting.append((path, at if part == "**" else at + 1))
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    """Which folder it is, by whatever name; of one that has gone meanwhile there is nothing to be found."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def _entries(folder: str, part: str) -> list[os.DirEntry[str]]:
+    """What a part of a pattern takes of a folder; names that begin with a dot only if it does so itself."""
+    wanted = None if part == "**" else re.compile(fnmatch.translate(part)).match
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry
+                for entry in entries
+                if (part.startswith(".") or not entry.name.startswith(".")) and (wanted is None or wanted(entry.name))
+            ]
+    except OSError:
+        return []
+
+
+def _leads_back(entry: os.DirEntry[str]) -> bool:
+    """True for a link to a folder that it lies in."""
+    if not entry.is_symlink():
+        return False
+    target, here = os.path.realpath(entry.path), os.path.realpath(os.path.dirname(entry.path))
+    return here == target or here.startswith(target.rstrip("/") + "/")
 
 
 def _fixed_part(pattern: str) -> PurePath:

@@ -23,6 +23,13 @@ LONGEST_ROW = 8 * 1024 * 1024
 """Bytes of all values of a row, as in a line of CSV."""
 MOST_ROWS = 50_000_000
 MOST_COLUMNS = 100_000
+_FREE_ROWS, _FREE_VALUES, _FREE_TEXT = 2_000_000, 50_000_000, 1024**3
+_VALUES_A_BYTE, _TEXT_A_BYTE = 10, 100
+"""
+Each row, value and byte of text costs time, and a few kilobytes of a file can stand for any number of equal ones. So
+many are free: what real tables have, folded as well as can be. Beyond that the file must have a byte for each row, and
+for so many values and so much text.
+"""
 _BATCH = 1000
 _MESSAGE_BYTES = 1024 * 1024
 _LARGEST_PART = 2**32
@@ -57,7 +64,7 @@ def _messages() -> Iterator[tuple[Any, ...]]:
     _limit_memory()
     try:
         with os.fdopen(0, "rb", closefd=False) as opened, parquet.ParquetFile(opened, pre_buffer=False) as file:
-            yield from _read(arrow, file)
+            yield from _read(arrow, file, _bytes_on_disk())
     except _Refused as refused:
         yield ("refused", *refused.args)
     except (MemoryError, RecursionError):  # Arrow's own error of memory is one
@@ -70,12 +77,18 @@ def _messages() -> Iterator[tuple[Any, ...]]:
         yield ("refused", "unreadable", f"cannot be read: {error.strerror or error}")
 
 
-def _read(arrow: Any, file: Any) -> Iterator[tuple[Any, ...]]:
-    _look_at_sizes(file.metadata)
+def _bytes_on_disk() -> int:
+    """Of the file: one with holes is larger than what it holds."""
+    found = os.fstat(0)
+    return min(found.st_size, found.st_blocks * 512) if found.st_blocks else found.st_size
+
+
+def _read(arrow: Any, file: Any, file_bytes: int) -> Iterator[tuple[Any, ...]]:
+    _look_at_sizes(file.metadata, file_bytes)
     names = tuple(str(name) for name in file.schema_arrow.names)
     kinds = [field.type for field in file.schema_arrow]
     yield ("columns", names, any(arrow.types.is_nested(kind) or _is_binary(arrow, kind) for kind in kinds))
-    number, rows, size = 0, [], 0
+    number, rows, size, left = 0, [], 0, _FREE_TEXT + _TEXT_A_BYTE * file_bytes
     for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
         columns = [_texts(arrow, column) for column in batch.columns]
         for values in zip(*columns, strict=True) if columns else [()] * batch.num_rows:
@@ -83,6 +96,9 @@ def _read(arrow: Any, file: Any) -> Iterator[tuple[Any, ...]]:
             taken = _size(values)
             if taken > LONGEST_ROW:
                 raise _Refused("parquet-size", f"row {number} has more than {LONGEST_ROW} characters")
+            left -= taken
+            if left < 0:
+                raise _Refused("parquet-size", f"unfolds to much more text than a file of {file_bytes} bytes may")
             rows.append(values)
             size += taken
             if size > _MESSAGE_BYTES:
@@ -93,12 +109,16 @@ def _read(arrow: Any, file: Any) -> Iterator[tuple[Any, ...]]:
             rows, size = [], 0
 
 
-def _look_at_sizes(metadata: Any) -> None:
+def _look_at_sizes(metadata: Any, file_bytes: int) -> None:
     """Refuse what says of itself that it is too large, with the place where it does."""
+    values = metadata.num_rows * metadata.num_columns
     if metadata.num_rows > MOST_ROWS:
         raise _Refused("parquet-size", f"has {metadata.num_rows} rows; at most {MOST_ROWS} are read")
     if metadata.num_columns > MOST_COLUMNS:
         raise _Refused("parquet-size", f"has {metadata.num_columns} columns; at most {MOST_COLUMNS} are read")
+    if metadata.num_rows > _FREE_ROWS + file_bytes or values > _FREE_VALUES + _VALUES_A_BYTE * file_bytes:
+        shape = f"{metadata.num_rows} rows of {metadata.num_columns} columns"
+        raise _Refused("parquet-size", f"has {shape} in {file_bytes} bytes, which no table of pictures needs")
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for at in range(group.num_columns):

@@ -18,7 +18,9 @@ _COUNTS = ("requests", "attempts", "pictures")
 _TASKS = ("delivered", "reviewed", "approved")
 _AMOUNTS = ("spent", "useful", "wasted", "at_risk", "quoted_low", "quoted_high")
 # The wide ones are what some spreadsheets turn into the narrow ones.
-_FORMULA = re.compile(r"\A[\t\r\n]|(?:\A|[\r\n])[\s\x00-\x1f\ufeff\u200b]*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = re.compile(
+    r"\A[\t\r\n]|(?:\A|[\r\n])(?:(?![\r\n])[\s\x00-\x1f\ufeff\u200b])*[=+\-@|%\uff1d\uff0b\uff0d\uff20]"
+)
 """What a program may take for a formula, at the beginning or where a cell that is taken apart goes on."""
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import PurePath
 
 import pytest
 
+from batchedit.manifest.globs import _found
 from tests.manifest.conftest import Folder
 
 
@@ -18,6 +21,51 @@ def test_a_glob_mirrors_folders_and_counts_other_files(folder: Folder) -> None:
     assert [task.outputs[0] for task in tasks] == ["a.png", "b.png", "c.png", "deep/x y/d.png"]
     assert [str(task.place) for task in tasks][:1] == ["in/a.png"]
     assert [skip.reason for skip in findings.skipped] == ["1 file is no picture (png, jpg, jpeg, webp)"]
+
+
+def test_links_that_lead_back_are_not_followed(folder: Folder) -> None:
+    """Three of them, and `glob.glob` has more names for one picture than there is time."""
+    for name in ("x", "y", "z"):
+        (folder.root / "in" / name).symlink_to(folder.root / "in")
+    (folder.root / "in/deep").mkdir(exist_ok=True)
+    (folder.root / "in/deep/up").symlink_to("../..")
+    assert [task.item.id for task in folder.tasks("in/**/*.png", prompt="pp")] == ["a", "b"]
+
+
+def test_many_links_to_one_folder_do_not_multiply(folder: Folder) -> None:
+    """Thirty folders, each with two links to the next: a billion ways to the last one."""
+    for number in range(30):
+        (folder.root / f"in/s{number}").mkdir(parents=True)
+        for name in "lr":
+            (folder.root / f"in/s{number}/{name}").symlink_to(f"../s{number + 1}")
+    folder.write("in/s29/p.png", b"x")
+    started = time.process_time()
+    tasks = folder.tasks("in/**/**/*.png", prompt="pp", output="{{ id }}")
+    assert 2 < len(tasks) < 200
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*", "**", "**/*", "**/*.png", "a/**", "a*/**/b*", "**/a/**/*.p?g", "[ab]/*", "./a/*", "a/../b/*", ".h*/*", "**/**/c.png",
+     "*/*/*.png", "a//b/*", "**/.h*/*", "x.png", "a/", "**/", "[!a]*/**/*.png", "link/*", "**/link/*"],
+)  # fmt: skip
+def test_what_is_found_is_what_glob_finds(folder: Folder, pattern: str) -> None:
+    """Names, hidden ones, links to other places; from the folder, and from the root of the disk."""
+    import glob
+    import random
+
+    draw = random.Random(7)
+    for _ in range(150):
+        parts = [draw.choice(["a", "b", "c", "ab", ".h", "bb"]) for _ in range(draw.randrange(4))]
+        folder.write("/".join(["tree", *parts, draw.choice(["x.png", "c.png", "b.jpg", ".h.png", "a1.txt"])]), b"x")
+    root = folder.root / "tree"
+    (root / "link").symlink_to("a")
+    for place, wanted in ((root, pattern), (folder.root, f"{root}/{pattern}")):
+        known = {str(PurePath(name)) for name in glob.glob(wanted, root_dir=place, recursive=True)}
+        assert {str(PurePath(name)) for name in _found(wanted, place)} == {
+            name for name in known if (place / name).is_file()
+        }
 
 
 def test_equal_stems_get_their_path_as_id(folder: Folder) -> None:

@@ -223,6 +223,25 @@ def _nested(path: Path) -> None:
     parquet.write_table(pa.table({"image": ["a.png"], "tags": [value]}), path)
 
 
+def _empty(path: Path) -> None:
+    """Five million rows of nothing in a few kilobytes: each would be looked at."""
+    nothing = pa.nulls(5_000_000, pa.string())
+    parquet.write_table(pa.table({"id": nothing, "image": nothing}), path)
+
+
+def _wide(path: Path) -> None:
+    """Few bytes, and sixty million values."""
+    columns = {"image": pa.array(["a.png"] * 30_000), **{f"c{number}": pa.nulls(30_000) for number in range(2_000)}}
+    parquet.write_table(pa.table(columns), path, compression="zstd")
+
+
+def _repeated(path: Path) -> None:
+    """A hundred kilobytes of text, fifteen thousand times."""
+    texts = pa.array(["x" * 100_000]).dictionary_encode()
+    prompts = pa.DictionaryArray.from_arrays(pa.array([0] * 15_000, pa.int32()), texts.dictionary)
+    parquet.write_table(pa.table({"image": ["a.png"] * 15_000, "prompt": prompts}), path, compression="zstd")
+
+
 BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "dictionary": (_dictionary, "asks for more than 1 GB"),
     "prefixes": (_prefixes, "asks for more than 1 GB"),
@@ -231,9 +250,12 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "long row": (_long, "row 2 has more than 8388608 characters"),
     "list": (_lists, "row 1 has more than 8388608 characters"),
     "nested": (_nested, "too deeply nested"),
+    "empty": (_empty, "has 5000000 rows of 2 columns in"),
+    "wide": (_wide, "has 30000 rows of 2001 columns in"),
+    "repeated": (_repeated, "unfolds to much more text than a file of"),
 }
 
-FULL = ("prefixes", "page")
+FULL = ("prefixes", "page", "repeated")
 
 
 def _checked(folder: Path, name: str) -> tuple[int, int, int, str]:

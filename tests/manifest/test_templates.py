@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchedit.manifest.templates import TemplateProblem, names_in, render
+from batchedit.manifest.templates import TemplateProblem, holds, names_in, render
 
 VALUES: dict[str, Any] = {"a": "Red Boot", "n": "7", "empty": "", "row": {"Image Src": "x.png"}}
 
@@ -161,6 +161,58 @@ def test_a_text_is_bounded_before_it_is_built(template: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 150_000_000
     finally:
         tracemalloc.stop()
+
+
+LOOPS = [
+    "t|replace(c, 'b') == 'q'", "t|upper == c", "t.count(c) > 9", "(t ~ t ~ t) == c", "c in t[1:]", "(c ~ 'b') in t", "t == t[::-1]",
+    "t is eq(c ~ t)", "t.split(c)|join == c", "t[5:]|trim == c", "t.find(c ~ 'b') > 5", "('%s' % t) == c", "(t + c) == t",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", LOOPS)
+def test_a_loop_over_a_long_text_does_not_take_minutes(step: str) -> None:
+    """Each pass goes through the text again; hours of that would fit into one template."""
+    started = time.process_time()
+    with pytest.raises(TemplateProblem, match="it takes too much work"):
+        render("x{% for c in t %}{% if " + step + " %}{% endif %}{% endfor %}", {"t": "a" * 100_000})
+    assert time.process_time() - started < 2
+    if "~" in step:  # of which there may be 200 parts
+        return
+    with pytest.raises(TemplateProblem, match="it takes too much work"):
+        holds(f"[{', '.join([step] * 1200)}] == []", {"t": "a" * 100_000, "c": "a"})
+    assert time.process_time() - started < 6
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 1 if " + " * ".join(["(t|int(0, 16))"] * 60) + " }}",
+        "{{ 1 if " + " * ".join(["9" * 1000] * 60) + " }}",
+        "{% for c in t %}{{ 1 if 0x" + "f" * 3_500 + " // 0x" + "f" * 1_500 + " == 5 }}{% endfor %}",
+    ],
+    ids=lambda template: template[:30],
+)
+def test_numbers_do_not_grow(template: str) -> None:
+    """Multiplying what has a million digits takes hours."""
+    started = time.process_time()
+    with pytest.raises(TemplateProblem, match="the number grows too large"):
+        render(template, {"t": "f" * 100_000})
+    assert time.process_time() - started < 3
+
+
+def test_what_counts_work_changes_nothing() -> None:
+    """Loops know where they are, missing columns are told, ordinary work is far from the bound."""
+    values = {"t": "a,b,c", "row": {"x": "5"}, "big": "word " * 7_000}
+    template = "{% for w in t.split(',') %}{{ loop.index }}{{ w }}{% if not loop.last %}-{% endif %}{% endfor %}"
+    assert render(template, values) == "1a-2b-3c"
+    assert render("{% for w in t.split(',') %}{{ w }}{{ loop.length }}{% else %}none{% endfor %}", values) == "a3b3c3"
+    assert render("{{ 7 - 2 }} {{ 7 // 2 }} {{ 7 / 2 }} {{ t[2:] }} {{ 'x' ~ t[0] }}", values) == "5 3 3.5 b,c xa"
+    assert len(render("{% for w in big.split() %}{{ w|upper }}{% endfor %}", values)) == 28_000
+    assert holds("'b' in t and row['x']|int > 4 and t is defined", values)
+    with pytest.raises(TemplateProblem, match="no such column"):
+        render("{% if row['y'] == 'a' %}{% endif %}", values)
+    with pytest.raises(TemplateProblem, match="No filter named"):
+        render("{{ t|each }}{{ t|counted }}", values)
 
 
 def test_all_unknown_names_at_once() -> None:
