@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import random
 import re
+import shutil
 import struct
+import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -403,6 +406,23 @@ def test_tags_are_looked_at_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> No
     data, at = bare()
     anatomy(data[:at] + chunk(b"eXIf", b"II*\0" + bytes(100_000)) * 300 + data[at:])
     assert 3_900_000 < sum(looked) <= 4 * 1024 * 1024
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("name", PICTURES)
+def test_another_reader_finds_nothing_either(name: str, orientation: int, tmp_path: Path) -> None:
+    """One that knows thousands of tags; of the original it tells all."""
+    told = []
+    for which, data in (("before", PICTURES[name](orientation)), ("after", upright(PICTURES[name](orientation)))):
+        (tmp_path / which).write_bytes(data)
+        command = ["exiftool", "-j", "-G", "-ee", "-u", str(tmp_path / which)]
+        told.append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)[0])
+    groups = [{tag.partition(":")[0] for tag in each} for each in told]
+    assert groups[0] & {"EXIF", "XMP"}
+    assert groups[1] <= {"SourceFile", "ExifTool", "System", "File", "PNG", "JFIF", "RIFF", "ICC_Profile", "Composite"}
+    text = json.dumps(told[1])
+    assert [word for word in ("GPS", "SERIAL", "Privat", "52.5", "Thumbnail") if word in text] == []
 
 
 # -- what a run sends ----------------------------------------------------------------------------------------

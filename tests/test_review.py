@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -516,6 +518,28 @@ def test_no_path_leads_anywhere(night: Shop, path: str) -> None:
         )
         assert status(answer) in (400, 404), answer[:200]
         assert "root:" not in answer
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to become somebody else")
+def test_another_user_of_the_machine_gets_nothing(night: Shop) -> None:
+    """Neither the page, nor the file that leads there, nor a decision out of the ledger."""
+    with reviewed() as browser:
+        state = night.root / "out/.batchedit"
+        program = f"""if True:
+            import encodings.idna, http.client, os  # what is loaded later may lie where only root reads
+            os.setgroups([]); os.setgid(65534); os.setuid(65534)
+            for path in ("/", "/{browser.server.guard.room}/", "/{browser.server.guard.room}/cards"):
+                call = http.client.HTTPConnection("127.0.0.1", {browser.server.port}, timeout=10)
+                call.request("GET", path)
+                print(call.getresponse().status)
+            try:
+                print(os.listdir({str(state)!r}))
+            except PermissionError:
+                print("refused")
+        """
+        said = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.split()[-1] == "refused"
+    assert set(said.split()[:-1]) <= {"403", "404"}
 
 
 def test_it_listens_to_this_machine_only(night: Shop) -> None:
