@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from batchedit import make_plan
 from batchedit.errors import ManifestError, Place
 from batchedit.manifest import Findings, load_manifest
 from batchedit.manifest.feeding import source_rows
@@ -89,6 +91,32 @@ def test_a_cell_cannot_name_a_path_outside(output: str) -> None:
         for task in tasks(root / "t.csv")[0]:
             assert path_problem(task.outputs[0]) is None
             assert os.path.normpath(root / "out" / task.outputs[0]).startswith(str(root / "out") + os.sep)
+
+
+CLOSE = st.text(st.sampled_from("aA\u00c4\u00e4\u0308kK\u212a\uff21\ufb00f1\u00b9. "), min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(CLOSE | HOSTILE, min_size=2, max_size=4))
+@example(["\u00e4", "a\u0308"])
+@example(["K", "\u212a"])
+def test_a_plan_has_no_two_names_that_some_disk_takes_for_one(names: list[str]) -> None:
+    """Distinct tasks have distinct keys of names, or the plan is refused before anything is bought."""
+    with folder() as root:
+        rows = [{"id": str(number), "image": "a.png", "prompt": f"p {number}", "name": name}
+                for number, name in enumerate(names)]  # fmt: skip
+        table(root / "t.csv", rows)
+        Image.new("RGB", (8, 8)).save(root / "a.png")
+        (root / "m.yaml").write_text("version: 1\nsources: [{csv: t.csv, output: 'x{{ name }}.{{ ext }}'}]\n")
+        found, findings = tasks(root / "m.yaml")
+        if findings.problems or len(found) < len(names):
+            return
+        keys = {collision_key(task.outputs[0]) for task in found}
+        if len(keys) < len(names):
+            with pytest.raises(ManifestError, match="is also that of"):
+                make_plan(load_manifest(root / "m.yaml"), out=root / "out")
+        else:
+            assert make_plan(load_manifest(root / "m.yaml"), out=root / "out").figures.purchases == len(names)
 
 
 @CALM
