@@ -25,6 +25,27 @@ from batchedit.emulator import Emulator, Faults, Switches
 from batchedit.emulator.serve import run_in_thread
 from tests.middle import Middle, middle
 
+LONG = {f"tests.proof.test_{name}" for name in ("kills", "interruptions", "nights", "mutants")}
+"""Modules whose tests take minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In parallel, spread the long ones over the others, between modules, so that none is left for the end."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    names = [item.module.__name__ for item in items]  # type: ignore[attr-defined]
+    long = [item for item, name in zip(items, names, strict=True) if name in LONG]
+    rest = [(item, name) for item, name in zip(items, names, strict=True) if name not in LONG]
+    if not long or not rest:
+        return
+    borders = [at for at in range(len(rest)) if at == 0 or rest[at][1] != rest[at - 1][1]]
+    due: dict[int, list[pytest.Item]] = {}
+    for number, item in enumerate(long):
+        wish = 0.75 * len(rest) * number / len(long)
+        due.setdefault(min(borders, key=lambda at, wish=wish: abs(at - wish)), []).append(item)  # type: ignore[misc]
+    items[:] = [each for at, (item, _) in enumerate(rest) for each in (*due.get(at, ()), item)]
+
+
 KEY = "rf_live_canary0123456789"
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from batchedit.exporting.dictionary import VIEWS
 
 TABLES = (
-    "attempts", "checks", "comparisons", "decisions", "digests", "events", "meta", "outputs", "overrides", "paces",
-    "raws", "recipes", "renders", "requests", "runs", "tasks", "uploads", "waiting", "wishes", "_sqlite_migrations",
+    "attempts", "checks", "comparisons", "decisions", "digests", "events", "job_starts", "job_warnings", "meta",
+    "outputs", "overrides", "paces", "raws", "recipes", "renders", "requests", "runs", "tasks", "uploads", "waiting",
+    "wishes", "_sqlite_migrations",
 )  # fmt: skip
 """What is hidden: it is no contract, and the views say the same."""
 

@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 
 from batchedit import disk, effects
+from batchedit.credentials import ORIGIN_VARIABLE
 from tests.middle import Change, Reply
 from tests.proof.damage import DAMAGES, LOCKS
 from tests.proof.scene import (
@@ -350,6 +351,7 @@ def networks() -> Iterable[Case]:
             _elsewhere(scene, f"http://127.0.0.1:{closed.getsockname()[1]}")
 
     def nameless(scene: Scene) -> None:
+        scene.patch.setenv(ORIGIN_VARIABLE, "https://no-such-host.invalid")  # else the key would not go there
         _elsewhere(scene, "https://no-such-host.invalid")
 
     def silent(scene: Scene) -> None:

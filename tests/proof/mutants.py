@@ -120,8 +120,8 @@ MUTANTS = (
         "a time-out counts as not sent",
         ((
             "batchedit/wire.py",
-            "    except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:\n        raise Unseen(",
-            "    except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:\n        raise NotSent(",
+            "    except (httpx.HTTPError, httpx.StreamError, BadBody, TimeoutError) as error:\n        raise Unseen(",
+            "    except (httpx.HTTPError, httpx.StreamError, BadBody, TimeoutError) as error:\n        raise NotSent(",
         ),),
         ("nights:150",),
         quick=True,
