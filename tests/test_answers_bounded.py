@@ -100,8 +100,8 @@ def test_a_bomb_is_unfolded_up_to_the_limit_only(server: Servers, monkeypatch: p
 @pytest.mark.parametrize(
     ("coding", "body", "plain"),
     [
-        ("gzip", gzip.compress(b'{"a": 1}' * 500_000), b'{"a": 1}' * 500_000),
-        ("x-gzip", gzip.compress(b"{}"), b"{}"),
+        ("gzip", gzip.compress(b'{"a": 1}' * 500_000, mtime=0), b'{"a": 1}' * 500_000),
+        ("x-gzip", gzip.compress(b"{}", mtime=0), b"{}"),
         ("deflate", zlib.compress(b"{}" * 1000), b"{}" * 1000),
         ("deflate", zlib.compress(b"{}" * 1000)[2:-4], b"{}" * 1000),
         ("identity", b"{}", b"{}"),
@@ -117,7 +117,7 @@ def test_what_was_asked_for_is_unfolded(server: Servers, coding: str, body: byte
 
 @pytest.mark.parametrize(
     ("coding", "body"),
-    [("gzip", gzip.compress(b"{}" * 9000)[:-12]), ("gzip", b"no gzip"), ("br", b"{}"), ("gzip, gzip", b"{}")],
+    [("gzip", gzip.compress(b"{}" * 9000, mtime=0)[:-12]), ("gzip", b"no gzip"), ("br", b"{}"), ("gzip, gzip", b"{}")],
 )
 def test_what_cannot_be_unfolded_is_no_answer(server: Servers, coding: str, body: bytes) -> None:
     """Cut short, damaged, or in a coding that nobody asked for: the outcome is unknown, not half of it believed."""
