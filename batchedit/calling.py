@@ -24,14 +24,13 @@ from batchedit.ending import RunSummary
 from batchedit.events import Pump
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.tail import Change
-from batchedit.lifecycle import State
+from batchedit.lifecycle import ENDS, State
 from batchedit.money import MicroUSD
 from batchedit.planned import Plan
 from batchedit.run_options import RunOptions
 
 T = TypeVar("T")
 
-_ENDS = frozenset({State.DONE, State.FAILED, State.SUSPECT, State.LOST, State.UNKNOWN})
 _PATIENCE_SECONDS = 0.1
 
 
@@ -215,7 +214,7 @@ class Session:
 
     def _take(self, ledger_id: str, changes: Any) -> None:
         for change in changes:
-            if change.after in _ENDS:
+            if change.after in ENDS:
                 self._changes.put(change)
 
     def _results(self, change: Change) -> Iterator[Result]:

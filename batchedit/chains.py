@@ -143,12 +143,16 @@ class Chains:
             return seen.key
         return self.reader.key_of(slot) if self.reader is not None else None
 
+    def _name(self, slot: str) -> str:
+        """What the ledger calls a task: of a row that was renamed since, what it was called before."""
+        seen = self._row.get(slot)
+        return seen.was if seen is not None and seen.was else slot
+
     def _is_approved(self, slot: str) -> bool:
         key = self._key(slot)
         if self.reader is None or key is None:
             return False
-        seen = self._row.get(slot)
-        decision = self.reader.decision(seen.was if seen is not None and seen.was else slot, key)
+        decision = self.reader.decision(self._name(slot), key)
         return decision is not None and decision.verdict == "approved"
 
     def follows_reedit(self, task: Task, request: Request, old: str) -> bool:
@@ -169,8 +173,7 @@ class Chains:
         seen = self._row.get(slot)
         if seen is not None and seen.verdict is Verdict.CHANGED:
             return False
-        name = seen.was if seen is not None and seen.was else slot
-        key, picture = self._key(slot), images[0]["id"]
+        name, key, picture = self._name(slot), self._key(slot), images[0]["id"]
         former = [
             past for past in reader.revisions_of(name, key or "") if f"sha256:{[*past.digests, None][0]}" == picture
         ]

@@ -18,7 +18,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +103,8 @@ def find_key(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse) -> 
     """
     check_destination(environment, places, use)
     own, provider = use.variable, use.provider
-    found = _in_variables(environment, own, "", Path())
-    if found is None and places.folder is not None:
-        path = places.folder / ".env"
-        # A variable that is there and empty is not missing: that is how one switches the file off.
-        missing = {name: text for name, text in _dotenv(path, own).items() if name not in environment}
-        found = _in_variables(missing, own, f" in {path}", places.folder)
+    each = (_in_variables(found, own, where, folder) for found, where, folder in _named(environment, places, own))
+    found = next((key for key in each if key is not None), None)
     if found is None and places.command is not None:
         found = _of_command(places.command, own)
     if found is None and places.keyring:
@@ -170,18 +166,25 @@ def place_of_key(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse)
     Raises:
         UsageError: if `.env` cannot be read.
     """
-    variables: list[tuple[Mapping[str, str], str]] = [(environment, "")]
-    if places.folder is not None:
-        path = places.folder / ".env"
-        missing = {name: text for name, text in _dotenv(path, use.variable).items() if name not in environment}
-        variables.append((missing, f" in {path}"))
-    for found, where in variables:
+    for found, where, _ in _named(environment, places, use.variable):
         for name in (FILE_VARIABLE, VARIABLE, use.variable):
             if found.get(name, "").strip():
                 return f"the file of {name}{where}" if name == FILE_VARIABLE else f"{name}{where}"
     if places.command is not None:
         return "key_command"
     return f"the keyring ({SERVICE}, {use.provider})" if places.keyring else ""
+
+
+def _named(
+    environment: Mapping[str, str], places: KeyPlaces, own: str
+) -> Iterator[tuple[Mapping[str, str], str, Path]]:
+    """The variables that may name a key, where they are in words, and where the files lie that they name."""
+    yield environment, "", Path()
+    if places.folder is not None:
+        path = places.folder / ".env"
+        # A variable that is there and empty is not missing: that is how one switches the file off.
+        missing = {name: text for name, text in _dotenv(path, own).items() if name not in environment}
+        yield missing, f" in {path}", places.folder
 
 
 def _in_variables(variables: Mapping[str, str], own: str, where: str, folder: Path) -> FoundKey | None:

@@ -186,6 +186,9 @@ def backoff(attempt: int, policy: RetryPolicy, draw: random.Random) -> float:
     return ceiling / 2 + draw.uniform(0.0, ceiling / 2)
 
 
+ENDS = frozenset({State.DONE, State.FAILED, State.SUSPECT, State.LOST, State.UNKNOWN})
+"""Where a run leaves a request alone: what follows, if anything, is for a later run or a person."""
+
 RECONCILE_LOOKS = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 """Seconds between looks at the provider's list for an unknown outcome; the last one repeats."""
 

@@ -79,11 +79,11 @@ def decode(source: Path | bytes) -> PictureFacts:
     with _told():
         # verify() checks PNG checksums and ends the object; load() decodes. Each finds what the other misses.
         with _opened(source) as image:
-            _refuse_large(image.width, image.height)
+            _refuse_bombs(image, source)
             facts = _facts(image)
             image.verify()
         if facts.format == "png":
-            data = source if isinstance(source, bytes) else source.read_bytes()
+            data = _bytes_of(source)
             if is_decodable(data):
                 return facts
             if _PNG_END not in data:  # a decoder does not miss it
@@ -102,7 +102,7 @@ def opened(source: Path | bytes) -> Iterator[ImageFile]:
         BadPicture: if it is none, or too large, or turns out to be damaged within the block.
     """
     with _told(), _opened(source) as image:
-        _refuse_large(image.width, image.height)
+        _refuse_bombs(image, source)
         yield image
 
 
@@ -122,8 +122,6 @@ def _opened(source: Path | bytes) -> Iterator[ImageFile]:
 
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
-        if image.format == "JPEG":
-            _refuse_scans(source if isinstance(source, bytes) else source.read_bytes())
         yield image
 
 
@@ -166,6 +164,17 @@ def examine(data: bytes) -> PictureFacts:
         facts = _facts(image)
         image.verify()
         return facts
+
+
+def _bytes_of(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def _refuse_bombs(image: ImageFile, source: Path | bytes) -> None:
+    """What would take too much memory or time is not decoded."""
+    _refuse_large(image.width, image.height)
+    if image.format == "JPEG":
+        _refuse_scans(_bytes_of(source))
 
 
 def _refuse_scans(data: bytes) -> None:

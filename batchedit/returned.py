@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from batchedit.errors import Place, Problem, UsageError
+from batchedit.json_size import values_in
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.records import Comparison, Decision, PastDecision, Wish
 from batchedit.ledger.reviewing import Shown
@@ -224,7 +225,7 @@ def _read(path: Path, shown: str) -> Mapping[str, Any]:
         if path.suffix.lower() != ".json":
             return _read_csv(path, shown)
         text = path.read_text("utf-8-sig")
-        if sum(map(text.count, "[{,")) > _MOST_VALUES:
+        if values_in(text) > _MOST_VALUES:
             raise UsageError(f"{shown} has more than {_MOST_VALUES} values")
         data = json.loads(text)
         # A lone half of a surrogate pair may be written in JSON, and stands for nothing that can be kept.

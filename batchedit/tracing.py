@@ -21,7 +21,7 @@ from batchedit.ending import RunSummary
 from batchedit.errors import UsageError
 from batchedit.ledger.reader import Ledger
 from batchedit.ledger.tail import Change
-from batchedit.lifecycle import State
+from batchedit.lifecycle import ENDS, State
 from batchedit.redaction import redact
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 _NAME = "batchedit"
-_ENDS = frozenset({State.DONE, State.FAILED, State.SUSPECT, State.LOST, State.UNKNOWN})
 _PATIENCE_SECONDS = 3.0
 """So long the end of a run waits for what is still to be sent."""
 _MOST_OPEN = 100_000
@@ -106,7 +105,7 @@ class RunTrace:
         for change in changes:
             if change.event == "begin" and len(self._begun) < _MOST_OPEN:
                 self._begun.setdefault(change.request, change.at)
-            if change.after in _ENDS:
+            if change.after in ENDS:
                 self._ended(change, self._begun.pop(change.request, change.at))
 
     def finish(self, summary: RunSummary) -> None:

@@ -21,6 +21,7 @@ PACKAGE = ROOT / "batchedit"
 # module of it is listed.
 LEVELS = {
     "errors": 0,
+    "json_size": 0,
     "model": 0,
     "money": 0,
     "paths": 0,

@@ -18,7 +18,7 @@ from batchedit.errors import ConsentMissing
 from batchedit.ledger.reader import Ledger
 from batchedit.report.as_csv import guarded, unguarded
 from tests.conftest import Result, Served, Shop, database
-from tests.test_reedit import LEDGER, micro, say, shown, slots
+from tests.test_reedit import LEDGER, micro, rejected_with_its_start, say, shown, slots
 from tests.test_review import reviewed
 
 Cli = Callable[..., Result]
@@ -238,12 +238,8 @@ def test_a_plain_run_finishes_an_interrupted_chained_re_edit(
     shop: Shop, serve: Callable[..., Served], cli: Cli
 ) -> None:
     """With the requests that the re-edit has asked for, each bought once; and the run says so."""
-    served = serve()
-    edits = "{white: {prompt: pure white background}, mono: {from: white, prompt: grayscale}}"
-    served.manifest(shop, rows=f"edits: {edits}\nsources: [{{glob: in/mug.png}}]\n", defaults="{quality: low}")
-    assert cli("run", "night.yaml").code == 0
+    served = rejected_with_its_start(shop, serve, cli)
     billed = served.audit()["billed_microusd_total"]
-    say({"mug/white": "rejected", "mug/mono": "rejected"})
     stopped = cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, brighter", "--budget", "0.00")
     assert stopped.code == 6
     assert served.audit()["billed_microusd_total"] == billed

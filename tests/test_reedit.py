@@ -337,16 +337,22 @@ def test_what_starts_from_a_re_edited_picture_waits_for_its_approval(shop: Shop,
     assert "2  done already" in cli("plan", "chain.yaml").out
 
 
-def test_a_rejected_task_is_edited_again_from_the_new_picture(
-    shop: Shop, serve: Callable[..., Served], cli: Cli
-) -> None:
-    """Together with the one that it starts from: the re-edit has asked for both, and each is bought once."""
+def rejected_with_its_start(shop: Shop, serve: Callable[..., Served], cli: Cli) -> Served:
+    """A night with an edit that starts from another one, both bought and both rejected."""
     served = serve()
     edits = "{white: {prompt: pure white background}, mono: {from: white, prompt: grayscale}}"
     served.manifest(shop, rows=f"edits: {edits}\nsources: [{{glob: in/mug.png}}]\n", defaults="{quality: low}")
     assert cli("run", "night.yaml").code == 0
-    billed = served.audit()["billed_microusd_total"]
     say({"mug/white": "rejected", "mug/mono": "rejected"})
+    return served
+
+
+def test_a_rejected_task_is_edited_again_from_the_new_picture(
+    shop: Shop, serve: Callable[..., Served], cli: Cli
+) -> None:
+    """Together with the one that it starts from: the re-edit has asked for both, and each is bought once."""
+    served = rejected_with_its_start(shop, serve, cli)
+    billed = served.audit()["billed_microusd_total"]
     assert cli("reedit", "night.yaml", "--prompt", "{{ prompt }}, brighter").code == 0
     assert [shown(cli, slot)["revision"] for slot in ("mug/white", "mug/mono")] == [2, 2]
     assert served.audit()["billed_microusd_total"] == 2 * billed

@@ -33,6 +33,18 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+def waiting_for_its_window(shop: Shop) -> subprocess.Popen[str]:
+    """A job that has said that it waits, for some hours yet."""
+    day = datetime.now().astimezone() + timedelta(hours=6)
+    shop.write(
+        "job.yaml", f"job: 1\nmanifests: [jobs.csv]\nwindow: {{from: '{day.hour:02}:00', until: '{day.hour:02}:01'}}\n"
+    )
+    process = command("job", "run", "job.yaml", "--wait", cwd=shop.root)
+    assert process.stderr is not None
+    assert "waiting" in process.stderr.readline()
+    return process
+
+
 @pytest.mark.parametrize(
     ("now", "text", "expected"),
     [
@@ -155,14 +167,8 @@ def test_a_terminal_that_is_closed_stops_gently(shop: Shop, serve: Callable[...,
 
 def test_a_signal_before_anything_runs_ends_nothing(shop: Shop, jobs: Path) -> None:
     """Another command answers that there is no run."""
-    shop.write("job.yaml", "job: 1\nmanifests: [jobs.csv]\nwindow: {from: '00:00', until: '00:01'}\n")
-    day = datetime.now().astimezone() + timedelta(hours=6)
-    shop.write(
-        "job.yaml", f"job: 1\nmanifests: [jobs.csv]\nwindow: {{from: '{day.hour:02}:00', until: '{day.hour:02}:01'}}\n"
-    )
-    process = command("job", "run", "job.yaml", "--wait", cwd=shop.root)
+    process = waiting_for_its_window(shop)
     assert process.stderr is not None
-    assert "waiting" in process.stderr.readline()
     process.send_signal(signal.SIGUSR1)
     assert process.stderr.readline() == "status: the run is being prepared; nothing was sent\n"
     process.send_signal(signal.SIGTERM)
@@ -235,13 +241,8 @@ def test_a_signal_while_people_are_told_keeps_nobody_from_being_told(shop: Shop,
 
 def test_a_job_that_waits_for_its_window_says_why_it_ends(shop: Shop, jobs: Path) -> None:
     """Exit code 143, and that nothing was sent."""
-    day = datetime.now().astimezone() + timedelta(hours=6)
-    shop.write(
-        "job.yaml", f"job: 1\nmanifests: [jobs.csv]\nwindow: {{from: '{day.hour:02}:00', until: '{day.hour:02}:01'}}\n"
-    )
-    process = command("job", "run", "job.yaml", "--wait", cwd=shop.root)
+    process = waiting_for_its_window(shop)
     assert process.stderr is not None
-    assert "waiting" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err

@@ -296,20 +296,22 @@ class _Start:
         if job.gate is not None and not await self._passes(part, job.gate):
             return
         plan = await offload(partial(plan_part, job, part))
-        must_have_limit(job, plan)
-        self._allowance.check(plan)
+        self._refuse_spending(plan)
         if self._is_stopped(part):
             self._left(part)
         else:
             self._ended(part, plan, await self._run(plan))
+
+    def _refuse_spending(self, plan: Plan) -> None:
+        must_have_limit(self.job, plan)
+        self._allowance.check(plan)
 
     async def _passes(self, part: Part, gate: Gate) -> bool:
         """Buy a sample, and see whether what it shows is within what the job says."""
         job, offload = self.job, self._effects.offload
         sample = Sample(size=gate.tasks, seed=gate.seed, strata=gate.strata)
         plan = await offload(partial(plan_part, job, part, sample=sample, glance=False))
-        must_have_limit(job, plan)
-        self._allowance.check(plan)
+        self._refuse_spending(plan)
         self._say(f"{part.shown}: pilot of {plan.figures.tasks} tasks")
         summary = await self._run(plan)
         whole = await offload(partial(plan_part, job, part, glance=False))

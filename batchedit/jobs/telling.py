@@ -99,13 +99,7 @@ def tell(end: JobEnd, environment: Mapping[str, str]) -> list[str]:
     if not end.job.notices:
         return troubles
     message = make_message(end, figures_of(end, troubles))
-    for notice in end.job.notices:
-        if notice.via == "heartbeat" or notice.events & message.events:
-            try:
-                send(notice, message, environment, folder=end.job.folder)
-            except NotSentNotice as error:
-                troubles.append(f"{notice}: {error}")
-    return troubles
+    return troubles + _send(end.job, message, environment, heartbeats=True)
 
 
 def tell_warning(job: Job, warning: NearLimit, percent: int, environment: Mapping[str, str]) -> list[str]:
@@ -125,9 +119,14 @@ def tell_warning(job: Job, warning: NearLimit, percent: int, environment: Mappin
         "used": decimal_text(warning.used),
     }
     message = Message(title=title, text=text, facts=facts, events=frozenset({WARNING}))
+    return _send(job, message, environment, heartbeats=False)  # which would take it for the end
+
+
+def _send(job: Job, message: Message, environment: Mapping[str, str], *, heartbeats: bool) -> list[str]:
+    """Send a message to everybody who wants such, and to heartbeats; what went wrong, a sentence each."""
     troubles = []
     for notice in job.notices:
-        if notice.via != "heartbeat" and WARNING in notice.events:  # a heartbeat would take it for the end
+        if heartbeats if notice.via == "heartbeat" else notice.events & message.events:
             try:
                 send(notice, message, environment, folder=job.folder)
             except NotSentNotice as error:

@@ -16,7 +16,7 @@ from batchedit.ledger.reader import Ledger
 from batchedit.ledger.records import read_raw
 from batchedit.ledger.sums import CostGroup, Dear, Durations, Pictured, TaskGroup, Trouble, Unmet
 from batchedit.ledger.views import RISK, SPENT, VERDICT
-from batchedit.ledger.waiting import has_column, has_table, waiting_by_reason
+from batchedit.ledger.waiting import has_table, waiting_by_reason
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
 
@@ -185,15 +185,10 @@ class Books(Ledger):
             return False
         return self._connection.execute("SELECT 1 FROM decisions LIMIT 1").fetchone() is not None
 
-    def _knows_names(self) -> bool:
-        if not has_column(self._connection, "tasks", "was"):
-            return False
-        return self._connection.execute("SELECT 1 FROM tasks WHERE was <> '' LIMIT 1").fetchone() is not None
-
     def _all(self) -> Passed:
         if self._passed is None:
             limits = Limits(only=self._only, timed=self._timed, verdict=self._verdict,
-                            renamed=self._knows_names())  # fmt: skip
+                            renamed=self.has_renamed)  # fmt: skip
             self._passed = go_through(self._connection, limits, self._name)
         return self._passed
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batchedit.errors import ManifestError, Place, Problem
+from batchedit.json_size import values_in
 from batchedit.manifest.fields import Given, is_unicode, key_problem, looks_like_a_key, shortened
 from batchedit.manifest.findings import Collector
 from batchedit.manifest.finishing import FINISHES, Finish, is_finish_word, read_finish
@@ -52,7 +53,7 @@ _DEEPEST = 10
 _LISTS = ("references", "tags")
 """Fields that may be a list."""
 _MOST_VALUES = 250_000
-"""Of an object: empty ones need a hundred times the memory of their letters."""
+"""Of an object."""
 
 
 class _Twice(Exception):
@@ -69,7 +70,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _record(line: str, place: Place, findings: Collector) -> Record | None:
-    if sum(map(line.count, "[{,")) > _MOST_VALUES:
+    if values_in(line) > _MOST_VALUES:
         _note(findings, place, "json-syntax", f"has more than {_MOST_VALUES} values")
         return None
     try:

@@ -25,6 +25,7 @@ from batchedit.errors import (
     Unreadable,
     Unseen,
 )
+from batchedit.json_size import MOST_OF_AN_ANSWER, values_in
 from batchedit.model import OutputLocation, Reply
 from batchedit.money import MicroUSD, parse_usd
 from batchedit.providers.base import Answer
@@ -68,13 +69,9 @@ class RunRecord:
         return self.status in FAILED
 
 
-_MOST_VALUES = 1_000_000
-"""Of an answer: empty ones need a hundred times the memory of their letters. A picture in base64 is one value."""
-
-
 def read_json(body: bytes) -> Any:
     """The body as JSON, None if it is none, or has so many values that they would fill the memory."""
-    if sum(body.count(mark) for mark in (b"[", b"{", b",")) > _MOST_VALUES:
+    if values_in(body) > MOST_OF_AN_ANSWER:
         return None
     try:
         return json.loads(body)
