@@ -161,7 +161,7 @@ def deliver(
         if flavour == "shopify" and manifest is not None:
             write_shopify(reader, io.StringIO(), manifest, prefix)  # a mistake is told before anything is copied
         for row in (row for slot in chosen.slots() for row in reader.outputs_of(slot)):
-            earlier.is_meant(row.path, row.sha256)
+            earlier.add(row.path, row.sha256)
         earlier.keep(before=True)
         disk.make_folders(target)
         _copy(reader, chosen, workspace, summary, earlier)

@@ -78,7 +78,7 @@ class Earlier(Scratch):
         name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         self._kept = state / "delivered" / f"{name}.csv"
         for path, sha256 in _pairs(self._kept):
-            self._add(path, sha256)
+            self.add(path, sha256)
 
     def look_at_sheet(self, sheet: Path, reader: Exports) -> None:
         """
@@ -95,7 +95,7 @@ class Earlier(Scratch):
             ).fetchone():
                 known += 1
             elif _is_of(reader, path, sha256):  # the folder was somewhere else then
-                self._add(path, sha256)
+                self.add(path, sha256)
                 known += 1
         if told and not known:
             raise UsageError(
@@ -103,11 +103,8 @@ class Earlier(Scratch):
                 hint="deliver to another folder, or move that sheet away; nothing is overwritten",
             )
 
-    def is_meant(self, path: str, sha256: str) -> None:
-        """A file that is about to be copied."""
-        self._add(path, sha256)
-
-    def _add(self, path: str, sha256: str) -> None:
+    def add(self, path: str, sha256: str) -> None:
+        """A file that was delivered, or is about to be copied."""
         if path_problem(path) is None:
             self._connection.execute("INSERT OR IGNORE INTO earlier VALUES (?, ?)", (path, sha256))
 

@@ -114,9 +114,11 @@ def render(
         StorageError: if the disk refuses it.
     """
     effects = effects or Effects.real()
-    workspace, world = workspace_of(manifest, out=out, ledger=ledger, rehearse=rehearse), ""
-    if manifest is not None:
-        world = outline(manifest, out=out, ledger=ledger, rehearse=rehearse).world
+    if manifest is None:
+        workspace, world = workspace_of(None, out=out, ledger=ledger, rehearse=rehearse), ""
+    else:
+        plan = outline(manifest, out=out, ledger=ledger, rehearse=rehearse)
+        workspace, world = plan.workspace, plan.world
     require_begun(workspace.ledger)
     summary = RenderSummary(root=workspace.root, dry_run=dry_run)
     files = Filing(workspace.root, workspace.state, ledger=workspace.ledger)

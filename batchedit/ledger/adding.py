@@ -13,6 +13,9 @@ FILES_OF = (
 )
 """SQL: what a task's delivered files hold, in a text: the digests of all of them, in order."""
 
+MADE_ANEW = f"verdict <> 'undecided' AND files <> '' AND files <> ({FILES_OF.format(slot='tasks.slot')})"
+"""SQL: since a decision about the pictures of a row of `tasks` its files were made anew, and are others."""
+
 _LOOK_LETTERS = 12
 
 

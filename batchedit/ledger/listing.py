@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from batchedit.ledger.adding import FILES_OF
+from batchedit.ledger.adding import MADE_ANEW
 from batchedit.ledger.lineage import LedgerLineage
 from batchedit.ledger.waiting import has_table
 from batchedit.lifecycle import State
@@ -163,8 +163,7 @@ _REVIEWS = ", " + ", ".join(
 )
 _NO_REVIEWS = ", '[]' AS tags, NULL AS review, NULL AS review_reason"
 _ANEW = (
-    ", coalesce((SELECT verdict <> 'undecided' AND files <> '' AND files <> ("
-    f"{FILES_OF.format(slot='tasks.slot')}) FROM decisions WHERE decisions.slot = tasks.slot"
+    f", coalesce((SELECT {MADE_ANEW} FROM decisions WHERE decisions.slot = tasks.slot"
     " AND decisions.request_key = tasks.request_key ORDER BY decisions.id DESC LIMIT 1), 0) AS is_anew"
 )
 _UNMET = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from batchedit.ledger.adding import FILES_OF, look_of
+from batchedit.ledger.adding import MADE_ANEW, look_of
 from batchedit.ledger.lineage import LedgerLineage, Start
 from batchedit.ledger.records import Comparison, Decision, Override, PastDecision, Wish, read_raw
 from batchedit.ledger.views import IS_NOW
@@ -84,8 +84,7 @@ class PastRevision:
 
 
 _LAST = "SELECT max(id) FROM {table} AS last WHERE last.slot = tasks.slot AND last.request_key = tasks.request_key"
-_FILES = FILES_OF.format(slot="tasks.slot")
-_LINEAGE = f"""upstream, coalesce((SELECT verdict <> 'undecided' AND files <> '' AND files <> ({_FILES})
+_LINEAGE = f"""upstream, coalesce((SELECT {MADE_ANEW}
     FROM decisions WHERE id = ({_LAST.format(table="decisions")})), 0) AS is_anew"""
 _SHOWN = f"""
 SELECT tasks.slot, item_id, edit, variant, labels, tasks.request_key, requests.revision, spec, {{lineage}},
