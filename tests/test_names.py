@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import subprocess
 import unicodedata
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,26 +15,9 @@ from batchedit.filing import Filing, with_extension
 from batchedit.manifest.templates import render
 from batchedit.paths import MAX_COMPONENT_BYTES, collision_key, is_device, path_problem, safe_component
 from batchedit.report.as_csv import guarded
+from tests.hostile_names import PAYLOADS, hostile
 from tests.proof import count
 from tests.test_bombs import png
-
-ALPHABET = [
-    "..", ".", "/", "\\", ":", "*", "?", '"', "<", ">", "|", "~", "-", " ", "\u00a0", "\u3000", "\0", "\n", "\r", "\t", "\x1b",
-    "\x7f", "\x85", "\u202e", "\u2066", "\u200b", "\u200d", "\ufeff", "\u2028", "\ufffe", "%2e%2e%2f", "%00", "$(id)", "`id`", "&",
-    ";", "'", "{{", "}}", "{%", "CON", "nul", "COM1", "LPT\u00b9", "AUX", "CONIN$", "CLOCK$", ".batchedit", "a", "B", "9", "\u00c9",
-    "E\u0301", "\u212a", "\ufb00", "\u00df", "\u0130", "\u0131", "\uff0f", "\uff0e", "\u2215", "\u2044", "\U0001f4a9", "\ud800", "x" * 90, "\u00e9" * 120, "C:",
-    "file://", "\\\\host\\", "\\\\?\\", "::$DATA", "etc/passwd", ".ssh",
-]  # fmt: skip
-PAYLOADS = [
-    f"{before}{middle}{after}"
-    for before in ("", "/", "\\", "C:\\", "\\\\host\\share\\", "file:///", "~/", "./", "....//", "%2e%2e/", "..;/", "\u202e")
-    for middle in ("../../.ssh/x", "..\\..\\x", "..%2f..%2fx", "..\0/x", "con", "nul.tar.gz", "x:$DATA", ".batchedit/ledger.db", "-rf")
-    for after in ("", ".", " ", "\0.png")
-]  # fmt: skip
-
-
-def hostile(draw: random.Random) -> str:
-    return "".join(draw.choice(ALPHABET) for _ in range(draw.randrange(1, 9)))
 
 
 def check(value: str, root: str) -> None:
@@ -52,35 +32,6 @@ def check(value: str, root: str) -> None:
     assert os.path.realpath(os.path.join(root, path)).startswith(root + "/base/"), ascii(value)
     assert path.count("/") == 2, ascii(value)
     assert collision_key(collision_key(path)) == collision_key(path), ascii(value)
-
-
-@pytest.fixture
-def vfat(tmp_path: Path) -> Iterator[Path]:
-    """The file system with the oldest rules, in a file."""
-    if os.geteuid() != 0 or shutil.which("mkfs.vfat") is None:
-        pytest.skip("needs root and mkfs.vfat")
-    image, mounted = tmp_path / "disk.img", tmp_path / "mounted"
-    mounted.mkdir()
-    with image.open("wb") as file:
-        file.truncate(64 * 1024 * 1024)
-    subprocess.run(["mkfs.vfat", str(image)], check=True, capture_output=True)
-    done = subprocess.run(["mount", "-o", "loop,utf8", str(image), str(mounted)], check=False, capture_output=True)
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.decode().strip()}")
-    try:
-        yield mounted
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
-
-
-def test_names_come_back_from_a_disk_with_old_rules(vfat: Path) -> None:
-    """What is written under a name is found under it, and no two names are one file there."""
-    made = {collision_key(name): name for name in (safe_component(payload) for payload in PAYLOADS)}
-    for number, name in enumerate(made.values()):
-        with (vfat / name).open("xb") as file:
-            file.write(b"%d" % number)
-    assert sorted(path.name for path in vfat.iterdir()) == sorted(made.values())
-    assert [(vfat / name).read_bytes() for name in made.values()] == [b"%d" % number for number in range(len(made))]
 
 
 def test_hostile_names_stay_where_they_belong(tmp_path: Path) -> None:
