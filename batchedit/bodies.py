@@ -14,20 +14,30 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import Self
 
-from batchedit.cleaning import Anatomy, Buffer, FileBytes, Part, anatomy
+from batchedit.cleaning import Anatomy, Buffer, Part, anatomy, content_of
 from batchedit.effects import Offload
 from batchedit.errors import Rejected
 from batchedit.pictures import INPUT_LIMIT_BYTES, MEDIA_TYPES, BadPicture, sniff
 
 _BLOCK_BYTES = 192 * 1024
 """Read at a time: a multiple of three, so that the base64 of the blocks is the base64 of the file."""
+_SMALL_BYTES = 32 * 1024
+"""What is larger costs more to copy than to be sent by itself: new memory for it comes page by page."""
+_HEAD_BYTES = 12
+"""Enough to tell the formats apart."""
+
+Piece = bytes | memoryview
+"""A stretch of a file, which need not be a copy."""
+_Read = tuple[list[bytes], bool]
+"""Blocks, and whether there are no more."""
 
 
 class ContentChanged(Exception):
@@ -96,12 +106,14 @@ class Upload:
     def _described(cls, path: Path, sha256: str, look: Callable[[Buffer], Anatomy] | None) -> tuple[Self, int]:
         found: Anatomy | None = None
         try:
-            with path.open("rb") as file:
-                facts, head = os.fstat(file.fileno()), file.read(12)
+            with path.open("rb", buffering=0) as file:
+                facts = os.fstat(file.fileno())
                 if facts.st_size > INPUT_LIMIT_BYTES:  # which was looked at when the run was planned
                     raise ContentChanged(path).refusal()
+                content = content_of(file.fileno(), facts.st_size if look is not None else _HEAD_BYTES)
+                head = content[:_HEAD_BYTES]
                 if look is not None:
-                    found = look(FileBytes(file.fileno()))
+                    found = look(content)
         except BadPicture as problem:
             raise Rejected(f"{path} is not sent: {problem}", code="INPUT_NO_PICTURE") from None
         except OSError as error:
@@ -151,27 +163,28 @@ class Upload:
         if _stamp(facts) != self.stamp or facts.st_size != self.file_bytes:
             raise ContentChanged(self.path)
 
-    def blocks(self) -> Generator[bytes, None, None]:
+    def blocks(self) -> Generator[Piece, None, None]:
         """
         What is sent, block by block; the last one only if all of the file is what was planned.
 
         Raises:
             ContentChanged: if it is not, or cannot be read.
         """
-        return self._file_blocks() if self.parts is None else _in_blocks(_picked(self._file_blocks(), self.parts))
+        return self._file_blocks() if self.parts is None else _in_threes(_picked(self._file_blocks(), self.parts))
 
     def _file_blocks(self) -> Generator[bytes, None, None]:
         digest, left = hashlib.sha256(), self.file_bytes
         try:
-            with self.path.open("rb") as file:
+            with self.path.open("rb", buffering=0) as file:
                 # What is picked was found in the file as it was then.
                 if self.parts is not None and _stamp(os.fstat(file.fileno())) != self.stamp:
                     raise ContentChanged(self.path)
                 while left:
-                    block = file.read(min(_BLOCK_BYTES, left))
+                    wanted = min(_BLOCK_BYTES, left)
+                    block = _read(file, wanted)
                     digest.update(block)
                     left -= len(block)
-                    if not block or (not left and digest.hexdigest() != self.sha256):
+                    if len(block) < wanted or (not left and digest.hexdigest() != self.sha256):
                         raise ContentChanged(self.path)
                     yield block
         except OSError as error:
@@ -194,7 +207,7 @@ class FilePart:
     def blocks(self) -> Generator[bytes, None, None]:
         """What is sent, as `Upload.blocks`."""
         for block in self.upload.blocks():
-            yield binascii.b2a_base64(block, newline=False) if self.in_base64 else block
+            yield binascii.b2a_base64(block, newline=False) if self.in_base64 else bytes(block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,64 +239,99 @@ class Body:
         """
         return await offload(self._sha256) if self.uploads else self._sha256()
 
-    async def glance(self, offload: Offload) -> None:
+    @asynccontextmanager
+    async def opened(self, offload: Offload) -> AsyncIterator[AsyncIterator[bytes]]:
         """
-        Look whether the pictures seem to be untouched.
+        The bytes to be sent, from files that are read as they are needed. What comes first is read at the opening, so
+        that a small body costs one turn of a thread.
 
         Raises:
-            ContentChanged: if one does not.
+            ContentChanged: at the opening, if a picture seems to be another one; within the body, before its last
+                byte, if one is not what was planned.
         """
-        if self.uploads:
-            await offload(self._glance)
+        blocks = self._blocks()
+        if not self.uploads:
+            yield _each(blocks)
+            return
+        try:
+            async with aclosing(_rest(await offload(partial(self._begin, blocks)), blocks, offload)) as rest:
+                yield rest
+        finally:
+            blocks.close()
 
-    async def stream(self, offload: Offload) -> AsyncGenerator[bytes, None]:
-        """
-        The bytes to be sent, from files that are read as they are needed. Close it if it is not used up.
+    def _begin(self, blocks: Generator[bytes, None, None]) -> _Read:
+        for upload in self.uploads:
+            upload.glance()
+        return _take(blocks)
 
-        Raises:
-            ContentChanged: within the body, before its last byte, if a picture is not what was planned.
-        """
+    def _blocks(self) -> Generator[bytes, None, None]:
         for part in self.parts:
             if isinstance(part, bytes):
                 yield part
-                continue
-            blocks = part.blocks()
-            try:
-                while (block := await offload(partial(next, blocks, None))) is not None:
-                    yield block
-            finally:
-                blocks.close()
-
-    def _glance(self) -> None:
-        for upload in self.uploads:
-            upload.glance()
+            else:
+                yield from part.blocks()
 
     def _sha256(self) -> str:
         digest = hashlib.sha256()
         try:
-            for part in self.parts:
-                for block in (part,) if isinstance(part, bytes) else part.blocks():
-                    digest.update(block)
+            for block in self._blocks():
+                digest.update(block)
         except ContentChanged as problem:
             raise problem.refusal() from None
         return digest.hexdigest()
 
 
-def _picked(blocks: Generator[bytes, None, None], parts: Sequence[Part]) -> Generator[bytes, None, None]:
+def _read(file: FileIO, size: int) -> bytes:
+    """So many bytes, fewer only at the file's end; a disk may give them in pieces."""
+    block = file.read(size)
+    while len(block) < size and (piece := file.read(size - len(block))):
+        block += piece
+    return block
+
+
+def _take(blocks: Generator[bytes, None, None]) -> _Read:
+    """The next blocks, as many as are worth a turn of a thread, and whether those were the last."""
+    taken, size = [], 0
+    for block in blocks:
+        taken.append(block)
+        size += len(block)
+        if size >= _BLOCK_BYTES:
+            return taken, False
+    return taken, True
+
+
+async def _each(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
+
+
+async def _rest(read: _Read, blocks: Generator[bytes, None, None], offload: Offload) -> AsyncGenerator[bytes, None]:
+    while True:
+        taken, is_last = read
+        for block in taken:
+            yield block
+        if is_last:
+            return
+        read = await offload(partial(_take, blocks))
+
+
+def _picked(blocks: Generator[bytes, None, None], parts: Sequence[Part]) -> Generator[Piece, None, None]:
     """
     The parts of a file that is read from its beginning to its end: all of it, so that it is seen to be what was
     planned. The last of it comes after that.
     """
-    waiting, begin, held = deque(parts), 0, b""
+    waiting, begin = deque(parts), 0
+    held: Piece = b""
     with closing(blocks):
         for block in blocks:
             end = begin + len(block)
             while waiting and (isinstance(part := waiting[0], bytes) or part[0] < end):
                 waiting.popleft()
+                piece: Piece
                 if isinstance(part, bytes):
                     piece = part
                 else:
-                    piece = block[max(part[0], begin) - begin : part[1] - begin]
+                    piece = memoryview(block)[max(part[0], begin) - begin : part[1] - begin]
                     if part[1] > end:
                         waiting.appendleft((end, part[1]))
                 if held:
@@ -296,15 +344,27 @@ def _picked(blocks: Generator[bytes, None, None], parts: Sequence[Part]) -> Gene
         yield held
 
 
-def _in_blocks(pieces: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
-    """The same bytes in blocks of one size, but for the last one; that comes only once all pieces have."""
+def _in_threes(pieces: Generator[Piece, None, None]) -> Generator[Piece, None, None]:
+    """The same bytes in blocks that are multiples of three, but for the last one; large pieces are not copied."""
     with closing(pieces):
         gathered = bytearray()
         for piece in pieces:
-            gathered += piece
-            while len(gathered) > _BLOCK_BYTES:
-                yield bytes(gathered[:_BLOCK_BYTES])
-                del gathered[:_BLOCK_BYTES]
+            view = memoryview(piece)
+            if len(view) >= _SMALL_BYTES:
+                lacking = -len(gathered) % 3
+                gathered += view[:lacking]
+                view = view[lacking:]
+                if gathered:
+                    yield bytes(gathered)
+                    gathered.clear()
+                whole = len(view) - len(view) % 3
+                yield view[:whole]
+                view = view[whole:]
+            gathered += view
+            if len(gathered) >= _SMALL_BYTES:
+                whole = len(gathered) - len(gathered) % 3
+                yield bytes(gathered[:whole])
+                del gathered[:whole]
         if gathered:
             yield bytes(gathered)
 

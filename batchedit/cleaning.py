@@ -56,6 +56,7 @@ _JFIF, _ADOBE = b"JFIF\0", b"Adobe"
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12
 _KEPT_APPS = {0xE2: b"ICC_PROFILE\0", _APP14: _ADOBE}
 _WINDOW_BYTES = 256 * 1024
+_LITTLE_BYTES = 1024 * 1024
 _QUALITY = 95
 
 
@@ -65,10 +66,11 @@ class FileBytes:
 
     Args:
         descriptor: Of the file; it stays open as long as this is used.
+        size: Of the file, in bytes.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self._size = descriptor, size
         self._begin, self._window = 0, b""
 
     def __len__(self) -> int:
@@ -84,6 +86,11 @@ class FileBytes:
 
 
 Buffer = bytes | FileBytes
+
+
+def content_of(descriptor: int, size: int) -> Buffer:
+    """An open file of so many bytes: what it holds if that is little and walked through faster, or a view of it."""
+    return os.pread(descriptor, size, 0) if size <= _LITTLE_BYTES else FileBytes(descriptor, size)
 
 
 @dataclass(slots=True)

@@ -188,8 +188,11 @@ class _Connection:
             if read_seconds is None:
                 data = await self._receive()
             else:
-                with anyio.fail_after(read_seconds):
+                # What `fail_after` does, in half its time: this is done for each piece of each answer.
+                with anyio.CancelScope(deadline=anyio.current_time() + read_seconds) as scope:
                     data = await self._receive()
+                if scope.cancelled_caught:
+                    raise TimeoutError
             self._http.receive_data(data)
         return event
 

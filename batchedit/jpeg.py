@@ -13,7 +13,7 @@ FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_BLOCK_BYTES = 1024 * 1024
+_FEW_BYTES, _BLOCK_BYTES = 8, 1024 * 1024
 _NO_FILLING = re.compile(rb"[^\xff]")
 _MOST_SEGMENTS = 10_000
 
@@ -91,15 +91,20 @@ def scans(data: bytes) -> int:
 
 def _behind_filling(data: Bytes, position: int) -> int:
     """Where the bytes end that fill up before a marker, of which there may be any number; the file's end if they do."""
-    while block := data[position : position + _BLOCK_BYTES]:
+    size = _FEW_BYTES  # nearly always there are none
+    while block := data[position : position + size]:
         if (match := _NO_FILLING.search(block)) is not None:
             return position + match.start()
-        position += len(block)
+        position, size = position + len(block), _BLOCK_BYTES
     return position
 
 
 def _next_marker(data: Bytes, position: int) -> int:
     """Where the compressed pixels end that begin here."""
+    if isinstance(data, bytes):  # which need no copies
+        if (match := _MARKER.search(data, position)) is None:
+            raise DamagedJpeg("it is cut short")
+        return match.start()
     while True:
         block = data[position : position + _BLOCK_BYTES]
         if (match := _MARKER.search(block)) is not None:

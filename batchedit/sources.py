@@ -54,18 +54,19 @@ def digest_file(path: Path) -> FileFacts:
     Raises:
         SourceProblem: if it is missing, unreadable, empty, too large, or no PNG, JPEG or WebP file.
     """
-    digest, size, found = hashlib.sha256(), 0, None
+    digest, size, found, first = hashlib.sha256(), 0, None, b""
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
+            # A file with holes is as large as it says and takes no room: it would be read for hours.
+            told = os.fstat(file.fileno()).st_size
             while chunk := file.read(_CHUNK):
                 if not size:
-                    found = sniff(chunk[:12])
+                    found, first = sniff(chunk[:12]), chunk
                 digest.update(chunk)
                 size += len(chunk)
-                # A file with holes is as large as it says and takes no room: it would be read for hours.
-                if found is None or max(size, os.fstat(file.fileno()).st_size) > INPUT_LIMIT_BYTES:
+                if found is None or max(size, told) > INPUT_LIMIT_BYTES:
                     raise _unfit(found)
-            located = says_where(FileBytes(file.fileno()))
+            located = size > 0 and says_where(first if size == len(first) else FileBytes(file.fileno(), size))
     except OSError as error:
         raise SourceProblem(error.strerror or "cannot be read") from None
     if found is None:
@@ -101,7 +102,7 @@ class Sources:
         self._provider, self._wire, self._hooks = provider, wire, hooks
         self._ledger, self._journal, self._offload = ledger, journal, offload
         self._signed_urls = signed_urls
-        self._outputs = outputs
+        self._outputs, self._kept = outputs, os.path.join(outputs.state, "raw", "")
         self._locks: dict[str, anyio.Lock] = {}
 
     async def prepare(self, request: Request) -> tuple[tuple[str | Upload, ...], str | Upload | None]:
@@ -145,7 +146,7 @@ class Sources:
         return digest if self._sends_all(path) else f"{digest}-{form}"
 
     def _sends_all(self, path: Path) -> bool:
-        return self._provider.settings.keep_metadata or self._outputs.state / "raw" in path.parents
+        return self._provider.settings.keep_metadata or str(path).startswith(self._kept)
 
     async def _described(self, path: Path, digest: str, form: str) -> Upload:
         """What is sent of a picture: unless somebody wants it otherwise, its pixels and their colours."""

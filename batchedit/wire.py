@@ -42,6 +42,8 @@ _GONE = (403, 404, 410)
 _TIMEOUTS = {"connect": 15.0}
 _MOST_REDIRECTS = 5
 _HEADERS = {"user-agent": "batchedit", "accept": "*/*"}
+# Pictures do not shrink by compression, and an encoded answer could unfold without limit.
+_FETCH_HEADERS = httpx.Headers({**_HEADERS, "accept-encoding": "identity"})
 _parsed = lru_cache(maxsize=32)(httpx.URL)  # most calls go to the same few addresses
 
 
@@ -202,9 +204,7 @@ class Wire:
         """The answer to a GET, after a few redirects, each checked like the first address."""
         extensions = {"timeout": {**_TIMEOUTS, "read": self._endpoint.timeout_seconds}}
         for _ in range(_MOST_REDIRECTS + 1):
-            # Pictures do not shrink by compression, and an encoded answer could unfold without limit.
-            headers = {**_HEADERS, "accept-encoding": "identity"}
-            request = request_to(url, "GET", headers, extensions)
+            request = request_to(url, "GET", _FETCH_HEADERS, extensions)
             response = await self._fetch.handle_async_request(request)
             if not response.has_redirect_location:
                 return response
@@ -218,8 +218,7 @@ class Wire:
         if body is None:
             yield None
             return
-        await body.glance(self._offload)
-        async with contextlib.aclosing(body.stream(self._offload)) as content:
+        async with body.opened(self._offload) as content:
             yield content
 
     def _transport(self, reach: Reach | None = None) -> httpx.AsyncBaseTransport:

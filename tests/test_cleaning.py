@@ -17,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from batchedit.bodies import ContentChanged, Upload
+from batchedit.bodies import ContentChanged, FilePart, Upload
 from batchedit.cleaning import FileBytes, anatomy, assembled, says_where, upright
 from batchedit.exif import Heard
 from batchedit.jpeg import DamagedJpeg, segments
 from batchedit.pictures import BadPicture
 from tests.conftest import Result, Served, Shop, draw_picture
 from tests.middle import Middle
+from tests.proof import count
 
 SECRETS = (
     b"SERIAL-4711",
@@ -166,12 +169,14 @@ def test_a_picture_that_says_nothing_is_sent_as_it_is(tmp_path: Path, kind: str)
     assert b"".join(upload.blocks()) == path.read_bytes()
 
 
+@pytest.mark.parametrize("small", [2, 10, 40, 32 * 1024])
 @pytest.mark.parametrize("name", PICTURES)
 def test_parts_of_a_file_are_sent_in_blocks_of_three(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as was said, the same as in memory, and nothing of it once the file is another one."""
     monkeypatch.setattr("batchedit.bodies._BLOCK_BYTES", 33)
+    monkeypatch.setattr("batchedit.bodies._SMALL_BYTES", small)
     data = PICTURES[name]()
     path = tmp_path / "photo"
     path.write_bytes(data)
@@ -186,8 +191,32 @@ def test_parts_of_a_file_are_sent_in_blocks_of_three(
     path.write_bytes(data[:-1] + b"!")
     got: list[bytes] = []
     with pytest.raises(ContentChanged):
-        got.extend(upload.blocks())
+        got.extend(map(bytes, upload.blocks()))
     assert b"".join(got) != clean
+
+
+@settings(max_examples=count(60, 2000), deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([b"IDAT", b"tEXt"]), st.integers(0, 90_000)), min_size=1, max_size=12),
+    st.sampled_from([3, 33, 192, 48 * 1024]),
+    st.sampled_from([1, 2, 100, 32 * 1024]),
+)
+def test_whatever_is_left_out_the_rest_is_sent_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[tuple[bytes, int]], block: int, small: int
+) -> None:
+    """In the request, in base64, and by itself: what is kept, however large it is and wherever a block ends."""
+    data, draw = png(), random.Random(len(chunks))
+    end = data.index(b"IEND") - 4
+    data = data[:end] + b"".join(chunk(kind, draw.randbytes(size)) for kind, size in chunks) + data[end:]
+    path = tmp_path_factory.mktemp("sent") / "photo.png"
+    path.write_bytes(data)
+    clean = assembled(data, anatomy(data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batchedit.bodies._BLOCK_BYTES", block)
+        patch.setattr("batchedit.bodies._SMALL_BYTES", small)
+        upload, _ = Upload.describe_clean(path, hashlib.sha256(data).hexdigest())
+        assert b"".join(upload.blocks()) == clean
+        assert b"".join(FilePart(upload, in_base64=True).blocks()) == base64.b64encode(clean)
 
 
 def test_the_last_block_waits_until_the_whole_file_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +228,7 @@ def test_the_last_block_waits_until_the_whole_file_was_seen(tmp_path: Path, monk
     upload, _ = Upload.describe_clean(path, hashlib.sha256(data + b"another").hexdigest())
     got: list[bytes] = []
     with pytest.raises(ContentChanged):
-        got.extend(upload.blocks())
+        got.extend(map(bytes, upload.blocks()))
     assert len(b"".join(got)) < upload.size_bytes
 
 
@@ -242,7 +271,7 @@ def test_a_file_is_walked_through_without_being_read(tmp_path: Path) -> None:
     end = data.index(b"IEND") - 4
     path.write_bytes(data[:end] + chunk(b"IDAT", bytes(40_000_000)) + data[end:])
     with path.open("rb") as file:
-        view = FileBytes(file.fileno())
+        view = FileBytes(file.fileno(), path.stat().st_size)
         assert view[:8] == data[:8]
         assert view[len(view) - 3 : len(view) + 9] == ZIP[-3:]
         found = anatomy(view)

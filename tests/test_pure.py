@@ -157,6 +157,15 @@ def test_a_signature_is_no_part_of_a_picture() -> None:
         ("Authorization: Bearer rf_live_abcdef123456", "abcdef"),
         ("the key rf_svc_0123456789 is not valid", "0123456789"),
         ("data:image/png;base64,iVBORw0KGgo=", "iVBOR"),
+        ("BEARER abcdefgh-4711", "4711"),
+        ("wrong Key ABCDEFGH4711", "4711"),
+        ("\u212aEY abcdefgh4711", "4711"),  # the sign for kelvin, which is a K in another case
+        ("sk-abcdef4711 was refused", "4711"),
+        ("of whsec_abcdef4711", "4711"),
+        ("refused: SIG=abcdef4711", "4711"),
+        ("refused: x-amz-signature%3Dabcdef4711", "4711"),
+        ("refused: x-goog-signature%25253dabcdef4711", "4711"),
+        ('{"at": "token\\u003dabcdef4711"}', "4711"),
     ],
 )
 def test_secrets_are_taken_out_of_text(text: str, secret: str) -> None:
