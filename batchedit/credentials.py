@@ -2,10 +2,13 @@
 Where an API key is found. Never in a flag, which every user of a machine can see, and never in a manifest.
 
 First found wins: the file that BATCHEDIT_API_KEY_FILE names, BATCHEDIT_API_KEY, the provider's own variable; the same
-three in `.env` beside the manifest, which only fills in what the environment lacks; `key_command`; the keyring.
+three in `.env` beside the manifest, which only fills in what the environment lacks; `key_command`; the keyring. One in
+`.env` beside a setting that names another place is an error: the file may have come with the manifest, and with it the
+account that gets the pictures.
 
 A key belongs to the origin that it was given for: the provider's own, or those that the user names outside of
-manifests. Otherwise somebody else's manifest could have it sent to its own host.
+manifests. Otherwise somebody else's manifest could have it sent to its own host, or to a server that somebody else
+runs on this machine.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from batchedit.errors import UsageError
 FILE_VARIABLE = "BATCHEDIT_API_KEY_FILE"
 VARIABLE = "BATCHEDIT_API_KEY"
 ORIGIN_VARIABLE = "BATCHEDIT_KEY_ORIGIN"
+LOOPBACK = "loopback"
+"""In place of an origin: every server on this machine, such as the emulator."""
 SERVICE = "batchedit"
 """Under this name a keyring has it; the user name is the provider's."""
 COMMAND_SECONDS = 10.0
@@ -54,7 +59,8 @@ class KeyPlaces:
         command: A program and its arguments, run without a shell; it prints the key.
         keyring: Ask the system's keyring.
         may_ask: False where nobody can unlock a keyring.
-        origins: Those that the key may go to, instead of the provider's own; none leaves it to the environment.
+        origins: Those that the key may go to, as in `read_origins`; none leaves it to the environment, and to the
+            provider's own.
     """
 
     folder: Path | None = None
@@ -103,13 +109,24 @@ def find_key(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse) -> 
     """
     check_destination(environment, places, use)
     own, provider = use.variable, use.provider
-    each = (_in_variables(found, own, where, folder) for found, where, folder in _named(environment, places, own))
-    found = next((key for key in each if key is not None), None)
-    if found is None and places.command is not None:
-        found = _of_command(places.command, own)
-    if found is None and places.keyring:
-        found = _of_keyring(environment, places, provider)
-    return found
+    for variables, where, folder in _named(environment, places, own):
+        found = _in_variables(variables, own, where, folder)
+        if found is not None:
+            _check_alone(found.origin, where, places)
+            return found
+    if places.command is not None:
+        return _of_command(places.command, own)
+    return _of_keyring(environment, places, provider) if places.keyring else None
+
+
+def _check_alone(what: str, where: str, places: KeyPlaces) -> None:
+    """Raises UsageError for a key that `.env` has, if the user's settings name another place of keys."""
+    setting = "key_command" if places.command is not None else "keyring" if places.keyring else ""
+    if where and setting:
+        raise UsageError(
+            f"two places name a key: {what}, and your setting {setting}",
+            hint="take it out of .env, which may have come with the manifest; yours can be in the environment",
+        )
 
 
 def without_keys(environment: Mapping[str, str], *own: str) -> dict[str, str]:
@@ -126,7 +143,7 @@ def without_keys(environment: Mapping[str, str], *own: str) -> dict[str, str]:
 
 def check_destination(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse) -> None:
     """
-    Make sure that a key is for the origin that it would be sent to. This machine, where the emulator is, may have any.
+    Make sure that a key is for the origin that it would be sent to.
 
     Raises:
         UsageError: if it is not, or no origin at all.
@@ -136,27 +153,33 @@ def check_destination(environment: Mapping[str, str], places: KeyPlaces, use: Ke
     except ValueError as error:
         raise UsageError(f"base_url or {ORIGIN_VARIABLE} {error}") from None
     allowed = named or (origin_of(use.home),)
-    if target in allowed or is_loopback(urlsplit(target).hostname or ""):
+    is_here = is_loopback(urlsplit(target).hostname or "")
+    if target in allowed or (is_here and LOOPBACK in allowed):
         return
+    whom = "the emulator, or whatever runs there," if is_here else "that host"
     raise UsageError(
         f"the key is for {' and '.join(allowed)}, and base_url would send it to {target}",
-        hint=f"do you trust that host with a key? Then say so outside of the manifest: {ORIGIN_VARIABLE}={target}",
+        hint=f"do you trust {whom} with a key? Then say so outside of the manifest:"
+        f" {ORIGIN_VARIABLE}={LOOPBACK if is_here else target}",
     )
 
 
 def read_origins(text: str) -> tuple[str, ...]:
     """
-    Origins that are separated by spaces, each written in one way.
+    Origins that are separated by spaces, each written in one way, or `loopback`.
 
     Raises:
         ValueError: for one that is none, or has more to it.
     """
-    found = tuple(origin_of(word) for word in text.split())
-    for word in text.split():
-        parts = urlsplit(word)
-        if parts.scheme != "https" or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError("is not an origin such as https://api.example.com")
-    return found
+    return tuple(LOOPBACK if word == LOOPBACK else _origin(word) for word in text.split())
+
+
+def _origin(word: str) -> str:
+    origin, parts = origin_of(word), urlsplit(word)
+    is_safe = parts.scheme.lower() == "https" or is_loopback(parts.hostname or "")
+    if not is_safe or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("is not an origin such as https://api.example.com")
+    return origin
 
 
 def place_of_key(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse) -> str:
@@ -164,12 +187,14 @@ def place_of_key(environment: Mapping[str, str], places: KeyPlaces, use: KeyUse)
     In words the first place that names a key, without looking at the key, and without starting anything; empty if none.
 
     Raises:
-        UsageError: if `.env` cannot be read.
+        UsageError: if `.env` cannot be read, or names one beside a setting that does.
     """
     for found, where, _ in _named(environment, places, use.variable):
         for name in (FILE_VARIABLE, VARIABLE, use.variable):
             if found.get(name, "").strip():
-                return f"the file of {name}{where}" if name == FILE_VARIABLE else f"{name}{where}"
+                place = f"the file of {name}{where}" if name == FILE_VARIABLE else f"{name}{where}"
+                _check_alone(place, where, places)
+                return place
     if places.command is not None:
         return "key_command"
     return f"the keyring ({SERVICE}, {use.provider})" if places.keyring else ""

@@ -17,7 +17,7 @@ from benchmarks.running import Ground, Job, Outcome, Result, books, empty, measu
 STRUCTURAL = "verify: structure"
 """What goes into the manifest's limits so that pictures are checked without being decoded."""
 
-_KEY = {"RUNFLOW_API_KEY": "rf_live_benchmark"}
+_KEY = {"RUNFLOW_API_KEY": "rf_live_benchmark", "BATCHEDIT_KEY_ORIGIN": "loopback"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

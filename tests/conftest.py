@@ -172,7 +172,7 @@ def command(*arguments: str | Path, cwd: Path, key: str | None = None) -> subpro
     """Starts the real command in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "RUNFLOW_API_KEY"}
     if key is not None:
-        environment["RUNFLOW_API_KEY"] = key
+        environment |= {"RUNFLOW_API_KEY": key, "BATCHEDIT_KEY_ORIGIN": "loopback"}
     return subprocess.Popen(
         [sys.executable, "-m", "batchedit", *map(str, arguments)],
         cwd=cwd,
@@ -244,6 +244,7 @@ def tampered(serve: Callable[..., Served]) -> Iterator[Callable[..., tuple[Serve
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
     """Starts emulators over real sockets, with a key in the environment."""
     monkeypatch.setenv("RUNFLOW_API_KEY", KEY)
+    monkeypatch.setenv("BATCHEDIT_KEY_ORIGIN", "loopback")
     with ExitStack() as stack:
 
         def start(faults: Faults | None = None, **switches: Any) -> Served:

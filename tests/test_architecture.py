@@ -82,6 +82,7 @@ LEVELS = {
     "selectors": 1,
     "stopping": 1,
     "summary": 1,
+    "trust": 1,
     "bodies": 2,
     "connections": 2,
     "digests": 2,

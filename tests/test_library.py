@@ -96,7 +96,10 @@ def test_an_interrupt_reaches_it_in_its_thread(shop: Shop, serve: Callable[..., 
         "print(int(run_plan_sync(plan, observer=lambda p: print(p.done, flush=True)).exit_code))\n",
     )
     process = subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, text=True, env={"RUNFLOW_API_KEY": KEY}
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"RUNFLOW_API_KEY": KEY, "BATCHEDIT_KEY_ORIGIN": "loopback"},
     )
     assert process.stdout is not None
     while process.stdout.readline().strip() not in ("1", "2"):

@@ -168,7 +168,11 @@ def test_the_first_place_that_has_a_key_counts(tmp_path: Path) -> None:
     assert find(everything, **places) == "k-ours from BATCHEDIT_API_KEY"
     del everything["BATCHEDIT_API_KEY"]
     assert find(everything, **places) == "k-theirs from RUNFLOW_API_KEY"
-    assert find({}, **places) == f"k-env from RUNFLOW_API_KEY in {tmp_path / '.env'}"
+    with pytest.raises(
+        UsageError, match=r"two places name a key: RUNFLOW_API_KEY in .*\.env, and your setting key_command"
+    ):
+        find({}, **places)
+    assert find({}, folder=tmp_path) == f"k-env from RUNFLOW_API_KEY in {tmp_path / '.env'}"
     assert find({"RUNFLOW_API_KEY": ""}, **places) == "k-command from key_command"
     assert find({}, command=command) == "k-command from key_command"
     assert find({}) == ""
@@ -313,7 +317,8 @@ def elsewhere(shop: Shop, address: str, name: str = "m.yaml") -> Path:
 @pytest.mark.parametrize(
     "address",
     [OTHER, "https://api.runflow.io.gateway.example", "https://api.runflow.io:8443", "https://api.runflow.io.",
-     "https://runflow.io", "https://api-runflow.io/v1", "https://127.0.0.1.gateway.example", "https://[2001:db8::1]"],
+     "https://runflow.io", "https://api-runflow.io/v1", "https://127.0.0.1.gateway.example", "https://[2001:db8::1]",
+     "http://127.0.0.1:9", "https://localhost", "http://[::1]:9"],
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["RUNFLOW_API_KEY", "BATCHEDIT_API_KEY", "BATCHEDIT_API_KEY_FILE", ".env"])
 def test_a_manifest_cannot_have_the_key_sent_elsewhere(
@@ -330,8 +335,9 @@ def test_a_manifest_cannot_have_the_key_sent_elsewhere(
     for words in (["run", manifest, "--yes"], ["plan", manifest], ["plan", manifest, "--json"]):
         result = cli(*words)
         assert result.code == 2
-        assert f"the key is for {HOME}, and base_url would send it to https://" in result.err
-        assert "BATCHEDIT_KEY_ORIGIN=https://" in result.err
+        assert f"the key is for {HOME}, and base_url would send it to http" in result.err
+        is_here = address.startswith("http:") or "localhost" in address
+        assert f"BATCHEDIT_KEY_ORIGIN={'loopback' if is_here else 'https://'}" in result.err
         assert KEY not in result.out + result.err
     assert shop.outputs() == []
 
@@ -386,13 +392,45 @@ def test_an_origin_that_is_none_is_refused(
     assert "is not an origin such as" in result.err or "is not an address such as" in result.err
 
 
+@pytest.mark.parametrize("word", ["loopback", "{url}", "https://gateway.example {url}/"])
 def test_the_emulator_on_this_machine_takes_any_key(
-    cli: Cli, shop: Shop, home: Path, serve: Callable[..., Served]
+    cli: Cli, shop: Shop, home: Path, serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    """As docs/emulator.md says; the plan names the address."""
+    """Where its user says so, as docs/emulator.md does; the plan names the address."""
     served = serve()
+    monkeypatch.setenv("BATCHEDIT_KEY_ORIGIN", word.format(url=served.url))
     shown = cli("plan", served.manifest(shop))
     assert f"sent to  {served.url}, with the key from RUNFLOW_API_KEY" in shown.out
+
+
+def test_a_server_on_this_machine_gets_no_key_unasked(
+    cli: Cli, shop: Shop, home: Path, serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may run it, and have sent the manifest that names it."""
+    served = serve()
+    monkeypatch.delenv("BATCHEDIT_KEY_ORIGIN")
+    result = cli("run", served.manifest(shop), "--yes")
+    assert (result.code, "BATCHEDIT_KEY_ORIGIN=loopback" in result.err) == (2, True)
+    assert not any(name.startswith(("POST", "GET /v1")) for name in served.audit()["requests"])
+
+
+@pytest.mark.parametrize("name", ["key_command", "keyring"])
+def test_a_key_that_came_with_a_manifest_does_not_win_silently(
+    cli: Cli, shop: Shop, home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Neither is it used, nor is what the user's settings name started; a key in the environment needs no choice."""
+    started = shop.root / "started"
+    home.write_text("keyring = true" if name == "keyring" else f"key_command = 'touch {started}'")
+    secret(shop.root, f"RUNFLOW_API_KEY={KEY}", name=".env")
+    manifest = elsewhere(shop, HOME)
+    for words in (["plan", manifest], ["run", manifest, "--yes"], ["doctor", manifest]):
+        result = cli(*words)
+        assert result.code == 2, words
+        told = f"two places name a key: RUNFLOW_API_KEY in {shop.root / '.env'}, and your setting {name}"
+        assert told in result.out + result.err
+    assert not started.exists()
+    monkeypatch.setenv("RUNFLOW_API_KEY", KEY)
+    assert "with the key from RUNFLOW_API_KEY" in cli("plan", manifest).out
 
 
 # What may be bought at all

@@ -35,7 +35,7 @@ def on_terminal(*arguments: str, cwd: Path, **environment: str) -> str:
     termios.tcsetwinsize(slave, (40, 160))
     process = subprocess.Popen(
         [sys.executable, "-m", "batchedit", *arguments], cwd=cwd, stdin=slave, stdout=slave, stderr=slave,
-        env={**os.environ, "TERM": "xterm", "RUNFLOW_API_KEY": KEY, **environment},
+        env={**os.environ, "TERM": "xterm", "RUNFLOW_API_KEY": KEY, "BATCHEDIT_KEY_ORIGIN": "loopback", **environment},
     )  # fmt: skip
     os.close(slave)
     shown, end = b"", time.monotonic() + 60

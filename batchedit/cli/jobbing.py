@@ -66,8 +66,8 @@ def run_command(job: str, wait: bool, as_json: bool, debug: bool, **flags: Any) 
     from batchedit.jobs.reading import load_job
     from batchedit.jobs.running import run_job_sync
     from batchedit.jobs.telling import clean
-    from batchedit.jobs.trust import refuse_others
     from batchedit.logs import logging_to
+    from batchedit.trust import refuse_others
 
     refuse_others(Path(job))
     likes = {**flags, "no_input": True}  # a job never asks

@@ -364,8 +364,8 @@ def plan_to_run(flags: dict[str, Any]) -> Plan:
         UsageError: for a flag that contradicts a saved plan, or if that does not hold any more.
         BatchEditError: as `plan_from`.
     """
-    from batchedit.jobs.trust import PLAN, refuse_others
     from batchedit.saved_plans import is_saved_plan, load_plan, refuse_flags, reopen
+    from batchedit.trust import PLAN, refuse_others
 
     if not is_saved_plan(flags["manifest"]):
         return plan_from(flags)

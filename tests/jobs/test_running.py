@@ -532,12 +532,14 @@ def test_warnings_are_sent_once_for_each_threshold_and_period(play: Play, many: 
 
 
 def _changed(
-    path: Path, mode: int = 0o644, folder: int = 0o755, uid: int | None = None, gid: int | None = None
-) -> None:
+    path: Path, mode: int = 0o644, folder: int = 0o755, above: int = 0o755,
+    uid: int = -1, gid: int = -1, folder_uid: int = -1, folder_gid: int = -1
+) -> None:  # fmt: skip
     path.chmod(mode)
     path.parent.chmod(folder)
-    if uid is not None or gid is not None:
-        os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+    path.parent.parent.chmod(above)
+    os.chown(path, uid, gid)
+    os.chown(path.parent, folder_uid, folder_gid)
 
 
 @pytest.mark.parametrize(
@@ -546,7 +548,10 @@ def _changed(
         ({"mode": 0o666}, "can be changed by everybody (mode 0666)"),
         ({"mode": 0o646}, "can be changed by everybody"),
         ({"folder": 0o777}, "can be replaced by everybody"),
+        ({"above": 0o777}, "can be replaced by everybody: "),
         pytest.param({"mode": 0o664, "gid": 12345}, "can be changed by its group", marks=ROOT),
+        pytest.param({"folder": 0o775, "folder_gid": 12345}, "can be replaced by its group", marks=ROOT),
+        pytest.param({"folder_uid": 12345}, "can be replaced by uid 12345, who owns ", marks=ROOT),
         pytest.param({"uid": 12345}, "belongs to another user (uid 12345)", marks=ROOT),
     ],
 )

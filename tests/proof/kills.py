@@ -108,7 +108,12 @@ def start(folder: Path, *, inject: str = "") -> subprocess.Popen[str]:
         name = inject.partition(":")[0]
         quiet = ["-f", "-qqq", "-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={inject}"]
         command = [STRACE, *quiet, *_ONE_FATE]
-    environment = {**os.environ, "RUNFLOW_API_KEY": _KEY, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "RUNFLOW_API_KEY": _KEY,
+        "BATCHEDIT_KEY_ORIGIN": "loopback",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -262,7 +267,12 @@ def reached(room: Path, seller: Provider) -> dict[str, range]:
     folder = workshop(room / "counted", seller.url, _SMALL)
     log = room / "calls.txt"
     command = [STRACE, "-f", "-qqq", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *_ONE_FATE]
-    environment = {**os.environ, "RUNFLOW_API_KEY": _KEY, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "RUNFLOW_API_KEY": _KEY,
+        "BATCHEDIT_KEY_ORIGIN": "loopback",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True)
     all_of, early_of = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     begun = False

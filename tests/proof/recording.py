@@ -127,7 +127,7 @@ def record(arguments: Sequence[str], *, folder: Path, log: Path, key: str, first
     done = subprocess.run(
         [*traced, sys.executable, "-m", "batchedit", *arguments],
         cwd=folder,
-        env={**os.environ, "RUNFLOW_API_KEY": key},
+        env={**os.environ, "RUNFLOW_API_KEY": key, "BATCHEDIT_KEY_ORIGIN": "loopback"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -22,17 +22,19 @@ def refuse_others(path: Path, what: str = JOB) -> None:
     """
     Make sure that nobody but its owner, who starts it, or root can change a job or a saved plan.
 
-    A group of which its owner is the only member, as some systems give to each user, is nobody else. What cannot be
-    looked at is left to whoever reads it.
+    That is: write it, or put another one in its place, by what the folders above it allow. A group of which its owner
+    is the only member, as some systems give to each user, is nobody else. What cannot be looked at is left to whoever
+    reads it.
 
     Raises:
         UsageError: if somebody else can.
     """
     try:
-        file, folder = path.stat(), path.resolve().parent.stat()
+        file, folders = path.stat(), {folder: folder.stat() for folder in path.resolve().parents}
     except (OSError, ValueError):
         return
-    if file.st_uid not in (0, os.geteuid()):
+    ours = (0, os.geteuid())
+    if file.st_uid not in ours:
         raise UsageError(
             f"the {what} {path} belongs to another user (uid {file.st_uid})",
             hint=_WHY[what],
@@ -42,18 +44,22 @@ def refuse_others(path: Path, what: str = JOB) -> None:
             f"the {what} {path} can be changed by {others} (mode {stat.S_IMODE(file.st_mode):04o})",
             hint=f"look at what is in it, then: chmod go-w {path}",
         )
-    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        raise UsageError(
-            f"the {what} {path} can be replaced by everybody: its folder has the mode"
-            f" {stat.S_IMODE(folder.st_mode):04o}",
-            hint="move it, or take that right from others",
-        )
+    for folder, status in folders.items():
+        if status.st_uid not in ours:
+            who = f"uid {status.st_uid}, who owns {folder}"
+        # In a folder such as /tmp only a file's own owner, and that of the folder, can put another one in its place.
+        elif (others := _others(status)) and not status.st_mode & stat.S_ISVTX:
+            who = f"{others}: {folder} has the mode {stat.S_IMODE(status.st_mode):04o}"
+        else:
+            continue
+        raise UsageError(f"the {what} {path} can be replaced by {who}", hint="move it, or take that right from others")
 
 
-def _others(file: os.stat_result) -> str:
-    if file.st_mode & stat.S_IWOTH:
+def _others(found: os.stat_result) -> str:
+    """Who besides its owner may write a file or folder, in words; empty if nobody."""
+    if found.st_mode & stat.S_IWOTH:
         return "everybody"
-    return "its group" if file.st_mode & stat.S_IWGRP and not _is_private(file) else ""
+    return "its group" if found.st_mode & stat.S_IWGRP and found.st_gid and not _is_private(found) else ""
 
 
 def _is_private(file: os.stat_result) -> bool:
