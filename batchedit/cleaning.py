@@ -102,6 +102,7 @@ class Anatomy:
         format: ``png``, ``jpeg`` or ``webp``.
         parts: What is kept of it, in order.
         dropped: Names of the parts that are not.
+        trailing_bytes: How many stand behind its end.
         heard: What those said.
         is_exact: Its pixels are kept without loss.
     """
@@ -109,6 +110,7 @@ class Anatomy:
     format: str
     parts: list[Part] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    trailing_bytes: int = 0
     heard: exif.Heard = field(default_factory=exif.Heard)
     is_exact: bool = False
 
@@ -171,6 +173,14 @@ def says_where(data: Buffer) -> bool:
         return (_jpeg(data, to_pixels=True) if is_jpeg else anatomy(data)).has_location
     except (BadPicture, jpeg.DamagedJpeg, struct.error, IndexError):
         return False
+
+
+def trailing_bytes(data: bytes) -> int:
+    """How many bytes stand behind a picture's end; 0 also for what cannot be walked through."""
+    try:
+        return anatomy(data).trailing_bytes
+    except BadPicture:
+        return 0
 
 
 def assembled(data: Buffer, found: Anatomy) -> bytes:
@@ -396,3 +406,4 @@ def _joined(parts: Sequence[Part]) -> Iterator[Part]:
 def _trailing(found: Anatomy, end: int, size: int) -> None:
     if end != size:
         found.dropped.append("trailing bytes")
+        found.trailing_bytes = size - end

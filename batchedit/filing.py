@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from batchedit import disk
+from batchedit.cleaning import trailing_bytes
 from batchedit.containment import InTheWay as InTheWay
 from batchedit.containment import Tree
 from batchedit.disk import Stages, storage
@@ -27,7 +28,7 @@ from batchedit.errors import StorageError
 from batchedit.ledger.rendered import was_made
 from batchedit.model import EXTENSIONS, Raw
 from batchedit.pictures import BadPicture, decode, examine
-from batchedit.recipe import Finding, Recipe
+from batchedit.recipe import Finding, Recipe, as_sold
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
@@ -189,6 +190,7 @@ class Filing:
             width=facts.width,
             height=facts.height,
             size_bytes=len(data),
+            trailing_bytes=trailing_bytes(data),
         )
         target = self.raw_path(raw)
         with storage("keep", target):
@@ -258,6 +260,8 @@ class Filing:
         except (Unreachable, BadPicture) as problem:
             raise NotMade(str(problem)) from None
         findings += look_at(made, recipe.checks, source.read)
+        if made is data:
+            findings += as_sold(raw.trailing_bytes)
         temporary = "" if made is data else str(self.temporary())
         if temporary:
             with storage("write", Path(temporary)):

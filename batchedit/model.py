@@ -348,6 +348,7 @@ class Raw:
         width: Pixels, as decoded.
         height: Likewise.
         size_bytes: Length of the file.
+        trailing_bytes: How many of them stand behind the picture's end, where no picture needs any.
     """
 
     number: int
@@ -356,6 +357,7 @@ class Raw:
     width: int
     height: int
     size_bytes: int
+    trailing_bytes: int = 0
 
     @property
     def name(self) -> str:

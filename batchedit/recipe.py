@@ -213,3 +213,13 @@ class Finding:
 
 POST = "post"
 """Name of the finding about the making of the file itself."""
+TRAILING = "trailing"
+"""Name of the finding about bytes behind the end of a picture that is delivered as it was sold."""
+
+
+def as_sold(trailing_bytes: int) -> list[Finding]:
+    """What is to be said about a file that is delivered as it was sold, with so many bytes behind its picture's end."""
+    if not trailing_bytes:
+        return []
+    measured, wanted = f"{trailing_bytes} bytes behind the picture's end", "nothing behind the picture's end"
+    return [Finding(name=TRAILING, verdict="warned", measured=measured, wanted=wanted)]

@@ -22,7 +22,7 @@ from batchedit.ledger.rendered import LedgerRendered
 from batchedit.model import LocalImage, Raw, Request
 from batchedit.outputs import Outputs
 from batchedit.paths import collision_key
-from batchedit.recipe import POST, Finding
+from batchedit.recipe import POST, Finding, as_sold
 
 T = TypeVar("T")
 Do = Callable[..., Awaitable[Any]]
@@ -131,7 +131,7 @@ def _as_it_is(raw: Raw) -> Made:
         height=raw.height,
         size_bytes=raw.size_bytes,
         temporary="",
-        findings=(),
+        findings=tuple(as_sold(raw.trailing_bytes)),
     )
 
 

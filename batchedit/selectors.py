@@ -24,7 +24,7 @@ from typing import Protocol
 from batchedit.lifecycle import State
 from batchedit.money import parse_usd
 from batchedit.plan import Verdict
-from batchedit.recipe import CHECK_NAMES, POST
+from batchedit.recipe import CHECK_NAMES, POST, TRAILING
 
 METHODS: Mapping[str, str] = {
     "id": "the item's id",
@@ -47,7 +47,7 @@ METHODS: Mapping[str, str] = {
 STATUSES = (*(str(state) for state in State), "waiting")
 REVIEWS = ("approved", "rejected", "none")
 STARTS = ("rejected", "replaced")
-CHECKS = (*CHECK_NAMES, POST, "warned", "failed")
+CHECKS = (*CHECK_NAMES, POST, TRAILING, "warned", "failed")
 VERDICTS = tuple(str(verdict).replace(" ", "-") for verdict in Verdict)
 
 _COMPARE: Mapping[str, Callable[[int, int], bool]] = {

@@ -77,7 +77,7 @@ def _task(db: sqlite3.Connection, draw: random.Random, number: int) -> None:
     _attempts(db, draw, number, key, state)
     if state is State.DONE:
         db.execute(
-            "INSERT INTO raws VALUES (?, 1, (SELECT max(id) FROM attempts), ?, 'png', 64, 48, 1234)", (key, "a" * 64)
+            "INSERT INTO raws VALUES (?, 1, (SELECT max(id) FROM attempts), ?, 'png', 64, 48, 1234, 0)", (key, "a" * 64)
         )
         db.execute(
             "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"

@@ -192,6 +192,7 @@ class Faults:
         output_truncated: This fetch ends early, with a length that fits what came.
         output_corrupt: This fetch has altered bytes.
         output_cut: This fetch breaks off in the middle.
+        output_trailing: This fetch has a web page behind the picture's end.
         wrong_media_type: This fetch says that it is a web page.
         wrong_type: The pictures have another format than asked for.
         wrong_size: The pictures have another size than asked for.
@@ -229,6 +230,7 @@ class Faults:
     output_truncated: float = 0.0
     output_corrupt: float = 0.0
     output_cut: float = 0.0
+    output_trailing: float = 0.0
     wrong_media_type: float = 0.0
     wrong_type: float = 0.0
     wrong_size: float = 0.0

@@ -110,6 +110,8 @@ async def get_output(request: Request) -> Response:
         middle = len(content) // 2
         altered = bytes(byte ^ 0xFF for byte in content[middle : middle + 64])
         content = content[:middle] + altered + content[middle + 64 :]
+    if strikes("output_trailing"):
+        content += b"<!DOCTYPE html><script>alert(1)</script>"
     return Response(content, media_type="text/html" if strikes("wrong_media_type") else media)
 
 

@@ -424,6 +424,7 @@ def read_raw(row: sqlite3.Row) -> Raw:
         width=row["width"],
         height=row["height"],
         size_bytes=row["size_bytes"],
+        trailing_bytes=row["trailing_bytes"] if "trailing_bytes" in row.keys() else 0,  # noqa: SIM118  as above
     )
 
 

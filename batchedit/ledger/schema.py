@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x62617465
 """Written into the file's header ("bate"), so that another program's database is recognised as such."""
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Kept in `PRAGMA user_version`; a ledger with a higher one is refused."""
 
 
@@ -41,6 +41,7 @@ STEPS: dict[str, str | Callable[[], Iterable[str]]] = {
     "lineage": tables.LINEAGE,
     "views_7": create_views,
     "jobs": tables.JOBS,
+    "trailing": tables.TRAILING,
 }
 """Each migration by its name, which ledgers remember, in order."""
 

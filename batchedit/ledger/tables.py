@@ -357,3 +357,7 @@ CREATE TABLE job_warnings (
   PRIMARY KEY (job, label, value, period, percent)
 ) STRICT, WITHOUT ROWID;
 """
+
+TRAILING = """
+ALTER TABLE raws ADD COLUMN trailing_bytes INTEGER NOT NULL DEFAULT 0;  -- behind the picture's end
+"""

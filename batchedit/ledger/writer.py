@@ -382,8 +382,8 @@ class LedgerWriter(LedgerWanted):
 
     def _add_raws(self, attempt: Attempt, raws: Sequence[Raw]) -> None:
         self._connection.executemany(
-            "INSERT INTO raws (request_key, number, attempt_id, sha256, format, width, height, size_bytes)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO raws (request_key, number, attempt_id, sha256, format, width, height, size_bytes,"
+            " trailing_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     attempt.key,
@@ -394,6 +394,7 @@ class LedgerWriter(LedgerWanted):
                     raw.width,
                     raw.height,
                     raw.size_bytes,
+                    raw.trailing_bytes,
                 )
                 for raw in raws
             ],

@@ -115,7 +115,8 @@ def _add(
         (number + 1, wanted.key, COST, AT, AT, COST),
     )
     database.execute(
-        "INSERT INTO raws VALUES (?, 1, ?, ?, 'png', ?, ?, ?)", (wanted.key, number + 1, after[1], side, side, after[2])
+        "INSERT INTO raws VALUES (?, 1, ?, ?, 'png', ?, ?, ?, 0)",
+        (wanted.key, number + 1, after[1], side, side, after[2]),
     )
     database.execute(
         "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"

@@ -701,7 +701,7 @@ def several(ledger: Path, slot: str, count: int) -> None:
             raw = ledger.parent / "raw" / other[:2] / f"{other}.png"
             (ledger.parent.parent / f"{name}_{number}.png").hardlink_to(raw)
             path = f"{name}_{number}.png"
-            db.execute("INSERT INTO raws VALUES (?, ?, 1, ?, 'png', 640, 640, ?)", (key, number, other, size))
+            db.execute("INSERT INTO raws VALUES (?, ?, 1, ?, 'png', 640, 640, ?, 0)", (key, number, other, size))
             db.execute(
                 "INSERT INTO outputs (slot, number, planned, path, path_key, request_key, sha256, placed_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, '2026-11-25T22:00:00.000Z')",

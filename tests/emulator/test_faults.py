@@ -363,6 +363,15 @@ def output_corrupt() -> None:
     assert 1 <= sum(a != b for a, b in zip(broken.content, whole.content, strict=True)) <= 64
 
 
+@claims("output_trailing")
+def output_trailing() -> None:
+    """All of it, and a web page behind its end."""
+    broken, whole = _fetches("output_trailing")
+    assert broken.content.startswith(whole.content)
+    assert b"<script>" in broken.content[len(whole.content) :]
+    assert size_of(broken.content) == size_of(whole.content)
+
+
 @claims("output_cut")
 def output_cut() -> None:
     """The connection ends in the middle of the picture."""

@@ -351,7 +351,7 @@ def networks() -> Iterable[Case]:
             _elsewhere(scene, f"http://127.0.0.1:{closed.getsockname()[1]}")
 
     def nameless(scene: Scene) -> None:
-        scene.patch.setenv(ORIGIN_VARIABLE, "https://no-such-host.invalid")  # else the key would not go there
+        scene.patch.setenv(ORIGIN_VARIABLE, "https://no-such-host.invalid loopback")  # else the key would not go there
         _elsewhere(scene, "https://no-such-host.invalid")
 
     def silent(scene: Scene) -> None:
