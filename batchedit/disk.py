@@ -170,7 +170,11 @@ def open_regular(path: Path) -> FileIO:
     Raises:
         OSError: if it cannot be read, or is no regular file.
     """
-    file = FileIO(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)))
+    flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
+    try:
+        file = FileIO(os.open(path, flags))
+    except ValueError:  # a NUL within the name
+        raise OSError(errno.EINVAL, "is no name of a file") from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "is not a regular file")
