@@ -22,6 +22,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Self
 
+from batchedit import disk
 from batchedit.cleaning import Anatomy, Buffer, Part, anatomy, content_of
 from batchedit.effects import Offload
 from batchedit.errors import Rejected
@@ -106,9 +107,9 @@ class Upload:
     def _described(cls, path: Path, sha256: str, look: Callable[[Buffer], Anatomy] | None) -> tuple[Self, int]:
         found: Anatomy | None = None
         try:
-            with path.open("rb", buffering=0) as file:
+            with disk.open_regular(path) as file:
                 facts = os.fstat(file.fileno())
-                if facts.st_size > INPUT_LIMIT_BYTES:  # which was looked at when the run was planned
+                if not 0 < facts.st_size <= INPUT_LIMIT_BYTES:  # which was looked at when the run was planned
                     raise ContentChanged(path).refusal()
                 content = content_of(file.fileno(), facts.st_size if look is not None else _HEAD_BYTES)
                 head = content[:_HEAD_BYTES]
@@ -174,8 +175,10 @@ class Upload:
 
     def _file_blocks(self) -> Generator[bytes, None, None]:
         digest, left = hashlib.sha256(), self.file_bytes
+        if not left:  # it would be at its end before anything was compared
+            raise ContentChanged(self.path)
         try:
-            with self.path.open("rb", buffering=0) as file:
+            with disk.open_regular(self.path) as file:
                 # What is picked was found in the file as it was then.
                 if self.parts is not None and _stamp(os.fstat(file.fileno())) != self.stamp:
                     raise ContentChanged(self.path)

@@ -16,7 +16,9 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Generator, Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -159,6 +161,24 @@ def append(path: Path, *chunks: bytes, mode: int = 0o600) -> None:
             rest = memoryview(chunk)
             while rest:
                 rest = rest[file.write(rest) :]
+
+
+def open_regular(path: Path) -> FileIO:
+    """
+    Open a file of somebody else's for reading. A pipe that has been put in its place would be waited for, for ever.
+
+    Raises:
+        OSError: if it cannot be read, or is no regular file.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
+    try:
+        file = FileIO(os.open(path, flags))
+    except ValueError:  # a NUL within the name
+        raise OSError(errno.EINVAL, "is no name of a file") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is not a regular file")
+    return file
 
 
 def sync_file(path: Path) -> None:

@@ -116,7 +116,7 @@ class EventFile:
             found = json.loads(line or b"{}")
             if line and found["v"] == EVENTS_VERSION:
                 self.last, self._ledger_id = int(found["id"]), str(found["ledger"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             self.last = None
         if self.last is None and (line or not data.startswith(b'{"v":')):
             raise UsageError(f"{self._target} holds something else than events", hint="name another file")

@@ -20,6 +20,7 @@ _MOST_ENTRIES = 1_000
 _PLACE = re.compile(rb"GPSL(?:atitude|ongitude)")
 _RAW_EXIF = re.compile(rb"exif\0|Raw profile type (?:exif|APP1)", re.IGNORECASE)
 _MOST_TEXT = 4 * 1024 * 1024
+_PIECE = 64 * 1024
 
 
 class Heard:
@@ -56,6 +57,7 @@ class Heard:
         """Take what a PNG has as ``tEXt``, ``zTXt`` or ``iTXt``; ImageMagick writes EXIF there."""
         text = _png_text(kind, content, self.unread)
         self.text(text)
+        self.unread -= min(self.unread, len(content))  # what unfolds to nothing costs something too
         if _RAW_EXIF.match(text):
             self.tags(_unhexed(text))
 
@@ -68,12 +70,24 @@ def _png_text(kind: bytes, content: bytes, at_most: int) -> bytes:
         rest = rest[2:].split(b"\0", 2)[-1]
     elif kind == b"zTXt":
         rest = rest[1:]
-    if is_deflated:
-        try:
-            rest = zlib.decompressobj().decompress(rest, at_most) if at_most else b""
-        except zlib.error:
-            rest = b""
-    return name + b"\0" + rest
+    return name + b"\0" + (_inflated(rest, at_most) if is_deflated else rest)
+
+
+def _inflated(data: bytes, at_most: int) -> bytes:
+    """
+    What a deflated text unfolds to, as far as it is sound: one that is damaged at its very end has cost as much as any
+    other, and counts as much.
+    """
+    inflater, pieces = zlib.decompressobj(), []
+    try:
+        while at_most and data:
+            piece = inflater.decompress(data, min(at_most, _PIECE))
+            pieces.append(piece)
+            at_most -= len(piece)
+            data = inflater.unconsumed_tail
+    except zlib.error:
+        pass
+    return b"".join(pieces)
 
 
 def _unhexed(text: bytes) -> bytes:

@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from batchedit import disk
@@ -27,7 +28,7 @@ from batchedit.disk import Stages, storage
 from batchedit.errors import StorageError
 from batchedit.ledger.rendered import was_made
 from batchedit.model import EXTENSIONS, Raw
-from batchedit.pictures import BadPicture, decode, examine
+from batchedit.pictures import INPUT_LIMIT_BYTES, BadPicture, decode, examine
 from batchedit.recipe import Finding, Recipe, as_sold
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -78,7 +79,8 @@ class Source:
         if self.why:
             return self.why
         try:
-            data = Path(self.path).read_bytes()
+            with BufferedReader(disk.open_regular(Path(self.path))) as file:
+                data = file.read(INPUT_LIMIT_BYTES + 1)
         except OSError as error:
             return f"its original cannot be read ({error.strerror})"
         if hashlib.sha256(data).hexdigest() != self.sha256:

@@ -17,10 +17,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from batchedit.errors import Place, Problem, UsageError
 from batchedit.json_size import values_in
@@ -29,6 +29,7 @@ from batchedit.ledger.records import Comparison, Decision, PastDecision, Wish
 from batchedit.ledger.reviewing import Shown
 from batchedit.manifest.fields import looks_like_a_key, shortened
 from batchedit.manifest.findings import Findings
+from batchedit.manifest.rows import LineTooLong, lines_of
 from batchedit.model import MAX_PROMPT, ReviewSettings
 from batchedit.report.as_csv import unguarded
 from batchedit.review.handout import is_of, secret_of
@@ -255,7 +256,7 @@ def _read_csv(path: Path, shown: str) -> Mapping[str, Any]:
         mark = max(",;\t", key=first.count)
         rows = [
             {name: unguarded(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
-            for row in csv.DictReader(file, delimiter=mark, restkey="rest", restval="")
+            for row in _rows(file, mark, shown)
         ]
     missing = [name for name in CSV_COLUMNS if rows and name not in rows[0]]
     if missing or not rows:
@@ -267,6 +268,22 @@ def _read_csv(path: Path, shown: str) -> Mapping[str, Any]:
                 f"{shown} has several values in the column {name}", hint="import one review after the other"
             )
     return {"report": rows[0]["report"], "who": rows[0]["who"], "decisions": rows}
+
+
+def _rows(file: TextIO, mark: str, shown: str) -> Iterator[dict[str, Any]]:
+    """
+    The rows of a table. Each has all columns that the header names, however short its line is: a table of a few
+    thousand letters could have a billion cells.
+    """
+    reader, cells = csv.DictReader(lines_of(file), delimiter=mark, restkey="rest", restval=""), 0
+    try:
+        for row in reader:
+            cells += len(row)
+            if cells > _MOST_VALUES:
+                raise UsageError(f"{shown} has more than {_MOST_VALUES} cells")
+            yield row
+    except LineTooLong as error:
+        raise csv.Error(f"a line {error}") from None
 
 
 def _number(value: object) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 
 from batchedit import disk
 from batchedit.errors import StorageError, UsageError
+from batchedit.json_size import values_in
 from batchedit.ledger.reader import Ledger, has_begun
 from batchedit.manifest import Overrides, load_manifest
 from batchedit.money import decimal_text, parse_usd
@@ -31,6 +32,7 @@ from batchedit.selection import parse_selection
 VERSION = 1
 _KIND = "batchedit saved plan"
 _MOST_BYTES = 50_000_000
+_MOST_VALUES = 5_000_000
 _SHOWN = 5
 
 
@@ -97,7 +99,10 @@ def load_plan(path: Path | str) -> SavedPlan:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{path} is too large for a saved plan")
-        data = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if values_in(text) > _MOST_VALUES:
+            raise UsageError(f"{path} has more than {_MOST_VALUES} values, which no saved plan has")
+        data = json.loads(text)
         json.dumps(data, ensure_ascii=False).encode()  # which half of a surrogate pair cannot be
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import anyio
 
+from batchedit import disk
 from batchedit.bodies import Upload
 from batchedit.cleaning import FileBytes, says_where
 from batchedit.effects import Offload
@@ -56,7 +57,7 @@ def digest_file(path: Path) -> FileFacts:
     """
     digest, size, found, first = hashlib.sha256(), 0, None, b""
     try:
-        with path.open("rb", buffering=0) as file:
+        with disk.open_regular(path) as file:
             # A file with holes is as large as it says and takes no room: it would be read for hours.
             told = os.fstat(file.fileno()).st_size
             while chunk := file.read(_CHUNK):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from io import BufferedReader
 from pathlib import Path
 
 from batchedit import disk
@@ -25,7 +26,7 @@ def turn_upright(state: Path, path: Path, sha256: str) -> Stages[Path]:
         StorageError: if the disk does not take it.
     """
     try:
-        with path.open("rb") as file:
+        with BufferedReader(disk.open_regular(path)) as file:
             data = file.read(INPUT_LIMIT_BYTES + 1)
     except OSError as error:
         raise BadPicture(error.strerror or "cannot be read") from None

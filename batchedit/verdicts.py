@@ -20,7 +20,7 @@ from batchedit.errors import Place, Problem, UsageError
 from batchedit.ledger.decisions import DecisionBook
 from batchedit.ledger.reader import Ledger, ledger_at
 from batchedit.ledger.records import Decision, Reviewed
-from batchedit.manifest.fields import looks_like_a_key, shortened, suggestion
+from batchedit.manifest.fields import Hints, looks_like_a_key, shortened, suggestion
 from batchedit.manifest.findings import Findings
 from batchedit.manifest.rows import csv_records
 from batchedit.report.as_csv import guarded, unguarded
@@ -93,7 +93,7 @@ def record_verdicts(
         for slot, said in verdicts.items():
             task = reader.reviewed_slot(slot)
             if task is None:
-                hint = suggestion(slot, _slots(reader, slot))
+                hint = suggestion(slot, _slots(reader))
                 raise UsageError(f"there is no task {shortened(slot)!r} with pictures", hint=hint)
             if isinstance(said, str):
                 said = Decision(slot=slot, key=task.key, verdict=said, reason=reason, note=note, who=who)
@@ -128,6 +128,7 @@ def read_verdicts(
     """
     findings = Findings()
     found: dict[str, tuple[Place, Decision]] = {}
+    hints = Hints(200_000)
 
     def header(names: Sequence[str], place: Place) -> None:
         _check_columns(names, place, findings)
@@ -139,7 +140,7 @@ def read_verdicts(
         verdict = cells.get("verdict", "")
         if not verdict:
             continue
-        task = _task(cells, row.place, reader, findings)
+        task = _task(cells, row.place, reader, findings, hints)
         if task is not None and outdated is not None and not _is_of_now(cells, task):
             outdated.append(f"{row.place}: {task.slot} has another picture now")
             continue
@@ -176,14 +177,14 @@ def _check_columns(columns: Sequence[str], place: Place, findings: Findings) -> 
         _wrong(findings, first, "no-column", "slot", "", "there is neither a column 'slot' nor a column 'id'", hint)
 
 
-def _task(cells: Mapping[str, str], place: Place, reader: Ledger, findings: Findings) -> Reviewed | None:
+def _task(cells: Mapping[str, str], place: Place, reader: Ledger, findings: Findings, hints: Hints) -> Reviewed | None:
     """The one task that a row is about."""
     slot = cells.get("slot", "")
     if slot:
         known = reader.reviewed_slot(slot)
         if known is None:
             message = f"there is no task {shortened(slot)!r} with pictures"
-            _wrong(findings, place, "unknown-task", "slot", slot, message, suggestion(slot, _slots(reader, slot)))
+            _wrong(findings, place, "unknown-task", "slot", slot, message, hints.of(slot, _slots(reader)))
         return known
     item = cells.get("id", "")
     if not item:
@@ -206,8 +207,8 @@ def _task(cells: Mapping[str, str], place: Place, reader: Ledger, findings: Find
     return None
 
 
-def _slots(reader: Ledger, slot: str) -> Iterator[str]:
-    return (task.slot for task in reader.reviewed() if abs(len(task.slot) - len(slot)) <= 2)
+def _slots(reader: Ledger) -> Iterator[str]:
+    return (task.slot for task in reader.reviewed())
 
 
 def _is_sound(verdict: str, cells: Mapping[str, str], task: Reviewed, place: Place, findings: Findings) -> bool:

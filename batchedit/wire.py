@@ -208,8 +208,11 @@ class Wire:
             response = await self._fetch.handle_async_request(request)
             if not response.has_redirect_location:
                 return response
-            url = str(request.url.join(response.headers["location"]))
             await response.aclose()
+            try:
+                url = str(request.url.join(response.headers["location"]))
+            except ValueError as error:  # of Python's own reading of addresses
+                raise httpx.InvalidURL(str(error)) from error
         raise httpx.TooManyRedirects(f"more than {_MOST_REDIRECTS} redirects")
 
     @contextlib.asynccontextmanager

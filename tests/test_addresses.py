@@ -445,6 +445,21 @@ def test_a_chain_of_redirects_is_followed_to_a_limit_and_never_inside(
     assert canary.connections == 0
 
 
+@pytest.mark.parametrize(
+    "location",
+    ["https:////]]/[]0,n:@", "https:////]-[.%;", "https://h:x/", "//\u2100/", "http:;-/f][?]0-:t"],
+)
+def test_a_redirect_to_nonsense_is_told_as_that(
+    network: Callable[..., Canary], monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    """It is a problem of that picture, and no error that nobody expected."""
+    server = network(STAND_IN, answer("302 Found", f"location: {location}"))
+    monkeypatch.setattr(addresses, "_HTTPS_PORT", server.port)
+    names(monkeypatch, {"storage.example": [[STAND_IN]]})
+    assert isinstance(fetch(f"https://storage.example:{server.port}/a.png"), ProviderError)
+    assert server.connections == 1
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_the_key_follows_no_redirect(network: Callable[..., Canary], status: int, method: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -16,8 +16,9 @@ import anyio
 import pytest
 from PIL import Image
 
-from batchedit.filing import Filing, Kept
+from batchedit.filing import Filing, Kept, Source
 from batchedit.pictures import MAX_PIXELS, BadPicture, decode
+from batchedit.report.thumbs import kept_raw, thumbnail
 from batchedit.workers import Workers
 
 MEGABYTE = 1024 * 1024
@@ -94,8 +95,12 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak(*, afresh: bool = False) -> int:
+    """The most memory that this process has had, since it was last asked for `afresh`: what made the bombs had more."""
+    if afresh:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux counts it")
@@ -124,7 +129,7 @@ def test_thirteen_bombs_fill_nobody_s_memory(tmp_path: Path) -> None:
                     group.start_soon(one, name, data)
             return await pool.keep(good.getvalue(), 2)
 
-    before = peak()
+    before = peak(afresh=True)
     kept = anyio.run(main)
     assert peak() - before < ALLOWED
     assert (kept.raw.width, kept.raw.height) == (8, 8)
@@ -195,3 +200,30 @@ def test_workers_are_limited(tmp_path: Path) -> None:
     anyio.run(main)
     assert limits
     assert all(line.split()[3] == str(4 * 1024**3) for line in limits)
+
+
+def test_no_small_picture_is_made_of_what_takes_minutes_or_never_ends(tmp_path: Path) -> None:
+    """Reports and reviews show originals, of which only the bytes are known, and go where a ledger points."""
+    thumbs = tmp_path / "thumbs"
+
+    def small(data: bytes) -> str | None:
+        path = tmp_path / "original.jpg"
+        path.write_bytes(data)
+        return thumbnail(path, hashlib.sha256(data).hexdigest(), thumbs)
+
+    assert (small(scans(150)) is None, small(scans(300)), small(sized_jpeg(9_400, 9_400))) == (False, None, None)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path, Path("a\0b")):
+        assert thumbnail(path, "0" * 64, thumbs) is None
+        assert isinstance(Source(path=str(path), sha256="0" * 64).read(), str)
+
+
+def test_a_digest_that_is_none_is_no_pattern(tmp_path: Path) -> None:
+    """A ledger of somebody else's could send us through the whole disk with it."""
+    raw, good = tmp_path / "raw", "ab" * 32
+    (raw / "ab").mkdir(parents=True)
+    for name in (f"ab/{good}.png", "secret.png"):
+        (raw / name).write_bytes(b"")
+    assert kept_raw(tmp_path, good) == raw / "ab" / f"{good}.png"
+    for digest in ("../secret", "../**/*", "ab*", "*", "", f"{good}\n", "ab/../../raw/secret"):
+        assert kept_raw(tmp_path, digest) is None

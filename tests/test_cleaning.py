@@ -199,7 +199,7 @@ def test_parts_of_a_file_are_sent_in_blocks_of_three(
 @given(
     st.lists(st.tuples(st.sampled_from([b"IDAT", b"tEXt"]), st.integers(0, 90_000)), min_size=1, max_size=12),
     st.sampled_from([3, 33, 192, 48 * 1024]),
-    st.sampled_from([1, 2, 100, 32 * 1024]),
+    st.sampled_from([3, 4, 100, 32 * 1024]),
 )
 def test_whatever_is_left_out_the_rest_is_sent_as_it_is(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[tuple[bytes, int]], block: int, small: int
@@ -301,6 +301,11 @@ def test_texts_that_unfold_are_looked_at_up_to_a_bound(monkeypatch: pytest.Monke
     found = anatomy(data[:at] + bomb * 300 + data[at:])
     assert (found.dropped, found.heard.unread) == (["zTXt"] * 300, 0)
     assert sum(seen) < 4 * 1024 * 1024 + 300 * 10
+    for damaged in (zlib.compress(bytes(3_000_000))[:-4] + b"ends", zlib.compress(b"")[:2] + b"\0\0\0\xff\xff" * 600):
+        seen.clear()
+        bomb = chunk(b"zTXt", b"a\0\0" + damaged)  # which unfold at the same cost, and say nothing
+        found = anatomy(data[:at] + bomb * 2_000 + data[at:])
+        assert (found.heard.unread, sum(seen) < 5 * 1024 * 1024) == (0, True)
     padding = segment(0xEC, b"x" * 60_000)
     assert anatomy(jpeg()[:2] + padding * 100 + jpeg()[2:]).heard.unread == 0
 

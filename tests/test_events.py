@@ -108,11 +108,12 @@ def test_after_a_kill_the_file_is_complete_again(shop: Shop, serve: Callable[...
 
 def test_a_file_of_something_else_is_left_alone(cli: Cli, shop: Shop, jobs: Path) -> None:
     """Text, another ledger's events, a link: nothing is run, nothing is changed."""
-    notes = shop.write("notes.txt", "my notes\n")
-    result = cli("run", jobs, "--events", notes)
-    assert result.code == 2
-    assert "something else than events" in result.err
-    assert notes.read_text() == "my notes\n"
+    for text in ("my notes\n", '{"v":1,"id":1e999,"ledger":"x"}\n', "[" * 60_000 + "\n"):
+        notes = shop.write("notes.txt", text)
+        result = cli("run", jobs, "--events", notes)
+        assert result.code == 2
+        assert "something else than events" in result.err
+        assert notes.read_text() == text
     assert not (shop.root / "out" / ".batchedit" / "ledger.db").exists()
     path = shop.root / "events.ndjson"
     assert cli("run", jobs, "--events", path).code == 0

@@ -214,9 +214,32 @@ def garbage(path: Path) -> None:
     path.write_bytes(b"this is no database at all" * 100)
 
 
+def forgetful(path: Path) -> None:
+    """Whatever is spent is nothing a moment later, so that no budget is ever used up."""
+    LedgerWriter(path, Effects(), world="real").close()
+    with database(path) as db:
+        update = "UPDATE attempts SET cost_microusd = 0 WHERE id = new.id"
+        db.execute(f"CREATE TRIGGER forget AFTER UPDATE ON attempts BEGIN {update}; END")
+
+
+def endless(path: Path) -> None:
+    """A table that has no last row."""
+    LedgerWriter(path, Effects(), world="real").close()
+    with database(path) as db:
+        db.execute("DROP TABLE uploads")
+        rows = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
+        db.execute(f"CREATE VIEW Uploads AS {rows}")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(foreign, "not a ledger"), (newer, "schema 99"), (garbage, "damaged")],
+    [
+        (foreign, "not a ledger"),
+        (newer, "schema 99"),
+        (garbage, "damaged"),
+        (forgetful, "has a trigger forget"),
+        (endless, "has a view Uploads"),
+    ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_is_no_ledger_of_ours_is_refused_untouched(tmp_path: Path, make: object, words: str) -> None:

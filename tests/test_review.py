@@ -1014,6 +1014,12 @@ def test_a_table_that_cannot_come_back(night: Shop, cli: Cli) -> None:
         key = db.execute("SELECT request_key FROM tasks WHERE slot = 'mug/edit'").fetchone()[0]
     with DecisionBook(LEDGER) as book:
         book.decide([Ruling(decision=Decision(slot="mug/edit", key=key, verdict="approved", who="ada"))])
+    wide = f'{head.strip()},"\n",' + ",".join(f"c{number}" for number in range(5_000))
+    night.write("back.csv", f"{wide}\r\n" + "a\r\n" * 10_000)  # 70 KB that would be 50 million cells
+    refused = cli("verdicts", "import", "back.csv", "out")
+    assert (refused.code, "back.csv has more than 5000000 cells" in refused.err) == (2, True)
+    night.write("back.csv", f"{head.strip()}{',' * 9_000_000}\r\n")
+    assert "back.csv is no table of decisions: a line is longer" in cli("verdicts", "import", "back.csv", "out").err
     night.write("back.csv", f"{head}{report},mug/edit,{'9' * 5000},rejected,,,client,,\r\n")
     assert "contradicts" in cli("verdicts", "import", "back.csv", "out").err
 

@@ -233,6 +233,7 @@ def test_what_others_have_left_open_is_not_taken_from_it(cli: Cli, night: Shop) 
         ("[1]", "is no saved plan"),
         ("not json", "is no saved plan"),
         ("[" * 100_000, "is no saved plan"),
+        ('{"x": [' + "[]," * 6_000_000 + "0]}", "has more than 5000000 values"),
         ('{"kind": "batchedit saved plan", "version": 9}', "has version 9; this program reads 1"),
         ('{"kind": "batchedit saved plan", "version": 1, "digest": "x"}', "was altered after it was saved"),
     ],

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 DAMAGED_HINT = "nothing was sent; keep the file and what lies beside it, and restore a backup if there is one"
 
+_TABLES = ("meta", "runs", "requests", "tasks", "attempts", "raws", "outputs", "uploads", "waiting", "decisions")
+"""A view of such a name could be without an end."""
+
 _LOCAL: tuple[tuple[str, str, object], ...] = (("journal_mode", "WAL", "wal"), ("synchronous", "FULL", 2))
 # Measured on power-cut images: with DELETE only EXTRA keeps the last commit (the journal's removal must be durable).
 _NETWORK: tuple[tuple[str, str, object], ...] = (("journal_mode", "DELETE", "delete"), ("synchronous", "EXTRA", 3))
@@ -170,6 +173,17 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         raise LedgerError(
             f"the ledger {path} has schema {version}; this program knows up to {SCHEMA_VERSION}",
             hint="use the newer version of batchedit that wrote it",
+        )
+    # Code that would run with each thing that is noted: it could make what was spent nothing, and what is done undone.
+    found = connection.execute(
+        "SELECT type || ' ' || substr(name, 1, 100) FROM sqlite_master WHERE type = 'trigger'"
+        f" OR (type = 'view' AND lower(name) IN ({', '.join('?' for _ in _TABLES)}))",
+        _TABLES,
+    ).fetchone()
+    if found is not None:
+        raise LedgerError(
+            f"the ledger {path} has a {found[0]}, which no ledger of batchedit has",
+            hint="if it is from somebody else, do not use it; else take that out of it",
         )
 
 

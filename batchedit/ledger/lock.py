@@ -91,5 +91,5 @@ def _owner(file: int) -> str:
     try:
         note = json.loads(os.pread(file, 1000, 0))
         return f"process {note['pid']} on {note['host']}, since {note['since']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "it left no note of itself"

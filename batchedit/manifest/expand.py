@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from batchedit.errors import Place, Problem
-from batchedit.manifest.fields import shortened, suggestion
+from batchedit.manifest.fields import Hints, shortened
 from batchedit.manifest.findings import Findings, OncePerRow, Skip
 from batchedit.manifest.layers import Edit, Head, Layer, Row
 from batchedit.manifest.making import Maker, NoImage, Setting
@@ -37,7 +37,7 @@ class Expander:
         self._findings = OncePerRow(findings)
         roots = InputRoots([root, *(root / name for name in head.input_roots)])
         self._setting = Setting(head, overrides, root, self._findings, roots)
-        self._ids = Ids()
+        self._ids, self._hints = Ids(), Hints()
         self._watch = Watch()
 
     def __enter__(self) -> Self:
@@ -93,7 +93,7 @@ class Expander:
         known = {edit.name: edit for edit in self._setting.head.edits}
         for name in names:
             if name not in known:
-                hint = suggestion(name, known) or f"Known are: {', '.join(known)}"
+                hint = self._hints.of(name, known) or f"Known are: {', '.join(known)}"
                 self._note(wanted.place, "unknown-edit", "edit", name, f"there is no edit {shortened(name)!r}", hint)
         if any(edit.start is not None for edit in known.values()):
             return [edit for name, edit in known.items() if name in names]  # each after the one that it starts from

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from batchedit.errors import Place, Problem
@@ -105,6 +106,30 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """``Did you mean "x"?``, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f'Did you mean "{near[0]}"?' if near else ""
+
+
+class Hints:
+    """
+    Suggestions for rows and other things of which there may be a million, each with a wrong word of its own: comparing
+    them all would take hours. After so many comparisons there are none any more; a word that comes again is known.
+
+    Args:
+        comparisons: Each takes some microseconds.
+    """
+
+    def __init__(self, comparisons: int = 50_000) -> None:
+        self._left = comparisons
+        self._found: dict[str, str] = {}
+
+    def of(self, word: str, known: Iterable[str]) -> str:
+        """As `suggestion`; `known` are the same for all words."""
+        if (found := self._found.get(word)) is not None:
+            return found
+        if self._left <= 0 or len(word) > _SHOWN:
+            return ""
+        near = [*islice(known, self._left)]
+        self._left -= len(near) + 1
+        return self._found.setdefault(word, suggestion(word, near))
 
 
 def looks_like_a_key(text: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchedit.errors import Place
-from batchedit.manifest.fields import Given, read_flag, read_params, shortened, suggestion
+from batchedit.manifest.fields import Given, Hints, read_flag, read_params, shortened
 from batchedit.manifest.findings import OncePerRow
 from batchedit.manifest.finishing import recipe_of
 from batchedit.manifest.layers import Edit, Head, Layer, Row
@@ -59,6 +59,7 @@ class Setting:
     findings: OncePerRow
     roots: InputRoots
     recipes: dict[tuple[object, ...], Recipe | None] = field(default_factory=dict)
+    hints: Hints = field(default_factory=Hints)
 
 
 class _Tries:
@@ -246,7 +247,7 @@ class Maker:
         word = given.single.strip()
         named = prompts.get(word)
         if named is None and prompts and word and not any(char.isspace() for char in word):
-            hint = suggestion(word, prompts)
+            hint = self._setting.hints.of(word, prompts)
             if hint:
                 message = f"there is no prompt called {word!r}; the word itself is sent"
                 self._renderer.warn(given.place, "near-miss-prompt", "prompt", word, message, hint)

@@ -12,9 +12,10 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import defaultdict
 
 from batchedit.errors import Place
-from batchedit.manifest.fields import shortened, suggestion
+from batchedit.manifest.fields import Hints, shortened
 from batchedit.manifest.layers import Edit, Layer
 from batchedit.manifest.reading import Pairs, Reading
 from batchedit.manifest.yaml_tree import Node
@@ -24,6 +25,9 @@ RESERVED = ("id", "stem", "image", "edit", "variant", "sample", "ext", "line", "
 """Names that templates know already."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
+
+_COMPARISONS = 20_000
+"""For suggestions, of each matrix and name."""
 
 Axes = dict[str, list[str]]
 
@@ -40,6 +44,7 @@ class MatrixReader:
     def __init__(self, edit: Edit, reading: Reading) -> None:
         self._edit, self._reading = edit, reading
         self._field = f"edits.{edit.name}"
+        self._hints: defaultdict[str, Hints] = defaultdict(lambda: Hints(_COMPARISONS))
 
     def read(self, pairs: Pairs) -> None:
         """Take `matrix` and `exclude` among the pairs of the edit."""
@@ -91,6 +96,7 @@ class MatrixReader:
             self._wrong(node.place, field, "must be a list of values", hint=f"Write: {name}: [one, other]")
             return None
         values: list[str] = []
+        seen: set[str] = set()
         good = True
         for child in node.value:
             text = self._reading.text(child, f"{self._field}.{field}")
@@ -101,11 +107,12 @@ class MatrixReader:
             elif not _slug(text):
                 self._wrong(child.place, field, f"{shortened(text)!r} has no letter or digit to make a name of")
                 good = False
-            elif text in values:
+            elif text in seen:
                 self._wrong(child.place, field, f"the value {shortened(text)!r} is given twice")
                 good = False
             else:
                 values.append(text)
+                seen.add(text)
         return values if good else None
 
     def _without(self, left: list[dict[str, str]], axes: Axes, node: Node) -> list[dict[str, str]]:
@@ -118,12 +125,12 @@ class MatrixReader:
             for name, (place, child) in pairs.items():
                 text = self._reading.text(child, f"{self._field}.exclude.{shortened(name)}")
                 if name not in axes:
-                    hint = suggestion(name, axes) or f"Known are: {', '.join(axes)}"
+                    hint = self._hints[""].of(name, axes) or f"Known are: {', '.join(axes)}"
                     self._wrong(place, "exclude", f"the matrix has no {shortened(name)!r}", hint=hint)
                     good = False
                 elif text is None or text not in axes[name]:
                     if text is not None or child.value is None:
-                        hint = suggestion(text or "", axes[name]) or f"Known are: {', '.join(axes[name])}"
+                        hint = self._hints[name].of(text or "", axes[name]) or f"Known are: {', '.join(axes[name])}"
                         message = f"the matrix has no {name} {shortened(text or '')!r}"
                         self._wrong(child.place, "exclude", message, hint=hint)
                     good = False

@@ -24,7 +24,7 @@ from batchedit.lifecycle import State
 from batchedit.model import LocalImage, UrlImage
 from batchedit.money import format_usd
 from batchedit.report.page import Page, Pair
-from batchedit.report.thumbs import thumbnail
+from batchedit.report.thumbs import kept_raw, thumbnail
 
 _PROMPT = 300
 _MOODS = {State.DONE: "good", State.SUSPECT: "bad", State.LOST: "bad"}
@@ -67,7 +67,7 @@ def _pair(task: Pictured, out: Path, state: Path, beside: Path) -> Pair:
     first, thumbs = task.request.images[0], state / "thumbs"
     before, note = None, "the picture before is not on this machine"
     if first.digest is not None and not isinstance(first.ref, UrlImage):
-        source = first.ref.path if isinstance(first.ref, LocalImage) else _kept(state, first.digest)
+        source = first.ref.path if isinstance(first.ref, LocalImage) else kept_raw(state, first.digest)
         before = None if source is None else thumbnail(source, first.digest, thumbs)
         note = "the picture before is gone, or another one by now" if before is None else ""
     elif not isinstance(first.ref, LocalImage):
@@ -91,11 +91,6 @@ def _pair(task: Pictured, out: Path, state: Path, beside: Path) -> Pair:
         after_note="no picture is kept",
         link=link or "",
     )
-
-
-def _kept(state: Path, digest: str) -> Path | None:
-    """What another edit has made, from which this one started."""
-    return next((state / "raw" / digest[:2]).glob(f"{digest}.*"), None)
 
 
 @cache

@@ -6,14 +6,18 @@ import base64
 import contextlib
 import hashlib
 import io
+import re
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from batchedit import disk
+from batchedit.pictures import INPUT_LIMIT_BYTES, ODD_EXIF, BadPicture, opened
 
 SIDE = 320
 """Pixels of the longer side."""
 _QUALITY = 72
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def thumbnail(source: Path, digest: str, kept_in: Path) -> str | None:
@@ -60,30 +64,41 @@ def make_small(source: Path, digest: str, kept_in: Path, side: int) -> bytes | N
     return data
 
 
+def kept_raw(state: Path, digest: str) -> Path | None:
+    """
+    A picture among the raws; None if there is none of this content.
+
+    Args:
+        digest: As a ledger has it, which may have come from anywhere.
+    """
+    if _DIGEST.fullmatch(digest) is None:
+        return None  # it would be taken for a pattern, and could lead through the whole disk
+    return next((state / "raw" / digest[:2]).glob(f"{digest}.*"), None)
+
+
 def _read(path: Path) -> bytes | None:
+    """A file of somebody's, if it is one and no larger than a picture may be."""
     try:
-        return path.read_bytes()
+        with BufferedReader(disk.open_regular(path)) as file:
+            data = file.read(INPUT_LIMIT_BYTES + 1)
+            return data if len(data) <= INPUT_LIMIT_BYTES else None
     except OSError:
         return None
 
 
 def _made(picture: bytes, side: int) -> bytes | None:
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    from batchedit.pictures import MAX_PIXELS, ODD_EXIF
+    from PIL import ImageOps
 
     with _quietly():
         try:
-            with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG", "WEBP")) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    return None
+            with opened(picture) as image:  # which refuses what would take too much memory or time
                 image.draft("RGB", (2 * side, 2 * side))
                 small = ImageOps.exif_transpose(image)
                 small.thumbnail((side, side))
                 file = io.BytesIO()
                 small.convert("RGBA" if "A" in small.getbands() else "RGB").save(file, "WEBP", quality=_QUALITY)
                 return file.getvalue()
-        except (*ODD_EXIF, MemoryError, UnidentifiedImageError, Image.DecompressionBombError):
+        except (*ODD_EXIF, MemoryError, BadPicture):
             return None  # a damaged picture is the business of `verify`
 
 

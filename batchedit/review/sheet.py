@@ -20,6 +20,7 @@ from batchedit.ledger.reader import Ledger
 from batchedit.ledger.reviewing import Shown
 from batchedit.ledger.tasks import selected_tasks
 from batchedit.model import ReviewSettings
+from batchedit.report.thumbs import kept_raw
 from batchedit.review.thumbnailer import Picture
 from batchedit.selection import parse_selection
 
@@ -324,7 +325,7 @@ def before_picture(task: Shown, root: Path) -> Picture | None:
     if source is None:
         return None
     digest, where = source
-    kept = next((root / ".batchedit" / "raw" / digest[:2]).glob(f"{digest}.*"), None)
+    kept = kept_raw(root / ".batchedit", digest)
     return Picture(kept if kept is not None else Path(where), digest)
 
 

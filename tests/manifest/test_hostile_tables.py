@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import subprocess
 import sys
@@ -9,14 +10,19 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from batchedit.cli import run
-from batchedit.errors import ManifestError
-from batchedit.manifest.yaml_tree import parse_yaml
+from batchedit.errors import ManifestError, Place
+from batchedit.manifest.findings import Findings
+from batchedit.manifest.layers import Edit, Layer
+from batchedit.manifest.matrix import MatrixReader
+from batchedit.manifest.reading import Reading
+from batchedit.manifest.yaml_tree import Node, parse_yaml
 from tests.conftest import draw_picture
 from tests.proof import count
 
@@ -333,3 +339,59 @@ def test_an_object_of_a_million_values_is_not_made(value: str, tmp_path: Path) -
     code, _, _, said = _checked(tmp_path, "t.jsonl")
     assert code == 2
     assert "t.jsonl:1" in said
+
+
+@pytest.mark.parametrize("what", ["prompts", "edits", "exclude"])
+def test_a_million_wrong_words_are_not_compared_with_a_thousand_right_ones(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first get their suggestion; each comparison takes microseconds, and all of them would take hours."""
+    compared = 0
+    close = difflib.get_close_matches
+
+    def counted(word: str, known: list[str], **options: Any) -> list[str]:
+        nonlocal compared
+        compared += len(known)
+        return close(word, known, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    monkeypatch.chdir(tmp_path)
+    draw_picture(tmp_path / "a.png", (1, 2, 3))
+    words = [f"abcdefgh{number:04d}" for number in range(1_000)]
+    column = what.removesuffix("s")
+    head = [f"  {word}: {'put it on white' if what == 'prompts' else '{prompt: put it on white}'}" for word in words]
+    if what == "exclude":
+        column = "colour"
+        head = ["  e:", "    prompt: on white", f"    matrix: {{colour: [{', '.join(words)}]}}", "    exclude:"]
+        head += [f"    - colour: abcdefgx{number:04d}" for number in range(1_000)]
+    lines = ["version: 1", f"{'prompts' if what == 'prompts' else 'edits'}:", *head, "sources: [{csv: t.csv}]"]
+    rows = [f"i{number},a.png,abcdefgx{number:04d},{number}.png" for number in range(1_000)]
+    (tmp_path / "m.yaml").write_text("\n".join(lines) + "\n")
+    (tmp_path / "t.csv").write_text("\n".join([f"id,image,{column},output", *rows]) + "\n")
+    assert run(["check", "m.yaml"]) == (0 if what == "prompts" else 2)
+    said = "".join(capsys.readouterr())
+    assert "Did you mean" in said
+    assert compared <= 2 * 50_000  # it is gone through twice
+
+
+def test_a_matrix_of_many_values_is_gone_through_once(tmp_path: Path) -> None:
+    """Values that stand twice are found without comparing each with all."""
+    comparisons = 0
+
+    class Word(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal comparisons
+            comparisons += 1
+            return str.__eq__(self, str(other))
+
+        __hash__ = str.__hash__
+
+    findings = Findings()
+    place = Place("m.yaml", 1)
+    values = Node(place, [Node(place, Word(f"v{number}")) for number in [*range(3_000), 7]])
+    edit = Edit("e", Layer())
+    MatrixReader(edit, Reading(findings)).read({"matrix": (place, Node(place, {"a": (place, values)}))})
+    assert ["given twice" in problem.message for problem in findings.problems] == [True]
+    assert comparisons < 30_000
