@@ -279,8 +279,10 @@ class _Run:
             outputs=context.outputs,
         )
         states = self.ledger.states()
-        context.progress.run, context.progress.total = self.run_id, sum(states.values())
-        context.progress.done = states[State.DONE]
+        progress = context.progress
+        progress.run, progress.total = self.run_id, sum(states.values()) - (0 if self.buying else states[State.PENDING])
+        progress.done, progress.failed = states[State.DONE], states[State.FAILED]
+        progress.suspect, progress.lost = states[State.SUSPECT], states[State.LOST]
         context.progress.budget, context.progress.limit = self.budget.limit, self.limits.requests_per_minute
         resume: list[tuple[RequestRow, Attempt]] = self.ledger.open_attempts()
         for row, _ in resume:
@@ -352,7 +354,11 @@ class _Run:
             if self.buying:
                 waiting = self.ledger.waiting()
             else:
-                states[State.PENDING] = 0  # not a matter of this command
+                # Not a matter of this command, but nobody should take its end for that of the whole.
+                if left := states[State.PENDING]:
+                    what = "1 request is" if left == 1 else f"{left} requests are"
+                    context.progress.notes.append(f"{what} not bought: the next `batchedit run` buys what is left")
+                states[State.PENDING] = 0
             code = exit_code(
                 context.stop, states, held_back=self.held_back, undelivered=context.undelivered, bugs=context.bugs,
                 waiting=waiting,

@@ -54,6 +54,7 @@ class Counting:
     def __init__(self, plan: Plan, reader: Ledger | None, by: Iterable[str] | None) -> None:
         self._plan, self._reader = plan, reader
         self._by = None if by is None else tuple(by)
+        self._caps = {(cap.label, cap.value) for cap in plan.manifest.spending.caps}
         self._labels: set[str] = set()
         self._copies: Counter[tuple[str, str]] = Counter()
         self._seals = {name: hashlib.sha256() for name in ("wanted", "quotes", "standing")}
@@ -64,6 +65,9 @@ class Counting:
         figures.add(verdict, entry.quote, params.samples)
         if verdict in BUYING and entry.quote.high > figures.dearest:
             figures.dearest, figures.dearest_place = entry.quote.high, str(entry.task.place)
+        if verdict in BUYING and self._caps:
+            named = {**entry.task.labels, "edit": entry.task.edit}.items()
+            figures.capped.update(dict.fromkeys(named & self._caps, entry.quote.high))
         if entry.is_reedited:
             figures.add_reedit(entry.task.slot, entry.request.revision, entry.request.prompt)
             figures.resumed += entry.override is None and verdict in _OPEN

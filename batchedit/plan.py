@@ -178,6 +178,7 @@ class PlanFigures:
         changed_fields: In how many changed tasks each field has changed.
         failed: Some of the tasks that failed, with the reason.
         by: Name of a label, or ``edit``, ``quality``, ... -> value -> what its tasks come to.
+        capped: (label or ``edit``, value) of each budget of its own -> the high quote of what is to be bought for it.
         orphans: Tasks that earlier runs of this manifest wanted and that it does not hold any more. Nothing is done
             about them.
         orphan_slots: Some of them.
@@ -199,6 +200,7 @@ class PlanFigures:
     changed_fields: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[str, str]] = field(default_factory=list)
     by: dict[str, dict[str, Part]] = field(default_factory=dict)
+    capped: Counter[tuple[str, str]] = field(default_factory=Counter)
     orphans: int = 0
     orphan_slots: list[str] = field(default_factory=list)
     reedits: int = 0

@@ -287,3 +287,16 @@ def test_the_plan_names_the_budgets(clients: Shop, cli: Cli) -> None:
     assert (
         "  budget   $5.00\n           at most $1.00 for client acme\n           at most $0.50 for client globex" in text
     )
+
+
+def test_the_plan_says_which_budget_of_its_own_may_not_be_enough(clients: Shop, cli: Cli) -> None:
+    """As it says of the whole one, and first among many; what is bought already needs nothing."""
+    manifest(clients, "{run: 5, per: {client: {acme: 1, globex: 0.005}, edit: {edit: 5}}}")
+    short = "at most $0.005 for client globex (may not be enough: up to $"
+    lines = cli("plan", "night.yaml", "--out", "out").out.splitlines()
+    assert lines[-3].strip().startswith(short)
+    assert [line.strip() for line in lines[-2:]] == ["at most $1.00 for client acme", "at most $5.00 for edit edit"]
+    manifest(clients, "{run: 5}")
+    assert cli(*RUN).code == 0
+    manifest(clients, "{run: 5, per: {client: {acme: 1, globex: 0.005}}}")
+    assert "may not be enough" not in cli("plan", "night.yaml", "--out", "out").out

@@ -50,6 +50,26 @@ def files(folder: str = "hand") -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
+@pytest.mark.parametrize("words", [("deliver", "hand", "out", "--unreviewed"), ("render", "out", "--dry-run")])
+def test_an_output_folder_is_no_manifest(cli: Cli, shop: Shop, bought: Path, words: tuple[str, ...]) -> None:
+    """As a folder of pictures it would be a manifest of some of its own files, without those in sub-folders."""
+    for more in ((), ("--out", "out"), ("--out", str(shop.root / "out"))):
+        result = cli(*words, *more)
+        assert result.code == 2
+        assert "out is an output folder, and no manifest\n  name it with --out out; the manifest may be" in result.err
+    assert not Path("hand").exists()
+    assert cli(*[word for word in words if word != "out"], "--out", "out").code == 0
+
+
+def test_what_one_run_has_made_may_be_the_manifest_of_another(cli: Cli, shop: Shop, bought: Path) -> None:
+    """With --out it is plain which of the two is meant."""
+    assert cli("run", "out/a", "--prompt", "mirror it", "--out", "second").code == 0
+    shutil.copytree("out/.batchedit", "out/a/.batchedit")
+    result = cli("deliver", "hand", "out/a", "--out", "second", "--unreviewed")
+    assert result.code == 0, result.err
+    assert len(files()) == 4
+
+
 def test_nothing_leaves_that_nobody_has_looked_at(cli: Cli, shop: Shop, bought: Path) -> None:
     """Exit code 2 with the counts and what to do; `--unreviewed` takes it as it is, and says so."""
     judge(cli, shop, mug="approved")

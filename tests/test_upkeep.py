@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from batchedit import RunOptions, load_manifest, make_plan, run_plan_sync
+from batchedit.calling import reconcile_sync
+from batchedit.context import Progress
 from batchedit.ledger import filesystem
+from batchedit.money import MicroUSD
 from tests.conftest import KEY, Result, Served, Shop, command, database
 from tests.middle import Middle
 from tests.test_provider import NIGHT, one_bill_each
@@ -111,12 +115,38 @@ def test_reconcile_never_buys(cli: Cli, shop: Shop, tampered: Tampered) -> None:
     process.communicate()
     result = cli(*RECONCILE)
     assert result.code == 0, result.out
+    assert result.json()["notes"] == ["1 request is not bought: the next `batchedit run` buys what is left"]
     assert result.json()["states"]["unknown"] == 0
     assert result.json()["at_risk"] == "0.00"
     assert len(shop.outputs()) == 2
     assert len(served.audit()["starts"]) == 2
     assert cli(*NIGHT).code == 0
     assert one_bill_each(served.audit())
+
+
+def test_the_live_view_counts_what_is_settled_and_what_is_meant(
+    cli: Cli, shop: Shop, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An edit that failed for good in an earlier run is failed, not left; reconcile means nothing that it never buys."""
+    monkeypatch.setenv("RUNFLOW_API_KEY", KEY)
+    served = serve()
+    served.emulator.script("failed_moderation")
+    served.manifest(shop, budget="{run: 0.018}", limits="{concurrency: 1, list_lag: 0, poll: 0.1}")
+    assert cli(*NIGHT).code == 6
+    states = cli("report", "out", "--json").json()["tasks"]
+    assert states == {"done": 1, "failed": 1, "pending": 1}
+    seen: list[tuple[int, int, int]] = []
+
+    def look(progress: Progress) -> None:
+        seen.append((progress.total, progress.done, progress.failed))
+
+    plan = make_plan(load_manifest("night.yaml"), out="out")
+    summary = reconcile_sync(plan, observer=look)
+    assert set(seen) == {(2, 1, 1)}
+    assert summary.notes == ("1 request is not bought: the next `batchedit run` buys what is left",)
+    seen.clear()
+    run_plan_sync(plan, RunOptions(budget=MicroUSD(1_000_000)), observer=look)
+    assert (seen[0], seen[-1]) == ((3, 1, 1), (3, 2, 1))
 
 
 def test_reconciling_in_between_does_not_refill_the_budget(cli: Cli, shop: Shop, serve: Serve) -> None:

@@ -124,3 +124,21 @@ def test_watching_nothing_says_so(cli: Cli, shop: Shop) -> None:
     result = cli("status", "out", "--watch")
     assert result.code == 8
     assert "no ledger" in result.err
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--watch"), ("report",), ("ls",), ("show", "0123_1"),
+                                   ("verify",), ("retry",), ("ledger", "check"), ("export", "csv")])  # fmt: skip
+def test_a_manifest_is_not_called_a_damaged_ledger(cli: Cli, jobs: Path, words: tuple[str, ...]) -> None:
+    """Whoever reads that at night restores a backup; it only is the wrong name."""
+    result = cli(*words, "jobs.csv")
+    assert result.code == 2
+    assert "jobs.csv is no ledger; it looks like a manifest" in result.err
+    assert "name the output folder that its run has written, such as `out`" in result.err
+    assert "damaged" not in result.err
+
+
+def test_a_ledger_may_have_any_name(cli: Cli, jobs: Path) -> None:
+    """A database is one, whatever its name ends in."""
+    assert cli("run", "jobs.csv").code == 0
+    assert cli("ledger", "backup", "out", "copy.json").code == 0
+    assert cli("report", "copy.json").code == 0

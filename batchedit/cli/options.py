@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from batchedit.model import FORMATS, MAX_SAMPLES, QUALITIES
 
@@ -167,11 +169,31 @@ def manifest_or_none(flags: dict[str, Any]) -> Manifest | None:
     from batchedit.errors import UsageError
 
     if flags["manifest"] is not None:
+        _refuse_output_folder(flags["manifest"])
         return _manifest({**flags, "prompt": flags["prompt"] or "any prompt"})
     given = [name for name in ("prompt", "output", "quality", "size", "format_", "samples", "mask") if flags[name]]
     if given:
         raise UsageError(f"--{given[0].strip('_')} belongs to a manifest", hint="name the manifest first")
     return None
+
+
+def _refuse_output_folder(manifest: str) -> None:
+    """
+    As a manifest it would be a folder of pictures: those that lie in it are taken, those in its sub-folders are not.
+
+    With --out of another folder it is meant: what one run has made may be what another one started from.
+    """
+    from batchedit.errors import UsageError
+    from batchedit.ledger.reader import ledger_at
+
+    context = click.get_current_context()
+    given = context.get_parameter_source("out") is not ParameterSource.DEFAULT
+    is_other = given and Path(context.params["out"]).resolve() != Path(manifest).resolve()
+    if Path(manifest).is_dir() and ledger_at(manifest).is_file() and not is_other:
+        raise UsageError(
+            f"{manifest} is an output folder, and no manifest",
+            hint=f"name it with --out {shlex.quote(manifest)}; the manifest may be left out",
+        )
 
 
 def name_list(text: str | None) -> list[str] | None:

@@ -102,8 +102,11 @@ def _limits(plan: Plan, limit: MicroUSD | None) -> list[str]:
     if limit is not None:
         short = " (may stop before the end: more is quoted)" if limit < plan.figures.quote.high else ""
         lines.append(f"  budget   {format_usd(limit)}{short}")
-    caps = plan.manifest.spending.caps
-    lines += [f"           at most {format_usd(cap.amount)} for {cap.label} {cap.value}" for cap in caps[:_CAPS_SHOWN]]
+    quoted = {cap: MicroUSD(plan.figures.capped[cap.label, cap.value]) for cap in plan.manifest.spending.caps}
+    caps = sorted(quoted, key=lambda cap: quoted[cap] <= cap.amount)  # first what somebody should look at
+    for cap in caps[:_CAPS_SHOWN]:
+        short = f" (may not be enough: up to {format_usd(quoted[cap])} is quoted)" if cap.amount < quoted[cap] else ""
+        lines.append(f"           at most {format_usd(cap.amount)} for {cap.label} {cap.value}{short}")
     if len(caps) > _CAPS_SHOWN:
         lines.append(f"           and {len(caps) - _CAPS_SHOWN} more")
     return lines

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from batchedit.errors import LedgerError
+from batchedit.errors import LedgerError, UsageError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
 from batchedit.ledger.job_starts import LedgerJobs
 from batchedit.ledger.listing import LedgerListing
@@ -36,10 +36,31 @@ _REVIEWED = (
 )
 
 
+_MANIFESTS = frozenset({".yaml", ".yml", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt"})
+
+
 def ledger_at(where: Path | str) -> Path:
-    """The ledger's file, from itself or from the output folder that holds it."""
+    """
+    The ledger's file, from itself or from the output folder that holds it.
+
+    Raises:
+        UsageError: for a manifest, which only looks like a damaged ledger if it is taken for one.
+    """
     path = Path(where)
+    if path.suffix.lower() in _MANIFESTS and path.is_file() and not _is_database(path):
+        raise UsageError(
+            f"{path} is no ledger; it looks like a manifest, or another input",
+            hint="name the output folder that its run has written, such as `out`",
+        )
     return path / ".batchedit" / "ledger.db" if path.is_dir() else path
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return True  # what is wrong with it is told when it is opened
 
 
 def has_begun(path: Path) -> bool:

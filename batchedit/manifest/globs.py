@@ -24,6 +24,8 @@ from batchedit.manifest.layers import Layer, Row
 _MOST_VISITS = 100
 """Of one folder, for one part of a pattern: by its own name, and through links."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jxl"})
+_FOREIGN = "a picture of a kind that cannot be edited (save it as png, jpg, jpeg or webp)"
 
 
 def glob_rows(pattern: str, root: Path, shown_root: str, place: Place, findings: Findings) -> Iterator[Row]:
@@ -36,7 +38,7 @@ def glob_rows(pattern: str, root: Path, shown_root: str, place: Place, findings:
         place: Where the pattern stands.
     """
     fixed, matches = _matches(pattern, root)
-    pictures = [match for match in matches if PurePath(match).suffix.lower() in IMAGE_SUFFIXES]
+    pictures = [match for match in matches if _suffix(match) in IMAGE_SUFFIXES]
     others = len(matches) - len(pictures)
     if not pictures:
         message = f"no picture matches {shortened(pattern)!r}"
@@ -44,8 +46,7 @@ def glob_rows(pattern: str, root: Path, shown_root: str, place: Place, findings:
         hint = "" if others else "Put a glob in quotes"
         findings.problem(Problem(place=place, code="no-match", value=pattern, message=message, hint=hint))
     elif others:
-        what = "1 file is no picture" if others == 1 else f"{others} files are no pictures"
-        findings.skip(Skip(place, f"{what} (png, jpg, jpeg, webp)"))
+        _skip_others(matches, shown_root, findings)
     within = Path(root, fixed)
     stems = Counter(PurePath(picture).stem for picture in pictures)
     for picture in pictures:
@@ -56,6 +57,18 @@ def glob_rows(pattern: str, root: Path, shown_root: str, place: Place, findings:
         if stems[below.stem] > 1:
             row.default_id = row.below
         yield row
+
+
+def _skip_others(matches: list[str], shown_root: str, findings: Findings) -> None:
+    """By name: among files that are there by chance may be photographs that somebody misses in the morning."""
+    for match in matches:
+        if (suffix := _suffix(match)) not in IMAGE_SUFFIXES:
+            reason = _FOREIGN if suffix in _FOREIGN_SUFFIXES else "no picture (png, jpg, jpeg, webp)"
+            findings.skip(Skip(Place(str(PurePath(shown_root, match))), reason))
+
+
+def _suffix(name: str) -> str:
+    return PurePath(name).suffix.lower()
 
 
 def _matches(pattern: str, root: Path) -> tuple[PurePath, list[str]]:

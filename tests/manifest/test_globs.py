@@ -20,7 +20,23 @@ def test_a_glob_mirrors_folders_and_counts_other_files(folder: Folder) -> None:
     assert [task.item.id for task in tasks] == ["a", "b", "c", "d"]
     assert [task.outputs[0] for task in tasks] == ["a.png", "b.png", "c.png", "deep/x y/d.png"]
     assert [str(task.place) for task in tasks][:1] == ["in/a.png"]
-    assert [skip.reason for skip in findings.skipped] == ["1 file is no picture (png, jpg, jpeg, webp)"]
+    assert [(str(skip.place), skip.reason) for skip in findings.skipped] == [
+        ("in/notes.txt", "no picture (png, jpg, jpeg, webp)")
+    ]
+
+
+def test_photographs_of_another_kind_are_named(folder: Folder) -> None:
+    """A telephone's pictures, among files that are there by chance: somebody would miss them in the morning."""
+    for name in ("IMG 1.HEIC", "Größe.tiff", "Thumbs.db", "notes"):
+        folder.write(f"in/{name}", b"x")
+    _, findings = folder.read("in", prompt="pp")
+    foreign = "a picture of a kind that cannot be edited (save it as png, jpg, jpeg or webp)"
+    assert [(str(skip.place), skip.reason) for skip in findings.skipped] == [
+        ("in/Größe.tiff", foreign),
+        ("in/IMG 1.HEIC", foreign),
+        ("in/Thumbs.db", "no picture (png, jpg, jpeg, webp)"),
+        ("in/notes", "no picture (png, jpg, jpeg, webp)"),
+    ]
 
 
 def test_links_that_lead_back_are_not_followed(folder: Folder) -> None:
