@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from batchedit import disk
 from batchedit.cleaning import trailing_bytes
@@ -27,11 +27,11 @@ from batchedit.containment import Tree
 from batchedit.disk import Stages, storage
 from batchedit.errors import StorageError
 from batchedit.ledger.rendered import was_made
-from batchedit.model import EXTENSIONS, Raw
+from batchedit.model import Raw
+from batchedit.paths import with_extension
 from batchedit.pictures import INPUT_LIMIT_BYTES, BadPicture, decode, examine
 from batchedit.recipe import Finding, Recipe, as_sold
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LITTER = ".batchedit-"
 """Begins the temporary names that may be left in the tree itself, where it lies on another disk than the raws."""
 
@@ -440,13 +440,3 @@ class Filing:
         if any((self.state / "raw" / sha256[:2]).glob(f"{sha256}.*")):
             return True
         return self.ledger is not None and was_made(self.ledger, sha256)
-
-
-def with_extension(path: str, picture_format: str) -> str:
-    """The path with the extension of the format that came, if it names another one."""
-    pure = PurePosixPath(path)
-    wanted = "." + EXTENSIONS[picture_format]
-    suffix = pure.suffix.lower()
-    if suffix == wanted or (suffix == ".jpeg" and wanted == ".jpg"):
-        return path
-    return str(pure.with_suffix(wanted)) if suffix in _SUFFIXES else path + wanted

@@ -10,9 +10,10 @@ from pathlib import Path
 from batchedit import disk
 from batchedit.data_uris import decoded
 from batchedit.effects import Offload, inline
-from batchedit.filing import Ahead, Filing, Made, Source, with_extension
+from batchedit.filing import Ahead, Filing, Made, Source
 from batchedit.ledger.records import OutputRow
 from batchedit.model import OutputLocation, Raw
+from batchedit.paths import with_extension
 from batchedit.pictures import BadPicture
 from batchedit.recipe import Recipe
 from batchedit.turning import turn_upright

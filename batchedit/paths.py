@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from pathlib import PurePosixPath
+
+from batchedit.model import EXTENSIONS
 
 MAX_COMPONENT_BYTES = 200
 
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"}
@@ -79,3 +83,13 @@ def _component_problem(part: str) -> str | None:
 def _shortened(text: str, limit: int) -> str:
     data = text.encode()
     return text if len(data) <= limit else data[:limit].decode("utf-8", "ignore").rstrip(" .")
+
+
+def with_extension(path: str, picture_format: str) -> str:
+    """The path with the extension of the format that came, if it names another one."""
+    pure = PurePosixPath(path)
+    wanted = "." + EXTENSIONS[picture_format]
+    suffix = pure.suffix.lower()
+    if suffix == wanted or (suffix == ".jpeg" and wanted == ".jpg"):
+        return path
+    return str(pure.with_suffix(wanted)) if suffix in _SUFFIXES else path + wanted

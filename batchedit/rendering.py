@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 import anyio
 
-from batchedit.filing import InTheWay, Made, NotMade, RawDamaged, Source, with_extension
+from batchedit.filing import InTheWay, Made, NotMade, RawDamaged, Source
 from batchedit.ledger.records import OutputRow, TaskRow
 from batchedit.ledger.rendered import LedgerRendered
 from batchedit.model import LocalImage, Raw, Request
 from batchedit.outputs import Outputs
-from batchedit.paths import collision_key
+from batchedit.paths import collision_key, with_extension
 from batchedit.recipe import POST, Finding, as_sold
 
 T = TypeVar("T")

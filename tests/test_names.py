@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchedit import disk
-from batchedit.filing import Filing, with_extension
+from batchedit.filing import Filing
 from batchedit.manifest.templates import render
-from batchedit.paths import MAX_COMPONENT_BYTES, collision_key, is_device, path_problem, safe_component
+from batchedit.paths import MAX_COMPONENT_BYTES, collision_key, is_device, path_problem, safe_component, with_extension
 from batchedit.report.as_csv import guarded
 from tests.hostile_names import PAYLOADS, hostile
 from tests.proof import count
