@@ -115,7 +115,7 @@ def test_a_disk_that_says_no(tmp_path: Path, seller: Provider, killer: Killer, s
     counts = reached(tmp_path, seller)
     every = [(call, number) for call in _FILE_CALLS for number in counts[call]]
     draw = random.Random("disk")
-    points = draw.sample(every, min(count(28, len(every)), len(every)))[share::SHARES]
+    points = draw.sample(every, min(count(22, len(every)), len(every)))[share::SHARES]
 
     def one(point: tuple[str, int]) -> list[str]:
         call, number = point
