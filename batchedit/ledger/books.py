@@ -130,6 +130,11 @@ class Books(Ledger):
             " AND waiting.created_at >= (SELECT since FROM period) AND waiting.created_at < (SELECT until FROM period)"
         )
 
+    def has_label(self, name: str) -> bool:
+        """Whether any task of the whole ledger has this label, whatever the books are restricted to."""
+        sql = "SELECT EXISTS (SELECT 1 FROM tasks, json_each(tasks.labels) AS each WHERE each.key = ?)"
+        return bool(self._connection.execute(sql, (name,)).fetchone()[0])
+
     def cost_groups(self) -> Iterator[CostGroup]:
         """All attempts, added up."""
         yield from self._all().costs
