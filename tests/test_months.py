@@ -23,7 +23,7 @@ from batchedit.ledger import passing
 from batchedit.ledger.sums import CostGroup
 from batchedit.money import MicroUSD, parse_usd
 from batchedit.summary import Money, crossed, summarize
-from tests.conftest import Result
+from tests.conftest import Result, Shop
 from tests.test_report import Book, a_cost
 
 Cli = Callable[..., Result]
@@ -291,6 +291,19 @@ def test_the_name_means_the_same_whatever_is_chosen(cli: Cli, labelled: Path, le
     assert (set(both["by"]["month"]), both["by_labels"]) == ({"spring", "(none)"}, ["month"])
     nothing = cli("report", ledger, "--by", "month", "--since", "2020-01-01", "--until", "2020-01-02", "--json").json()
     assert (nothing["by"]["month"], nothing["by_labels"]) == ({}, [])
+
+
+def test_a_label_of_tasks_that_wait_counts(cli: Cli, shop: Shop) -> None:
+    """So that the name does not change its meaning when they are bought."""
+    shop.write(
+        "night.yaml",
+        "version: 1\ndefaults: {quality: low}\nedits:\n  white: {prompt: 'pure white background'}\n"
+        "  hero: {from: white, when: approved, prompt: 'sepia', labels: {month: spring}}\n"
+        "sources: [{glob: in/*.png}]\n",
+    )
+    cli("run", "night.yaml", "--out", "out")
+    data = cli("report", "out", "--by", "month", "--json").json()
+    assert (set(data["by"]["month"]), data["by_labels"], data["waiting"]) == ({"(none)"}, ["month"], {"approval": 3})
 
 
 def test_months_are_exact_dollars(cli: Cli, ledger: Path) -> None:

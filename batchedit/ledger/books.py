@@ -131,9 +131,13 @@ class Books(Ledger):
         )
 
     def has_label(self, name: str) -> bool:
-        """Whether any task of the whole ledger has this label, whatever the books are restricted to."""
-        sql = "SELECT EXISTS (SELECT 1 FROM tasks, json_each(tasks.labels) AS each WHERE each.key = ?)"
-        return bool(self._connection.execute(sql, (name,)).fetchone()[0])
+        """Whether any task of the whole ledger, also one that waits, has this label: no restriction matters."""
+        return any(
+            self._connection.execute(
+                f"SELECT EXISTS (SELECT 1 FROM {table}, json_each({table}.labels) AS each WHERE each.key = ?)", (name,)
+            ).fetchone()[0]
+            for table in ("tasks", "waiting") if has_table(self._connection, table)
+        )  # fmt: skip
 
     def cost_groups(self) -> Iterator[CostGroup]:
         """All attempts, added up."""
