@@ -1,5 +1,5 @@
 """
-What rows of a ledger are grouped by: labels, tags, days and what every request has. Pure.
+What rows of a ledger are grouped by: labels, tags, days, months and what every request has. Pure.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from batchedit.ledger.sums import CostGroup, TaskGroup
 NO_LABEL = "(none)"
 TAG = "tag"
 PRICES = "price_list"
-GROUPINGS = ("day", "run", "edit", "variant", "quality", "size", "model", "provider", "outcome", TAG, PRICES)
+MONTH = "month"
+GROUPINGS = ("day", MONTH, "run", "edit", "variant", "quality", "size", "model", "provider", "outcome", TAG, PRICES)
 """What every ledger can be grouped by, besides its labels; `TAG` counts a task under each of its tags."""
-OF_ATTEMPTS = frozenset({"day", "run", "outcome", PRICES})
+OF_ATTEMPTS = frozenset({"day", MONTH, "run", "outcome", PRICES})
 """Groupings that a task has no part in, since it may have had several attempts: they tell money, and no deliveries."""
+IN_TIME = frozenset({"day", MONTH})
+"""Groupings whose values follow each other, whatever they cost."""
+YIELDING = frozenset({MONTH})
+"""Groupings that give way to a label of the same name, which ledgers had before there was the grouping."""
 
 
 def label_names(texts: Iterable[str]) -> list[str]:
@@ -48,19 +53,35 @@ def tags_of(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(json.loads(text))) or (NO_LABEL,)
 
 
-def cost_keys(name: str, zone: tzinfo) -> Callable[[CostGroup], Iterable[str]]:
-    """The values of a name that attempts count under; more than one for tags only."""
+def heading(name: str, *, is_label: bool) -> str:
+    """What stands above its values; a name that may be a label's or ours says which it is."""
+    return f"{name} ({'label' if is_label else 'calendar'})" if name in YIELDING else name
+
+
+def cost_keys(name: str, zone: tzinfo, *, is_label: bool = False) -> Callable[[CostGroup], Iterable[str]]:
+    """
+    The values of a name that attempts count under; more than one for tags only.
+
+    Args:
+        is_label: It is a label's, though there is a grouping of this name.
+    """
+    if is_label:
+        return _label_keys(name)
     match name:
         case "day":
             return lambda row: (_day(row.minute, zone),)
+        case "month":  # made of whole days, so that its sums are those of its days
+            return lambda row: (_day(row.minute, zone)[:7],)
         case "run" | "outcome" | "price_list":
             return lambda row: (getattr(row, name) or NO_LABEL,)
         case _:
             return _keys(name)
 
 
-def task_keys(name: str) -> Callable[[TaskGroup], Iterable[str]] | None:
-    """None for `OF_ATTEMPTS`."""
+def task_keys(name: str, *, is_label: bool = False) -> Callable[[TaskGroup], Iterable[str]] | None:
+    """None for `OF_ATTEMPTS`; `is_label` as for `cost_keys`."""
+    if is_label:
+        return _label_keys(name)
     return None if name in OF_ATTEMPTS else _keys(name)
 
 
@@ -71,7 +92,11 @@ def _keys(name: str) -> Callable[[CostGroup | TaskGroup], Iterable[str]]:
         case "tag":
             return lambda row: tags_of(row.tags)
         case _:
-            return lambda row: (labels_of(row.labels).get(name) or NO_LABEL,)
+            return _label_keys(name)
+
+
+def _label_keys(name: str) -> Callable[[CostGroup | TaskGroup], Iterable[str]]:
+    return lambda row: (labels_of(row.labels).get(name) or NO_LABEL,)
 
 
 def together(rows: Iterable[CostGroup], zone: tzinfo) -> list[CostGroup]:

@@ -13,12 +13,25 @@ From a ledger's rows to figures. Pure: the same rows give the same figures, and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from itertools import product
 
-from batchedit.grouping import TAG, cost_keys, label_names, labels_of, tags_of, task_keys, together
+from batchedit.grouping import (
+    GROUPINGS,
+    IN_TIME,
+    OF_ATTEMPTS,
+    TAG,
+    YIELDING,
+    cost_keys,
+    heading,
+    label_names,
+    labels_of,
+    tags_of,
+    task_keys,
+    together,
+)
 from batchedit.ledger.sums import CostGroup, Dear, Durations, TaskGroup, Trouble, Unmet
 from batchedit.lifecycle import State
 from batchedit.money import ZERO, MicroUSD
@@ -200,6 +213,7 @@ class Figures:
     Attributes:
         tasks: By the state of their request.
         by: Name of a label or one of `GROUPINGS` -> value -> money.
+        yielded: Names in `by` that are a label's, though there is a grouping of that name.
         basis: Spent money by where the figure comes from: ``reported``, ``computed`` or ``assumed``.
         minutes: By ISO minute in UTC, in order.
         latency: How long purchases took, by quality.
@@ -217,6 +231,7 @@ class Figures:
     total: Money = field(default_factory=Money)
     tasks: Counter[State] = field(default_factory=Counter)
     by: dict[str, dict[str, Money]] = field(default_factory=dict)
+    yielded: set[str] = field(default_factory=set)
     basis: Counter[str] = field(default_factory=Counter)
     minutes: dict[str, Minute] = field(default_factory=dict)
     latency: dict[str, Latency] = field(default_factory=dict)
@@ -225,6 +240,34 @@ class Figures:
     prices: dict[str, Money] = field(default_factory=dict)
     drifts: list[Drift] = field(default_factory=list)
     dearest: list[Dear] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names in `by` that are labels, sorted."""
+        return sorted(name for name in self.by if name in self.yielded or name not in GROUPINGS)
+
+    def heading(self, name: str) -> str:
+        """What stands above the values of a name in `by`."""
+        return heading(name, is_label=name in self.yielded)
+
+    def of_tasks(self, name: str) -> bool:
+        """Whether deliveries are told by this name, too: a task may have had attempts on several days."""
+        return name in self.yielded or name not in OF_ATTEMPTS
+
+    def ranked(self, name: str, most: int) -> tuple[list[tuple[str, Money]], list[tuple[str, Money]], str]:
+        """
+        The values of a name, the dearest first, and days and months in their order.
+
+        Returns:
+            At most so many of them, what is left out, and what that is called: ``more``, or ``earlier`` where it comes
+            before what is shown.
+        """
+        groups = self.by[name].items()
+        if name in IN_TIME and name not in self.yielded:
+            ranked = sorted(groups, key=lambda entry: entry[0])
+            return ranked[-most:], ranked[:-most], "earlier"
+        ranked = sorted(groups, key=lambda entry: (-entry[1].spent, entry[0]))
+        return ranked[:most], ranked[most:], "more"
 
     @property
     def busy_minutes(self) -> int:
@@ -251,13 +294,15 @@ def summarize(
     dearest: Iterable[Dear] = (),
     by: Iterable[str] | None = None,
     zone: tzinfo = UTC,
+    known: Iterable[str] = (),
 ) -> Figures:
     """
     The figures of what `ledger.books` has read, of one ledger or of several.
 
     Args:
         by: What to group by: some of `GROUPINGS`, names of labels. None groups by every label there is and by day.
-        zone: Whose midnight ends a day.
+        zone: Whose midnight ends a day, and with its last day a month.
+        known: Names of labels that none of these rows may have, but others of the same ledgers.
     """
     figures = Figures()
     cost_rows, task_rows = list(costs), list(tasks)
@@ -265,10 +310,12 @@ def summarize(
     labels = label_names(texts)
     names = list(by) if by is not None else [*labels, "day"]
     figures.by = {name: {} for name in names}
+    figures.yielded = {*YIELDING} & {*names} & {*labels, *known}
+    of_costs = {name: cost_keys(name, zone, is_label=name in figures.yielded) for name in names}
     for row in cost_rows:
         _count(figures.minutes.setdefault(row.minute, Minute()), row)
-    _add_costs(figures, together(cost_rows, zone), {name: cost_keys(name, zone) for name in names})
-    of_tasks = {name: task_keys(name) for name in names}
+    _add_costs(figures, together(cost_rows, zone), of_costs)
+    of_tasks = {name: task_keys(name, is_label=name in figures.yielded) for name in names}
     for group in task_rows:
         figures.tasks[group.state] += group.tasks
         figures.total.deliver(group)
@@ -331,19 +378,25 @@ def _together(unmet: Iterable[Unmet]) -> list[Unmet]:
 
 
 def crossed(
-    costs: Iterable[CostGroup], tasks: Iterable[TaskGroup], names: Sequence[str], *, zone: tzinfo = UTC
+    costs: Iterable[CostGroup],
+    tasks: Iterable[TaskGroup],
+    names: Sequence[str],
+    *,
+    zone: tzinfo = UTC,
+    yielded: Collection[str] = (),
 ) -> dict[tuple[str, ...], Money]:
     """
-    The money of each combination of values, such as client and season; `names` as for `summarize`.
+    The money of each combination of values, such as client and season; `names` as for `summarize`, `yielded` as in
+    `Figures`.
 
     With `TAG` among the names a task counts in as many rows as it has tags.
     """
     found: dict[tuple[str, ...], Money] = {}
-    of_costs = [cost_keys(name, zone) for name in names]
+    of_costs = [cost_keys(name, zone, is_label=name in yielded) for name in names]
     for row in costs:
         for values in product(*(key(row) for key in of_costs)):
             found.setdefault(values, Money()).add(row)
-    of_tasks = [key for name in names if (key := task_keys(name)) is not None]
+    of_tasks = [key for name in names if (key := task_keys(name, is_label=name in yielded)) is not None]
     if len(of_tasks) == len(names):
         for group in tasks:
             for values in product(*(key(group) for key in of_tasks)):

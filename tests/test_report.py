@@ -660,7 +660,7 @@ def test_the_mark_for_spreadsheets_and_raw_texts(cli: Cli, night: Shop) -> None:
     ("flags", "words"),
     [
         (("--by", "clinet"), "Did you mean 'client'?"),
-        (("--by", "zzz"), "labels are: client, season; besides: day, run,"),
+        (("--by", "zzz"), "labels are: client, season; besides: day, month, run,"),
         (("--tz", "Europe/Berlim"), "'Europe/Berlim' is no time zone"),
         (("--tz", "../../etc/passwd"), "is no time zone"),
         (("--since", "yesterday"), "--since: 'yesterday' is neither a date nor a date and time"),

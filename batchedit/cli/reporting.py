@@ -22,15 +22,15 @@ _TO = click.Path(dir_okay=False, path_type=Path, allow_dash=True)
 @click.argument("ledgers", nargs=-1, metavar="[LEDGER]...")
 @click.option(
     "--by",
-    help="Labels, or day, run, edit, variant, quality, size, model, provider, outcome, tag, price_list."
-    " Several with commas.",
+    help="Labels, or day, month, run, edit, variant, quality, size, model, provider, outcome, tag, price_list."
+    " Several with commas. If tasks have a label month, that is meant, and the table says so.",
 )
 @SELECTING[0]
 @SELECTING[1]
 @click.option("--since", metavar="MOMENT", help="Only what ended then or later: a date, or a date and time.")
 @click.option("--until", metavar="MOMENT", help="Only what ended before; a date means the end of that day.")
 @click.option(
-    "--tz", "zone", metavar="ZONE", help="Whose midnight ends a day, such as Europe/Berlin. UTC if not given."
+    "--tz", "zone", metavar="ZONE", help="Whose midnight ends days and months, such as Europe/Berlin. UTC if not given."
 )
 @click.option("--invoice", metavar="DOLLARS", help="Compare with what the provider asks for.")
 @click.option(
@@ -52,6 +52,7 @@ def report(ledgers: tuple[str, ...], as_json: bool, debug: bool, bom: bool, **fl
     \b
       batchedit report out                                   by every label and by day
       batchedit report out --by client,edit --csv bill.csv   a row for each client and edit
+      batchedit report out --by month --tz Europe/Berlin     a row for each month of the calendar
       batchedit report out --html report.html                a page with charts and pictures
       batchedit report out --since 2026-11-01 --invoice 267.33
     """

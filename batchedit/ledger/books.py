@@ -130,6 +130,15 @@ class Books(Ledger):
             " AND waiting.created_at >= (SELECT since FROM period) AND waiting.created_at < (SELECT until FROM period)"
         )
 
+    def has_label(self, name: str) -> bool:
+        """Whether any task of the whole ledger, also one that waits, has this label: no restriction matters."""
+        return any(
+            self._connection.execute(
+                f"SELECT EXISTS (SELECT 1 FROM {table}, json_each({table}.labels) AS each WHERE each.key = ?)", (name,)
+            ).fetchone()[0]
+            for table in ("tasks", "waiting") if has_table(self._connection, table)
+        )  # fmt: skip
+
     def cost_groups(self) -> Iterator[CostGroup]:
         """All attempts, added up."""
         yield from self._all().costs

@@ -16,7 +16,7 @@ from typing import Literal
 
 from batchedit.comparing import METHOD, Tally, tally, tally_json, tally_lines
 from batchedit.errors import UsageError
-from batchedit.grouping import GROUPINGS, label_names
+from batchedit.grouping import GROUPINGS, YIELDING, label_names
 from batchedit.ledger.books import Books
 from batchedit.ledger.reader import ledger_at
 from batchedit.ledger.run_records import RunRow
@@ -76,13 +76,14 @@ def render_report(
 
     Args:
         ledgers: Ledger files, or the output folders that hold them.
-        by: Some of `summary.GROUPINGS`, names of labels; None for every label and the day.
+        by: Some of `summary.GROUPINGS`, names of labels; None for every label and the day. ``month`` is the label of
+            this name if any task of the ledgers has it, else the calendar's; each form says which.
         form: ``text`` for people, ``json`` for programs, ``csv`` for finance, ``markdown``, or ``html`` for a page that
             stands by itself.
         select, exclude: Only tasks that are meant by these, as ``--select`` and ``--exclude``. What equal tasks share
             counts with the one that bears the cost.
         since, until: Only what ended from the one moment to before the other; None is open.
-        zone: Whose midnight ends a day, and whose clock is shown.
+        zone: Whose midnight ends a day, and with its last day a month, and whose clock is shown.
         invoice: What the provider asks for, to be compared.
         pictures: For a page: so many tasks are shown with their pictures, at most.
         beside: For a page: the folder that it will lie in, which its links to full pictures start from.
@@ -123,9 +124,8 @@ def _rendered(
         match form:
             case "csv":
                 names = tuple(figures.by)
-                return figures_csv(
-                    crossed(read.costs, read.tasks, names, zone=asked.zone), names, world=read.world, raw=raw
-                )
+                groups = crossed(read.costs, read.tasks, names, zone=asked.zone, yielded=figures.yielded)
+                return figures_csv(groups, names, world=read.world, raw=raw, yielded=figures.yielded)
             case "json":
                 told = [tally_json(each) for each in tally(read.books)]
                 return figures_json(
@@ -166,9 +166,14 @@ class _Read:
             dearest=(dear for books in self.books for dear in books.dearest(DEAREST)) if told else (),
             by=asked.by,
             zone=asked.zone,
+            # Of whole ledgers: a name means the same whatever tasks and time were chosen.
+            known=[name for name in sorted(YIELDING.intersection(asked.by or ())) if self._is_label(name)],
         )
         del figures.dearest[DEAREST:]
         return figures
+
+    def _is_label(self, name: str) -> bool:
+        return any(books.has_label(name) for books in self.books)
 
 
 def _read(ledgers: Path | str | Sequence[Path | str], asked: _Asked, stack: ExitStack) -> _Read:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from batchedit.grouping import OF_ATTEMPTS
 from batchedit.money import decimal_text
@@ -24,7 +24,14 @@ _FORMULA = re.compile(
 """What a program may take for a formula, at the beginning or where a cell that is taken apart goes on."""
 
 
-def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *, world: str, raw: bool = False) -> str:
+def figures_csv(
+    groups: Mapping[tuple[str, ...], Money],
+    names: Sequence[str],
+    *,
+    world: str,
+    raw: bool = False,
+    yielded: Collection[str] = (),
+) -> str:
     """
     The table.
 
@@ -32,11 +39,13 @@ def figures_csv(groups: Mapping[tuple[str, ...], Money], names: Sequence[str], *
         names: What is grouped by; a column each.
         world: Whose money it is: ``real``, or that of a ``rehearsal``, which is not.
         raw: Leave texts as they are that a spreadsheet would take for formulas.
+        yielded: As in `Figures`: their columns are called ``label.NAME``, as in the table of `export csv`.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\r\n")
-    tasks = () if OF_ATTEMPTS & {*names} else _TASKS
-    writer.writerow([*(guarded(name, raw=raw) for name in names), *_COUNTS, *tasks, *_AMOUNTS, "currency", "world"])
+    tasks = () if OF_ATTEMPTS & {*names}.difference(yielded) else _TASKS
+    heads = (f"label.{name}" if name in yielded else name for name in names)
+    writer.writerow([*(guarded(head, raw=raw) for head in heads), *_COUNTS, *tasks, *_AMOUNTS, "currency", "world"])
     for values, money in groups.items():
         writer.writerow(
             [

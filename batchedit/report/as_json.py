@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from batchedit.grouping import OF_ATTEMPTS
 from batchedit.ledger.run_records import RunRow
 from batchedit.ledger.sums import Trouble
 from batchedit.money import decimal_text
@@ -41,9 +40,10 @@ def figures_json(
         "basis": {name: decimal_text(amount) for name, amount in sorted(figures.basis.items())},
         "avoided": decimal_text(figures.total.avoided),
         "by": {
-            name: {value: _money(money, tasks=name not in OF_ATTEMPTS) for value, money in sorted(groups.items())}
+            name: {value: _money(money, tasks=figures.of_tasks(name)) for value, money in sorted(groups.items())}
             for name, groups in figures.by.items()
         },
+        "by_labels": figures.labels,
         "overlapping": sorted(figures.overlapping),
         "dearest": [
             {

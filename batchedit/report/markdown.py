@@ -23,12 +23,15 @@ def report_markdown(figures: Figures, page: Page, where: Path | str = "out") -> 
     if page.rehearsal:
         lines += ["_Rehearsal: no real money was spent._", ""]
     lines += _table(["", ""], [[tile.name, f"{tile.value} {_aside(tile.more)}"] for tile in page.tiles])
-    for name, groups in figures.by.items():
-        ranked = sorted(groups.items(), key=lambda entry: (-entry[1].spent, entry[0]))
-        rows = [[_plain(value), *_cells(money)] for value, money in ranked[:_ROWS]]
-        if len(ranked) > _ROWS:
-            rows.append([f"and {len(ranked) - _ROWS} more", *("" for _ in _COLUMNS)])
-        lines += ["", *_table([_plain(name), *_COLUMNS], [*rows, ["**total**", *_cells(figures.total)]])]
+    for name in figures.by:
+        shown, rest, which = figures.ranked(name, _ROWS)
+        rows = [[_plain(value), *_cells(money)] for value, money in shown]
+        if rest:
+            rows.append([f"and {len(rest)} {which}", *("" for _ in _COLUMNS)])
+        lines += [
+            "",
+            *_table([_plain(figures.heading(name)), *_COLUMNS], [*rows, ["**total**", *_cells(figures.total)]]),
+        ]
         if name in figures.overlapping:
             lines += ["", OVERLAPPING]
     for line in (*page.spellings, *page.drifts, *page.prices):

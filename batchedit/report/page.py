@@ -8,7 +8,7 @@ from datetime import UTC, timedelta, tzinfo
 
 from markupsafe import Markup
 
-from batchedit.grouping import OF_ATTEMPTS, in_zone
+from batchedit.grouping import in_zone
 from batchedit.ledger.run_records import RunRow, Setting, SkippedRows
 from batchedit.ledger.sums import Trouble
 from batchedit.lifecycle import State
@@ -144,7 +144,7 @@ def make_page(
             if figures.tasks[state]
         ],
         steps=list(steps),
-        tables=[_table(name, groups, total, name in figures.overlapping) for name, groups in figures.by.items()],
+        tables=[_table(figures, name) for name in figures.by],
         spellings=spelling_lines(figures),
         drifts=[f"Prices: {drift_text(drift)}" for drift in figures.drifts],
         prices=[f"Price {line}" for line in price_lines(figures, runs)] if total.spent or total.at_risk else [],
@@ -246,22 +246,22 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} % of spent" if whole else ""
 
 
-def _table(name: str, groups: Mapping[str, Money], total: Money, overlapping: bool) -> dict[str, object]:
-    entries = sorted(groups.items(), key=lambda entry: entry[0] if name == "day" else (-entry[1].spent, entry[0]))
-    rest, shown = len(entries) - _ROWS, [money for _, money in entries[:_ROWS]]
+def _table(figures: Figures, name: str) -> dict[str, object]:
+    entries, rest, which = figures.ranked(name, _ROWS)
+    shown = [money for _, money in entries]
     most = max([money.spent + money.at_risk for money in shown], default=0)
-    columns = _columns([*shown, total], tasks=name not in OF_ATTEMPTS)
+    columns = _columns([*shown, figures.total], tasks=figures.of_tasks(name))
     cells = list(zip(*columns.values(), strict=True))
     return {
-        "name": name,
+        "name": figures.heading(name),
         "columns": list(columns),
         "rows": [
             {"name": value, "bar": _money_bar(money, most), "cells": row}
-            for (value, money), row in zip(entries[:_ROWS], cells[:-1], strict=True)
+            for (value, money), row in zip(entries, cells[:-1], strict=True)
         ],
         "total": cells[-1],
-        "note": OVERLAPPING if overlapping else "",
-        "more": f"and {rest:,} more; --by {name} --csv lists all of them" if rest > 0 else "",
+        "note": OVERLAPPING if name in figures.overlapping else "",
+        "more": f"and {len(rest):,} {which}; --by {name} --csv lists all of them" if rest else "",
     }
 
 

@@ -41,8 +41,8 @@ def report_text(
     if world == "rehearsal":
         lines += ["REHEARSAL: no real money was spent; the prices are what the provider would have charged.", ""]
     lines += _totals(figures, runs)
-    for name, groups in figures.by.items():
-        lines += ["", *_table(name, groups, figures.total)]
+    for name in figures.by:
+        lines += ["", *_table(figures, name)]
         if name in figures.overlapping:
             lines.append(OVERLAPPING)
     lines += [_fit(plain(line), COLUMNS) for line in spelling_lines(figures)]
@@ -227,18 +227,15 @@ def risk_text(total: Money) -> str:
     return "open or unknown requests, at their worst price"
 
 
-def _table(name: str, groups: dict[str, Money], total: Money) -> list[str]:
-    width = min(40, max([_width(plain(name)), 5, *(_width(plain(value)) for value in groups)]))
+def _table(figures: Figures, name: str) -> list[str]:
+    title, total = figures.heading(name), figures.total
+    width = min(40, max([_width(plain(title)), 5, *(_width(plain(value)) for value in figures.by[name])]))
     head = f"{'requests':>8}  {'pictures':>8}  {'spent $':>12}  {'at risk $':>10}  {'share':>6}"
-    lines = [f"{_padded(name, width)}  {head}"]
-    ranked = sorted(groups.items(), key=lambda entry: entry[0] if name == "day" else (-entry[1].spent, entry[0]))
-    # Days that are left out are the first ones.
-    rest = ranked[:-_ROWS] if name == "day" else ranked[_ROWS:]
-    shown = ranked[-_ROWS:] if name == "day" else ranked[:_ROWS]
+    lines = [f"{_padded(title, width)}  {head}"]
+    shown, rest, which = figures.ranked(name, _ROWS)
     lines += [_row(value, money, total, width) for value, money in shown]
     if rest:
         spent = sum(money.spent for _, money in rest)
-        which = "earlier" if name == "day" else "more"
         lines.append(f"and {len(rest)} {which}, {format_usd(spent)}: `--by {name} --csv -` lists all of them"[:COLUMNS])
     lines.append(_row("total", total, total, width))
     return lines
