@@ -279,7 +279,11 @@ def _of(progress: Progress) -> str:
 
 
 def _limited(progress: Progress) -> str:
-    return "" if progress.limit is None else f", limit {progress.limit}/min"
+    """The rate in force; and what was named, if it is less than that."""
+    named, pace = progress.limit, progress.limit if progress.pace is None else progress.pace
+    if pace is None:
+        return ""
+    return f", limit {pace}/min" + (f" of {named}/min" if named is not None and pace < named else "")
 
 
 def progress_text(progress: Progress, seconds_left: float | None = None) -> str:

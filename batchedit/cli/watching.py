@@ -50,12 +50,18 @@ def glance_text(found: Glance, now: float) -> str:
             f"{head}: {stands}",
             f"  {found.states[State.DONE]} of {found.total} done{share}, {found.states[State.FAILED]} failed,"
             f" {found.states[State.UNKNOWN]} unknown, {found.in_flight} in flight{odd}",
-            f"  {found.begun} sent in the last minute{'' if found.limit is None else f' of {found.limit}'}, spent"
+            f"  {found.begun} sent in the last minute{_of_the_pace(found)}, spent"
             f" {format_usd(found.spent)}{'' if found.budget is None else f' of {format_usd(found.budget)}'},"
             f" at risk {format_usd(found.at_risk)}",
             "  " + ("time left: not known" if left is None else f"about {duration_text(left)} left, until {until}"),
         )
     )
+
+
+def _of_the_pace(found: Glance) -> str:
+    if found.pace is None:
+        return ""
+    return f" of {found.pace}" + (f" ({found.limit} named)" if found.limit not in (None, found.pace) else "")
 
 
 def glance_json(found: Glance) -> str:
@@ -75,6 +81,7 @@ def glance_json(found: Glance) -> str:
             "budget": None if found.budget is None else decimal_text(found.budget),
             "sent_last_minute": found.begun,
             "limit_per_minute": found.limit,
+            "pace_per_minute": found.pace,
             "seconds_left": None if found.seconds_left is None else round(found.seconds_left),
         },
         ensure_ascii=False,

@@ -21,6 +21,8 @@ WINDOW_SECONDS = 300.0
 """What is finished in so long decides how long the rest will take."""
 _RATE_SECONDS = 60.0
 _LOOKED_AT = 20_000
+FOUND_PACE = "SELECT per_minute FROM paces WHERE scope = (SELECT scope FROM attempts ORDER BY id DESC LIMIT 1)"
+"""The limit of the provider that was asked last, as far as it was found."""
 _FINISHED = (State.DONE, State.FAILED, State.SUSPECT, State.LOST)
 
 
@@ -38,7 +40,8 @@ class Glance:
         spent: Of the last run and those that it continues, in micro-dollars; `at_risk` likewise, in the whole ledger.
         budget: Of the last run, None if it had none.
         begun: Edits that were sent within the last minute.
-        limit: The most that may be sent in a minute, None if no number was named.
+        limit: The most that may be sent in a minute as named, None if no number was.
+        pace: The same as it is in force: what refusals have taught, if it is less. None if nothing was named or found.
         finished_per_minute: In the last minutes.
         started: When the last run began (ISO, UTC), empty if there was none.
     """
@@ -54,6 +57,7 @@ class Glance:
     budget: MicroUSD | None
     begun: int
     limit: int | None
+    pace: int | None
     finished_per_minute: float
     started: str = ""
 
@@ -122,6 +126,7 @@ def _look(db: sqlite3.Connection, path: Path, now: float) -> Glance:
     ).fetchone()
     # A run that is younger than the window is measured from its beginning.
     since = max(now - WINDOW_SECONDS, unix(run["started_at"])) if run and finished else now
+    limit, pace = _limits(db, run)
     return Glance(
         run=run["id"] if run else 0,
         manifest=run["manifest"] if run else "",
@@ -133,16 +138,22 @@ def _look(db: sqlite3.Connection, path: Path, now: float) -> Glance:
         at_risk=MicroUSD(risk),
         budget=None if run is None or run["budget_microusd"] is None else MicroUSD(run["budget_microusd"]),
         begun=begun,
-        limit=_limit(run),
+        limit=limit,
+        pace=pace,
         finished_per_minute=60 * finished / max(1.0, now - since) if first else 0.0,
         started=run["started_at"] if run else "",
     )
 
 
-def _limit(run: sqlite3.Row | None) -> int | None:
-    """As the run's own settings say."""
+def _limits(db: sqlite3.Connection, run: sqlite3.Row | None) -> tuple[int | None, int | None]:
+    """As the run's own settings say, and as it is in force."""
     if run is None or "facts" not in run.keys():  # noqa: SIM118  a row's own `in` looks at its values
-        return None
-    settings = json.loads(run["facts"] or "{}").get("settings", [])
-    found = {name: value for name, value, _ in settings}.get("requests per minute", "none")
-    return int(found) if found.isdecimal() else None
+        return None, None
+    settings = {name: value for name, value, _ in json.loads(run["facts"] or "{}").get("settings", [])}
+    text = settings.get("requests per minute", "none")
+    limit = int(text) if text.isdecimal() else None
+    if settings.get("learn rate") != "True":
+        return limit, limit
+    row = db.execute(FOUND_PACE).fetchone()
+    found = [] if row is None else [max(1, int(row[0]))]
+    return limit, min([*found, *([] if limit is None else [limit])], default=None)
