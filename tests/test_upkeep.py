@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from batchedit import RunOptions, load_manifest, make_plan, run_plan_sync
 from batchedit.calling import reconcile_sync
 from batchedit.context import Progress
 from batchedit.ledger import filesystem
+from batchedit.ledger.reader import Ledger
 from batchedit.money import MicroUSD
+from batchedit.report.advice import manifest_words
 from tests.conftest import KEY, Result, Served, Shop, command, database
 from tests.middle import Middle
 from tests.test_provider import NIGHT, one_bill_each
@@ -51,6 +54,39 @@ def test_held_is_the_default_and_names_the_task(cli: Cli, shop: Shop, serve: Ser
         assert "mug" in text
         assert "batchedit reconcile" in text
     assert served.audit()["billed_runs_total"] == 1
+
+
+def test_advice_can_be_pasted(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """Names are those of the manifest and the folder, quoted, in every form; and the command is right."""
+    served = serve()
+    served.emulator.script("answer_lost")
+    served.manifest(shop, **SYNC, name="my night.yaml")
+    ended = cli("run", "my night.yaml", "--out", "my out", "--no-input").out
+    out = shlex.quote(str(shop.root / "my out"))
+    assert f"`batchedit reconcile 'my night.yaml' --out {out}`" in ended
+    assert f"`batchedit run 'my night.yaml' --out {out} --on-unknown resend`" in ended
+    told = cli("report", "my out").out
+    assert "`batchedit reconcile 'my night.yaml' --out 'my out'`" in told
+    words = "batchedit reconcile 'my night.yaml' --out 'my out'"
+    assert cli("report", "my out", "--json").json()["not_done"][0]["advice"].endswith(words)
+    at_ledger = cli("report", "my out/.batchedit/ledger.db", "--json").json()["not_done"][0]["advice"]
+    assert at_ledger.endswith(words)
+    for text in (ended, told, cli("status", "my out").out, cli("report", "my out", "--markdown", "-").out):
+        assert "MANIFEST" not in text
+        assert "OUT" not in text
+    end = cli(*shlex.split(words)[1:], "--on-unknown", "write-off").out
+    assert f"lost:    `batchedit retry {out} --state lost`" in end
+
+
+def test_a_rehearsal_is_named_as_one(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """Its folder lies within the manifest's; the command for it takes the outer one and a flag."""
+    served = serve()
+    served.manifest(shop, **SYNC)
+    plan = make_plan(load_manifest(shop.root / "night.yaml"), out=shop.root / "o", rehearse=True)
+    assert plan.words == shlex.join([str(shop.root / "night.yaml"), "--out", str(shop.root / "o"), "--rehearse"])
+    run_plan_sync(plan)
+    with Ledger(plan.workspace.ledger) as reader:
+        assert manifest_words(reader.runs(), plan.workspace.root) == plan.words
 
 
 def test_resend_buys_once_more_and_keeps_the_first_at_risk(cli: Cli, shop: Shop, serve: Serve) -> None:

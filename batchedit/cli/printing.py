@@ -101,7 +101,7 @@ def end_text(plan: Plan, summary: RunSummary) -> str:
             f"{count(summary.states[State.UNKNOWN], 'request')} with an unknown outcome ({slots}): money may be out;"
             " they are held, and never sent again blindly"
         )
-    lines += advice(summary.states)
+    lines += advice(summary.states, _shown(plan), plan.words)
     if summary.held_back:
         lines.append(f"{count(summary.held_back, 'task')} changed since bought: add --changed to buy them again")
     lines += waiting_lines(summary.waiting, _shown(plan))

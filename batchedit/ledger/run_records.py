@@ -27,10 +27,16 @@ class SkippedRows(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What a report tells of a run besides its money."""
+    """
+    What a report tells of a run besides its money.
+
+    Attributes:
+        manifest: As it was typed, empty for runs of older versions.
+    """
 
     settings: tuple[Setting, ...] = ()
     skipped: tuple[SkippedRows, ...] = ()
+    manifest: str = ""
 
     def text(self) -> str:
         """As kept."""
@@ -43,6 +49,7 @@ class RunFacts:
         return cls(
             settings=tuple(Setting(*entry) for entry in data.get("settings", ())),
             skipped=tuple(SkippedRows(*entry) for entry in data.get("skipped", ())),
+            manifest=data.get("manifest", ""),
         )
 
 

@@ -13,7 +13,7 @@ from batchedit.ledger.run_records import RunRow, Setting, SkippedRows
 from batchedit.ledger.sums import Trouble
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
-from batchedit.report.advice import next_step, waste_means
+from batchedit.report.advice import manifest_words, next_step, waste_means
 from batchedit.report.charts import Part, bar, columns, line
 from batchedit.report.text import (
     ORDER,
@@ -123,7 +123,7 @@ def make_page(
         compared: Variants that were compared without their names: edit, variant, won, ties, share, price of a picture.
         compared_by: Where the interval of the share comes from.
     """
-    last = runs[-1] if runs else None
+    last, words = runs[-1] if runs else None, manifest_words(runs, where)
     verdict, mood = _verdict(figures, last, waiting)
     stretch, spans = _spans(figures.minutes, zone)
     budget = last.budget if last is not None else None
@@ -159,7 +159,7 @@ def make_page(
         stretch=stretch,
         pace=_pace(figures),
         latency=_latency(figures),
-        troubles=[_trouble(trouble, where, zone) for trouble in figures.troubles],
+        troubles=[_trouble(trouble, next_step(trouble, where, words), zone) for trouble in figures.troubles],
         unmet=[[each.name, each.verdict, f"{each.tasks:,}", each.example] for each in figures.unmet],
         run_columns=["run", "began", "ended", "provider", "prices of", "budget $", "exit code", "why it stopped"],
         runs=[_run(run, zone) for run in runs],
@@ -367,7 +367,7 @@ def _latency(figures: Figures) -> list[list[str]]:
     ]
 
 
-def _trouble(trouble: Trouble, where: str, zone: tzinfo) -> dict[str, object]:
+def _trouble(trouble: Trouble, step: str, zone: tzinfo) -> dict[str, object]:
     slots = ", ".join(trouble.slots) + (f" and {trouble.tasks - len(trouble.slots):,} more"
                                         if trouble.tasks > len(trouble.slots) else "")  # fmt: skip
     first, last = (in_zone(moment[:16], zone).strftime("%Y-%m-%d %H:%M") for moment in (trouble.first, trouble.last))
@@ -380,7 +380,7 @@ def _trouble(trouble: Trouble, where: str, zone: tzinfo) -> dict[str, object]:
         "money": money + (f", {format_usd(trouble.at_risk)} at risk" if trouble.at_risk else ""),
         "when": first if first == last else f"{first} to {last}",
         "slots": slots,
-        "advice": next_step(trouble, where),
+        "advice": step,
     }
 
 
