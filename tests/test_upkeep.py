@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable
@@ -200,6 +201,36 @@ def test_reconciling_in_between_does_not_refill_the_budget(cli: Cli, shop: Shop,
     assert result.code == 6
     assert result.json()["spent_before"] == "0.009"
     assert served.audit()["billed_microusd_total"] <= 20_000
+
+
+def test_what_came_after_the_run_is_told(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """The end of the run is not the end of the story: reports and the live view say that it was reconciled, and how."""
+    lose_one(cli, shop, serve)
+    forms = (("report", "out"), ("report", "out", "--html", "-"), ("report", "out", "--markdown", "-"),
+             ("status", "out"), ("status", "out", "--watch"))  # fmt: skip
+    assert not any("econciled" in cli(*form).out for form in forms)
+    assert cli("report", "out", "--json").json()["runs"][0]["reconciled"] is None
+    assert cli(*RECONCILE, "--on-unknown", "write-off").code == 3
+    for form in forms:
+        assert re.search(r"reconciled (since|\d{4}-\d\d-\d\dT[\d:.]+Z?), exit code 3", cli(*form).out), form
+    [run] = cli("report", "out", "--json").json()["runs"]
+    assert run["exit_code"] == 7, "as it was"
+    assert run["ended_at"] <= run["reconciled"]["began"] <= run["reconciled"]["ended"]
+    assert run["reconciled"]["exit_code"] == 3
+    assert run["settings"], "nothing else is lost"
+    assert cli("status", "out", "--watch", "--json").json()["reconciled"] == run["reconciled"]
+    assert cli(*NIGHT).code == 3
+    assert "reconciled" not in cli("report", "out").out, "the last run is told, which came later"
+
+
+def test_a_reconciliation_that_has_not_ended_is_told(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """As it is while it goes on, or once it was killed."""
+    lose_one(cli, shop, serve)
+    plan = make_plan(load_manifest(shop.root / "night.yaml"), out=shop.root / "out")
+    seen: list[str] = []
+    reconcile_sync(plan, observer=lambda _: seen.append(cli("report", "out").out))
+    assert "since then: a reconciliation began 2" in seen[0]
+    assert "and has not ended, or was killed" in seen[0]
 
 
 def test_reconcile_needs_a_ledger(cli: Cli, shop: Shop, serve: Serve) -> None:

@@ -42,6 +42,8 @@ def glance_text(found: Glance, now: float) -> str:
         stands = "cut off; the same command goes on" if found.run else ""
     else:
         stands = f"ended with exit code {found.exit_code}"
+    if found.reconciled is not None and found.reconciled.ended is not None and not found.owner:
+        stands += f"; reconciled since, exit code {found.reconciled.exit_code}"
     left = found.seconds_left if found.owner else None
     odd = "".join(f", {found.states[state]} {state}" for state in (State.SUSPECT, State.LOST) if found.states[state])
     until = "" if left is None else f"{datetime.fromtimestamp(now + left).astimezone():%H:%M}"
@@ -74,6 +76,7 @@ def glance_json(found: Glance) -> str:
             "going_on": bool(found.owner),
             "job": found.job or None,
             "exit_code": found.exit_code,
+            "reconciled": None if found.reconciled is None else found.reconciled._asdict(),
             "states": {str(state): found.states[state] for state in State},
             "in_flight": found.in_flight,
             "spent": decimal_text(found.spent),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -14,6 +13,7 @@ from batchedit.errors import StorageError
 from batchedit.ledger.connection import open_for_reading
 from batchedit.ledger.job_starts import job_going_on
 from batchedit.ledger.lock import lock_owner, lock_path
+from batchedit.ledger.run_records import Reconciled, RunFacts
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
 
@@ -36,6 +36,7 @@ class Glance:
         owner: Who is writing, in words; empty if nobody is.
         job: The job that goes on, also between two of its runs; empty if none does.
         exit_code: How the last run ended, None if it goes on or was killed.
+        reconciled: What has settled since what that run left open; None if nothing has.
         states: Requests of the whole ledger by state.
         spent: Of the last run and those that it continues, in micro-dollars; `at_risk` likewise, in the whole ledger.
         budget: Of the last run, None if it had none.
@@ -60,6 +61,7 @@ class Glance:
     pace: int | None
     finished_per_minute: float
     started: str = ""
+    reconciled: Reconciled | None = None
 
     @property
     def total(self) -> int:
@@ -126,7 +128,9 @@ def _look(db: sqlite3.Connection, path: Path, now: float) -> Glance:
     ).fetchone()
     # A run that is younger than the window is measured from its beginning.
     since = max(now - WINDOW_SECONDS, unix(run["started_at"])) if run and finished else now
-    limit, pace = _limits(db, run)
+    # Older ledgers have no such column; a row's own `in` looks at its values.
+    facts = RunFacts.read(run["facts"]) if run is not None and "facts" in run.keys() else None  # noqa: SIM118
+    limit, pace = _limits(db, facts)
     return Glance(
         run=run["id"] if run else 0,
         manifest=run["manifest"] if run else "",
@@ -142,14 +146,15 @@ def _look(db: sqlite3.Connection, path: Path, now: float) -> Glance:
         pace=pace,
         finished_per_minute=60 * finished / max(1.0, now - since) if first else 0.0,
         started=run["started_at"] if run else "",
+        reconciled=None if facts is None else facts.reconciled,
     )
 
 
-def _limits(db: sqlite3.Connection, run: sqlite3.Row | None) -> tuple[int | None, int | None]:
+def _limits(db: sqlite3.Connection, facts: RunFacts | None) -> tuple[int | None, int | None]:
     """As the run's own settings say, and as it is in force."""
-    if run is None or "facts" not in run.keys():  # noqa: SIM118  a row's own `in` looks at its values
+    if facts is None:
         return None, None
-    settings = {name: value for name, value, _ in json.loads(run["facts"] or "{}").get("settings", [])}
+    settings = {name: value for name, value, _ in facts.settings}
     text = settings.get("requests per minute", "none")
     limit = int(text) if text.isdecimal() else None
     if settings.get("learn rate") != "True":

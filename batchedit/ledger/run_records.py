@@ -25,6 +25,17 @@ class SkippedRows(NamedTuple):
     rows: int
 
 
+class Reconciled(NamedTuple):
+    """
+    The last reconciliation after a run: when it began and ended (ISO, UTC), and its exit code; both None while it goes
+    on, and for ever if it was killed.
+    """
+
+    began: str
+    ended: str | None = None
+    exit_code: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
     """
@@ -32,11 +43,13 @@ class RunFacts:
 
     Attributes:
         manifest: As it was typed, empty for runs of older versions.
+        reconciled: What has settled since what the run left open; None if nothing has.
     """
 
     settings: tuple[Setting, ...] = ()
     skipped: tuple[SkippedRows, ...] = ()
     manifest: str = ""
+    reconciled: Reconciled | None = None
 
     def text(self) -> str:
         """As kept."""
@@ -50,6 +63,7 @@ class RunFacts:
             settings=tuple(Setting(*entry) for entry in data.get("settings", ())),
             skipped=tuple(SkippedRows(*entry) for entry in data.get("skipped", ())),
             manifest=data.get("manifest", ""),
+            reconciled=Reconciled(*data["reconciled"]) if data.get("reconciled") else None,
         )
 
 

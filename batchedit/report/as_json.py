@@ -165,6 +165,7 @@ def _run(run: RunRow) -> dict[str, Any]:
         "budget": None if run.budget is None else decimal_text(run.budget),
         "exit_code": run.exit_code,
         "stop_reason": run.stop_reason,
+        "reconciled": None if run.facts.reconciled is None else run.facts.reconciled._asdict(),
         "settings": [entry._asdict() for entry in run.facts.settings],
         "skipped": [entry._asdict() for entry in run.facts.skipped],
     }

@@ -22,6 +22,7 @@ from batchedit.report.text import (
     drift_text,
     percent,
     price_lines,
+    reconciled_text,
     risk_text,
     spelling_lines,
 )
@@ -199,13 +200,14 @@ def _verdict(figures: Figures, last: RunRow | None, waiting: int) -> tuple[str, 
     if waiting:
         short += f"{', ' if short else ''}{waiting:,} {'wait' if waiting > 1 else 'waits'} for another edit"
     said = f"{done:,} of {tasks:,} tasks done" + (f"; {short}." if short else ".")
+    since = "" if last.facts.reconciled is None else f" Since then: {reconciled_text(last.facts.reconciled)}."
     if last.exit_code is None:
-        return f"The last run has not ended, or was killed. {said}", "open"
+        return f"The last run has not ended, or was killed.{since} {said}", "open"
     if done == tasks:
         return f"All done: {tasks:,} task{'s' if tasks != 1 else ''}, {format_usd(figures.total.spent)} spent.", "good"
     reason = f" {last.stop_reason[:1].upper()}{last.stop_reason[1:]}." if last.stop_reason else ""
     bad = any(figures.tasks[state] for state in (State.UNKNOWN, State.FAILED, State.SUSPECT, State.LOST))
-    return f"{said}{reason}", "bad" if bad else "open"
+    return f"{said}{reason}{since}", "bad" if bad else "open"
 
 
 def _tiles(figures: Figures) -> list[Tile]:
@@ -388,6 +390,7 @@ def _run(run: RunRow, zone: tzinfo) -> list[str]:
     def shown(moment: str | None) -> str:
         return "" if moment is None else in_zone(moment[:16], zone).strftime("%Y-%m-%d %H:%M")
 
+    since = "" if run.facts.reconciled is None else reconciled_text(run.facts.reconciled)
     return [
         str(run.id),
         run.manifest,
@@ -397,5 +400,5 @@ def _run(run: RunRow, zone: tzinfo) -> list[str]:
         run.price_list,
         "" if run.budget is None else decimal_text(run.budget),
         "" if run.exit_code is None else str(run.exit_code),
-        run.stop_reason,
+        "; ".join(text for text in (run.stop_reason, since) if text),
     ]

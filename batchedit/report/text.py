@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from batchedit.ledger.run_records import RunRow
+from batchedit.ledger.run_records import Reconciled, RunRow
 from batchedit.lifecycle import State
 from batchedit.money import decimal_text, format_usd
 from batchedit.report.advice import advice, manifest_words, next_step, waiting_lines
@@ -85,7 +85,16 @@ def report_text(
         ]
         if last.stop_reason:
             lines += textwrap.wrap(plain(last.stop_reason), COLUMNS, initial_indent="  ", subsequent_indent="  ")
+        if last.facts.reconciled is not None:
+            lines.append(f"since then: {reconciled_text(last.facts.reconciled)}")
     return "\n".join(lines)
+
+
+def reconciled_text(reconciled: Reconciled) -> str:
+    """What has become of a reconciliation after a run."""
+    if reconciled.ended is None:
+        return f"a reconciliation began {reconciled.began} and has not ended, or was killed"
+    return f"reconciled {reconciled.ended}, exit code {reconciled.exit_code}"
 
 
 def state_counts(counts: Iterable[tuple[State, int]]) -> str:
