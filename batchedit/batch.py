@@ -367,6 +367,8 @@ class _Run:
                 self.ledger.end_run(code, reason)
                 if code is ExitCode.DONE and not waiting and can_be_marked(self.plan):
                     self._mark(states, at_risk)
+            else:
+                self.ledger.end_reconciliation(code)
         except (StorageError, LedgerError) as error:
             # What the ledger cannot take it may still be able to tell.
             states = Counter(dict.fromkeys(State, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -13,8 +14,9 @@ from batchedit.agenda import Agenda
 from batchedit.breaker import Breaker
 from batchedit.budget import Budget, Name, NearLimit
 from batchedit.effects import Effects
+from batchedit.errors import StorageError
 from batchedit.ledger.journal import Journal
-from batchedit.ledger.records import Attempt, RequestRow
+from batchedit.ledger.records import Attempt, Pace, RequestRow
 from batchedit.ledger.writer import LedgerWriter
 from batchedit.lifecycle import RetryPolicy
 from batchedit.logs import LOGGER
@@ -102,7 +104,8 @@ class Progress:
         spent: By this run and those that it continues.
         held: Reserved or at risk.
         budget: The most that may be spent and held, None without a limit.
-        limit: Most edits started per minute, None if no number is known.
+        limit: Most edits started per minute as named, None if no number was.
+        pace: The same as it is in force: less than `limit` after refusals, and known without one once it was found.
         notes: Things said once per run, such as a price that differs from the list.
         warnings: Limits that are nearly reached, as they came to be; the notes have them, too.
     """
@@ -120,6 +123,7 @@ class Progress:
     held: int = 0
     budget: int | None = None
     limit: int | None = None
+    pace: int | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[NearLimit] = field(default_factory=list)
 
@@ -194,6 +198,7 @@ class Context:
         has_chains: Tasks may wait for the pictures of others.
         to_deliver: Slots of tasks whose request may have been done before they were recorded.
         undelivered: How many tasks are paid for and have no file where it should be.
+        noted_pace: The limit that was found, as far as the ledger has it.
         version: Counts the changes that `change` waits for.
     """
 
@@ -222,6 +227,7 @@ class Context:
     has_chains: bool = False
     to_deliver: list[str] = field(default_factory=list)
     undelivered: int = 0
+    noted_pace: Pace | None = None
     version: int = 0
     _unsent: set[anyio.CancelScope] = field(default_factory=set)
     _changed: anyio.Event = field(default_factory=anyio.Event)
@@ -297,6 +303,17 @@ class Context:
         patience = limits.request_timeout_seconds
         return max(now + patience, sent + 2 * patience) + limits.list_lag_seconds
 
+    def note_pace(self) -> None:
+        """Note a limit that was just found, for those who watch, and for the next run should this one be killed."""
+        learner = self.pacer.learner
+        if learner is None or learner.found is None:
+            return
+        pace = Pace(per_minute=learner.found, confidence=learner.confidence)
+        if pace != self.noted_pace:
+            self.noted_pace = pace
+            with suppress(StorageError):  # whoever needs the disk hears of it
+                self.journal.hand_in(self.ledger.record_pace, self.provider.scope, pace)
+
     def note_once(self, note: str) -> None:
         """Say something once per run."""
         if note not in self.progress.notes:
@@ -320,6 +337,7 @@ class Context:
         self._changed = anyio.Event()
         if self.observer is not None:
             self.progress.spent, self.progress.held = self.budget.spent, self.budget.held
+            self.progress.pace = None if self.pacer.per_minute is None else max(1, int(self.pacer.per_minute))
             try:
                 self.observer(self.progress)
             except Exception as error:

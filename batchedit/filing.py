@@ -398,10 +398,7 @@ class Filing:
     def _copy(self, raw: Raw, folder: Path, shown: Path, *, is_fresh: bool) -> Stages[Path]:
         """A copy of a raw on the disk of `folder`, under a temporary name; verified unless it was just written."""
         source = self.raw_path(raw)
-        if self._other_disk(folder):
-            temporary = self._beside(folder, shown)
-        else:
-            temporary = disk.temporary_in(self.state / "raw")
+        temporary = self._beside(folder, shown) if self._other_disk(folder) else disk.temporary_in(self.state / "raw")
         try:
             yield from disk.copy(source, temporary)
         except FileNotFoundError:

@@ -35,11 +35,13 @@ class ReadHooks:
         if answer.status == 429:
             jitter = context.effects.draw("cool-down", number=pacer.cooldown.refused).random()
             pacer.refuse(sent, now, buys=send.buys, wish=retry_after(answer.headers), jitter=jitter)
+            context.note_pace()
             return
         pacer.cooldown.passed(sent)
         wait = exhausted(answer.headers)
         if wait is not None:
             pacer.exhausted(now, wait)
+            context.note_pace()
 
     async def watch(self, step: Watch) -> bytes | None:
         """Wait until a look at the run is worthwhile; at a run that was accepted earlier, at once."""

@@ -97,6 +97,17 @@ class Pacer:
         is_limited = learner is not None or requests is not None or images is not None or calls is not None
         self.cooldown = Cooldown(first_seconds=_FIRST_PAUSE_SECONDS if is_limited else _BRIEF_PAUSE_SECONDS)
 
+    @property
+    def per_minute(self) -> float | None:
+        """
+        The limit on purchases per minute that is in force: what was named, or less where refusals have taught so. None
+        where nothing was named or found.
+        """
+        learner = self.learner
+        if learner is not None and (learner.found is not None or self._requests is not None):
+            return learner.per_minute
+        return None if self._requests is None else self._requests.per_minute
+
     def ready_at(self, now: float, *, images: int) -> float:
         """
         The earliest clock time, not before `now`, at which a call may start.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,6 +136,14 @@ class Plan:
     mark: Mark | None = None
     digests: Digests = field(default_factory=Digests, repr=False)
     signed_urls: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def words(self) -> str:
+        """What stands for the manifest and its place in another command on them, quoted for a shell."""
+        words = [str(self.manifest.source), "--out", str(self.asked_out)]
+        words += [] if self.asked_ledger is None else ["--ledger", str(self.asked_ledger)]
+        words += [] if self.manifest.chosen_provider is None else ["--provider", self.manifest.chosen_provider]
+        return shlex.join([*words, "--rehearse"] if self.asked_rehearsal else words)
 
     def _repr_html_(self) -> str:
         """For notebooks."""

@@ -118,4 +118,5 @@ def facts_of(plan: Plan, options: RunOptions, connected: Connected, limits: Limi
     if options.on_unknown is not None:
         settings.append(Setting("on unknown", options.on_unknown, "flag"))
     skipped = [SkippedRows(str(skip.place), skip.reason, skip.count) for skip in plan.findings.skipped[:_SKIPS]]
-    return RunFacts(settings=tuple(settings), skipped=tuple(skipped))
+    typed = plan.manifest.source.encode("utf-8", "backslashreplace").decode()
+    return RunFacts(settings=tuple(settings), skipped=tuple(skipped), manifest=typed)

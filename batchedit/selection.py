@@ -161,9 +161,10 @@ class Witness:
         for name, condition in self._unseen.items():
             if self.looked:
                 flag = "--select" if any(condition in term for term in self._selection.select) else "--exclude"
-                known = [*self._labels, *METHODS]
-                there = f"Labels are: {', '.join(sorted(self._labels))}" if self._labels else "No task has any label"
-                hint = did_you_mean(name, known) or there
+                hint = f"No task has any label; what can be asked is: {', '.join(METHODS)}"
+                if self._labels:
+                    there = f"Labels are: {', '.join(sorted(self._labels))}"
+                    hint = did_you_mean(name, [*self._labels, *METHODS]) or there
                 raise refusal(flag, condition.source, condition.position, f"no task has a label {name!r}", hint)
 
     def nearest(self) -> list[str]:

@@ -263,7 +263,7 @@ def test_a_table_for_finance_holds_no_formula() -> None:
 def test_hostile_names_stay_within_their_cells_in_markdown() -> None:
     """Each table has as many cells in each row as in its head, and nothing in them is a mark."""
     figures = hostile_figures()
-    text = report_markdown(figures, page_of(figures))
+    text = report_markdown(figures, page_of(figures), "out", "night.yaml --out out")
     for block in text.split("\n\n"):
         if not block.startswith("|"):
             continue

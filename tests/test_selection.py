@@ -337,6 +337,15 @@ def test_pictures_of_tasks_that_are_not_selected_are_not_read(cli: Cli, night: S
     assert cli("plan", "night.yaml", "--select", "state:new").code == 2
 
 
+@pytest.mark.parametrize(("asked", "no_method"), [("client:acme", "client"), ("edti:white", "edti")])
+def test_where_there_are_no_labels_nothing_is_guessed(cli: Cli, jobs: Path, asked: str, no_method: str) -> None:
+    """Another word for a label is no slip in the name of a method; what can be asked is listed."""
+    result = cli("plan", "jobs.csv", "--select", asked)
+    assert result.code == 2
+    assert f"no task has a label {no_method!r}\n  No task has any label; what can be asked is: id, edit," in result.err
+    assert "Did you mean" not in result.err
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,9 @@ from batchedit import RunOptions, load_manifest, make_plan, run_plan_sync
 from batchedit.calling import reconcile_sync
 from batchedit.context import Progress
 from batchedit.ledger import filesystem
+from batchedit.ledger.reader import Ledger
 from batchedit.money import MicroUSD
+from batchedit.report.advice import manifest_words
 from tests.conftest import KEY, Result, Served, Shop, command, database
 from tests.middle import Middle
 from tests.test_provider import NIGHT, one_bill_each
@@ -51,6 +55,39 @@ def test_held_is_the_default_and_names_the_task(cli: Cli, shop: Shop, serve: Ser
         assert "mug" in text
         assert "batchedit reconcile" in text
     assert served.audit()["billed_runs_total"] == 1
+
+
+def test_advice_can_be_pasted(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """Names are those of the manifest and the folder, quoted, in every form; and the command is right."""
+    served = serve()
+    served.emulator.script("answer_lost")
+    served.manifest(shop, **SYNC, name="my night.yaml")
+    ended = cli("run", "my night.yaml", "--out", "my out", "--no-input").out
+    out = shlex.quote(str(shop.root / "my out"))
+    assert f"`batchedit reconcile 'my night.yaml' --out {out}`" in ended
+    assert f"`batchedit run 'my night.yaml' --out {out} --on-unknown resend`" in ended
+    told = cli("report", "my out").out
+    assert "`batchedit reconcile 'my night.yaml' --out 'my out'`" in told
+    words = "batchedit reconcile 'my night.yaml' --out 'my out'"
+    assert cli("report", "my out", "--json").json()["not_done"][0]["advice"].endswith(words)
+    at_ledger = cli("report", "my out/.batchedit/ledger.db", "--json").json()["not_done"][0]["advice"]
+    assert at_ledger.endswith(words)
+    for text in (ended, told, cli("status", "my out").out, cli("report", "my out", "--markdown", "-").out):
+        assert "MANIFEST" not in text
+        assert "OUT" not in text
+    end = cli(*shlex.split(words)[1:], "--on-unknown", "write-off").out
+    assert f"lost:    `batchedit retry {out} --state lost`" in end
+
+
+def test_a_rehearsal_is_named_as_one(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """Its folder lies within the manifest's; the command for it takes the outer one and a flag."""
+    served = serve()
+    served.manifest(shop, **SYNC)
+    plan = make_plan(load_manifest(shop.root / "night.yaml"), out=shop.root / "o", rehearse=True)
+    assert plan.words == shlex.join([str(shop.root / "night.yaml"), "--out", str(shop.root / "o"), "--rehearse"])
+    run_plan_sync(plan)
+    with Ledger(plan.workspace.ledger) as reader:
+        assert manifest_words(reader.runs(), plan.workspace.root) == plan.words
 
 
 def test_resend_buys_once_more_and_keeps_the_first_at_risk(cli: Cli, shop: Shop, serve: Serve) -> None:
@@ -164,6 +201,36 @@ def test_reconciling_in_between_does_not_refill_the_budget(cli: Cli, shop: Shop,
     assert result.code == 6
     assert result.json()["spent_before"] == "0.009"
     assert served.audit()["billed_microusd_total"] <= 20_000
+
+
+def test_what_came_after_the_run_is_told(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """The end of the run is not the end of the story: reports and the live view say that it was reconciled, and how."""
+    lose_one(cli, shop, serve)
+    forms = (("report", "out"), ("report", "out", "--html", "-"), ("report", "out", "--markdown", "-"),
+             ("status", "out"), ("status", "out", "--watch"))  # fmt: skip
+    assert not any("econciled" in cli(*form).out for form in forms)
+    assert cli("report", "out", "--json").json()["runs"][0]["reconciled"] is None
+    assert cli(*RECONCILE, "--on-unknown", "write-off").code == 3
+    for form in forms:
+        assert re.search(r"reconciled (since|\d{4}-\d\d-\d\dT[\d:.]+Z?), exit code 3", cli(*form).out), form
+    [run] = cli("report", "out", "--json").json()["runs"]
+    assert run["exit_code"] == 7, "as it was"
+    assert run["ended_at"] <= run["reconciled"]["began"] <= run["reconciled"]["ended"]
+    assert run["reconciled"]["exit_code"] == 3
+    assert run["settings"], "nothing else is lost"
+    assert cli("status", "out", "--watch", "--json").json()["reconciled"] == run["reconciled"]
+    assert cli(*NIGHT).code == 3
+    assert "reconciled" not in cli("report", "out").out, "the last run is told, which came later"
+
+
+def test_a_reconciliation_that_has_not_ended_is_told(cli: Cli, shop: Shop, serve: Serve) -> None:
+    """As it is while it goes on, or once it was killed."""
+    lose_one(cli, shop, serve)
+    plan = make_plan(load_manifest(shop.root / "night.yaml"), out=shop.root / "out")
+    seen: list[str] = []
+    reconcile_sync(plan, observer=lambda _: seen.append(cli("report", "out").out))
+    assert "since then: a reconciliation began 2" in seen[0]
+    assert "and has not ended, or was killed" in seen[0]
 
 
 def test_reconcile_needs_a_ledger(cli: Cli, shop: Shop, serve: Serve) -> None:

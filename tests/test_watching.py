@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from batchedit.cli.printing import ProgressLine
+from batchedit import load_manifest, make_plan, run_plan_sync
+from batchedit.cli.printing import ProgressLine, progress_text
 from batchedit.context import Progress
+from batchedit.ledger.glance import Glance, glance
+from batchedit.lifecycle import State
 from tests.conftest import KEY, Result, Served, Shop, command, draw_picture
 
 Cli = Callable[..., Result]
@@ -98,6 +101,35 @@ def test_the_bar_is_for_terminals(shop: Shop, serve: Callable[..., Served]) -> N
     assert "\x1b" not in dumb
     assert "/11 [" not in dumb
     assert re.search(r"of 11 done, 0 failed, 0 unknown, \d+ in flight, limit 600/min, spent \$", dumb)
+
+
+def test_the_rate_that_is_shown_is_the_one_in_force(shop: Shop, serve: Callable[..., Served], cli: Cli) -> None:
+    """What was named is no longer true after a refusal: lines, other shells and programs tell the lower one as well."""
+    served = serve(latency=(0.05, 0.1))
+    manifest, ledger = night(shop, served), shop.root / "out/.batchedit/ledger.db"
+    lines: list[str] = []
+    looks: list[Glance] = []
+    refusals = [{"method": "POST", "path_contains": "edit/runs"}]
+
+    def look(progress: Progress) -> None:
+        if progress.done and refusals:  # something was let through before: a refusal of the first says nothing
+            served.emulator.script("throttle", match=refusals.pop(), length=1)
+        lines.append(progress_text(progress))
+        looks.append(glance(ledger, time.time()))
+
+    summary = run_plan_sync(make_plan(load_manifest(manifest), out=shop.root / "out"), observer=look)
+    assert summary.states[State.DONE] == 11
+    assert "in flight, limit 600/min, spent" in lines[0], "as it was named"
+    assert re.search(r"in flight, limit 29\d/min of 600/min, spent", lines[-1]), (
+        "half of it, and a little less at first"
+    )
+    assert looks[0].pace == 600
+    assert (looks[-1].owner != "", looks[-1].limit, looks[-1].pace) == (True, 600, 300), "while the run goes on"
+    assert "sent in the last minute of 300 (600 named), spent" in cli("status", "out", "--watch").out
+    told = cli("status", "out", "--watch", "--json").json()
+    assert (told["limit_per_minute"], told["pace_per_minute"]) == (600, 300)
+    assert cli("run", manifest, "--out", "out", "--rate", "none", "--changed", "--quality", "high").code == 0
+    assert cli("status", "out", "--watch", "--json").json()["pace_per_minute"] is None, "nothing is kept to then"
 
 
 def test_plain_lines_come_with_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:

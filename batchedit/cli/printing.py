@@ -101,7 +101,7 @@ def end_text(plan: Plan, summary: RunSummary) -> str:
             f"{count(summary.states[State.UNKNOWN], 'request')} with an unknown outcome ({slots}): money may be out;"
             " they are held, and never sent again blindly"
         )
-    lines += advice(summary.states)
+    lines += advice(summary.states, _shown(plan), plan.words)
     if summary.held_back:
         lines.append(f"{count(summary.held_back, 'task')} changed since bought: add --changed to buy them again")
     lines += waiting_lines(summary.waiting, _shown(plan))
@@ -279,7 +279,11 @@ def _of(progress: Progress) -> str:
 
 
 def _limited(progress: Progress) -> str:
-    return "" if progress.limit is None else f", limit {progress.limit}/min"
+    """The rate in force; and what was named, if it is less than that."""
+    named, pace = progress.limit, progress.limit if progress.pace is None else progress.pace
+    if pace is None:
+        return ""
+    return f", limit {pace}/min" + (f" of {named}/min" if named is not None and pace < named else "")
 
 
 def progress_text(progress: Progress, seconds_left: float | None = None) -> str:

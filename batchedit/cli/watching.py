@@ -42,6 +42,8 @@ def glance_text(found: Glance, now: float) -> str:
         stands = "cut off; the same command goes on" if found.run else ""
     else:
         stands = f"ended with exit code {found.exit_code}"
+    if found.reconciled is not None and found.reconciled.ended is not None and not found.owner:
+        stands += f"; reconciled since, exit code {found.reconciled.exit_code}"
     left = found.seconds_left if found.owner else None
     odd = "".join(f", {found.states[state]} {state}" for state in (State.SUSPECT, State.LOST) if found.states[state])
     until = "" if left is None else f"{datetime.fromtimestamp(now + left).astimezone():%H:%M}"
@@ -50,12 +52,18 @@ def glance_text(found: Glance, now: float) -> str:
             f"{head}: {stands}",
             f"  {found.states[State.DONE]} of {found.total} done{share}, {found.states[State.FAILED]} failed,"
             f" {found.states[State.UNKNOWN]} unknown, {found.in_flight} in flight{odd}",
-            f"  {found.begun} sent in the last minute{'' if found.limit is None else f' of {found.limit}'}, spent"
+            f"  {found.begun} sent in the last minute{_of_the_pace(found)}, spent"
             f" {format_usd(found.spent)}{'' if found.budget is None else f' of {format_usd(found.budget)}'},"
             f" at risk {format_usd(found.at_risk)}",
             "  " + ("time left: not known" if left is None else f"about {duration_text(left)} left, until {until}"),
         )
     )
+
+
+def _of_the_pace(found: Glance) -> str:
+    if found.pace is None:
+        return ""
+    return f" of {found.pace}" + (f" ({found.limit} named)" if found.limit not in (None, found.pace) else "")
 
 
 def glance_json(found: Glance) -> str:
@@ -68,6 +76,7 @@ def glance_json(found: Glance) -> str:
             "going_on": bool(found.owner),
             "job": found.job or None,
             "exit_code": found.exit_code,
+            "reconciled": None if found.reconciled is None else found.reconciled._asdict(),
             "states": {str(state): found.states[state] for state in State},
             "in_flight": found.in_flight,
             "spent": decimal_text(found.spent),
@@ -75,6 +84,7 @@ def glance_json(found: Glance) -> str:
             "budget": None if found.budget is None else decimal_text(found.budget),
             "sent_last_minute": found.begun,
             "limit_per_minute": found.limit,
+            "pace_per_minute": found.pace,
             "seconds_left": None if found.seconds_left is None else round(found.seconds_left),
         },
         ensure_ascii=False,

@@ -21,7 +21,7 @@ from batchedit.ledger.sums import Trouble
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
 from batchedit.redaction import redact
-from batchedit.report.advice import next_step
+from batchedit.report.advice import manifest_words, next_step
 
 if TYPE_CHECKING:
     from batchedit.jobs.ended import JobEnd
@@ -149,7 +149,9 @@ def figures_of(end: JobEnd, troubles: list[str]) -> Told:
             with Books(path) as books:
                 for _, _, spent, held in books.money_between(stamp(end.night.begins), stamp(end.night.ends)):
                     spent_night, at_risk = spent_night + spent, at_risk + held
-                groups += [(trouble, next_step(trouble, _out_of(path))) for trouble in books.troubles(groups=GROUPS)]
+                out = _out_of(path)
+                words = manifest_words(books.runs(), out)
+                groups += [(trouble, next_step(trouble, out, words)) for trouble in books.troubles(groups=GROUPS)]
         except BatchEditError as error:
             troubles.append(f"the figures are not complete: {error}")
     quotes = [part.plan.figures.quote for part in end.parts if part.plan is not None and part.summary is not None]

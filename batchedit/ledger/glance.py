@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -14,6 +13,7 @@ from batchedit.errors import StorageError
 from batchedit.ledger.connection import open_for_reading
 from batchedit.ledger.job_starts import job_going_on
 from batchedit.ledger.lock import lock_owner, lock_path
+from batchedit.ledger.run_records import Reconciled, RunFacts
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD
 
@@ -21,6 +21,8 @@ WINDOW_SECONDS = 300.0
 """What is finished in so long decides how long the rest will take."""
 _RATE_SECONDS = 60.0
 _LOOKED_AT = 20_000
+FOUND_PACE = "SELECT per_minute FROM paces WHERE scope = (SELECT scope FROM attempts ORDER BY id DESC LIMIT 1)"
+"""The limit of the provider that was asked last, as far as it was found."""
 _FINISHED = (State.DONE, State.FAILED, State.SUSPECT, State.LOST)
 
 
@@ -34,11 +36,13 @@ class Glance:
         owner: Who is writing, in words; empty if nobody is.
         job: The job that goes on, also between two of its runs; empty if none does.
         exit_code: How the last run ended, None if it goes on or was killed.
+        reconciled: What has settled since what that run left open; None if nothing has.
         states: Requests of the whole ledger by state.
         spent: Of the last run and those that it continues, in micro-dollars; `at_risk` likewise, in the whole ledger.
         budget: Of the last run, None if it had none.
         begun: Edits that were sent within the last minute.
-        limit: The most that may be sent in a minute, None if no number was named.
+        limit: The most that may be sent in a minute as named, None if no number was.
+        pace: The same as it is in force: what refusals have taught, if it is less. None if nothing was named or found.
         finished_per_minute: In the last minutes.
         started: When the last run began (ISO, UTC), empty if there was none.
     """
@@ -54,8 +58,10 @@ class Glance:
     budget: MicroUSD | None
     begun: int
     limit: int | None
+    pace: int | None
     finished_per_minute: float
     started: str = ""
+    reconciled: Reconciled | None = None
 
     @property
     def total(self) -> int:
@@ -122,6 +128,9 @@ def _look(db: sqlite3.Connection, path: Path, now: float) -> Glance:
     ).fetchone()
     # A run that is younger than the window is measured from its beginning.
     since = max(now - WINDOW_SECONDS, unix(run["started_at"])) if run and finished else now
+    # Older ledgers have no such column; a row's own `in` looks at its values.
+    facts = RunFacts.read(run["facts"]) if run is not None and "facts" in run.keys() else None  # noqa: SIM118
+    limit, pace = _limits(db, facts)
     return Glance(
         run=run["id"] if run else 0,
         manifest=run["manifest"] if run else "",
@@ -133,16 +142,23 @@ def _look(db: sqlite3.Connection, path: Path, now: float) -> Glance:
         at_risk=MicroUSD(risk),
         budget=None if run is None or run["budget_microusd"] is None else MicroUSD(run["budget_microusd"]),
         begun=begun,
-        limit=_limit(run),
+        limit=limit,
+        pace=pace,
         finished_per_minute=60 * finished / max(1.0, now - since) if first else 0.0,
         started=run["started_at"] if run else "",
+        reconciled=None if facts is None else facts.reconciled,
     )
 
 
-def _limit(run: sqlite3.Row | None) -> int | None:
-    """As the run's own settings say."""
-    if run is None or "facts" not in run.keys():  # noqa: SIM118  a row's own `in` looks at its values
-        return None
-    settings = json.loads(run["facts"] or "{}").get("settings", [])
-    found = {name: value for name, value, _ in settings}.get("requests per minute", "none")
-    return int(found) if found.isdecimal() else None
+def _limits(db: sqlite3.Connection, facts: RunFacts | None) -> tuple[int | None, int | None]:
+    """As the run's own settings say, and as it is in force."""
+    if facts is None:
+        return None, None
+    settings = {name: value for name, value, _ in facts.settings}
+    text = settings.get("requests per minute", "none")
+    limit = int(text) if text.isdecimal() else None
+    if settings.get("learn rate") != "True":
+        return limit, limit
+    row = db.execute(FOUND_PACE).fetchone()
+    found = [] if row is None else [max(1, int(row[0]))]
+    return limit, min([*found, *([] if limit is None else [limit])], default=None)

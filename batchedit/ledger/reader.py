@@ -16,6 +16,7 @@ from typing import Self
 
 from batchedit.errors import LedgerError, UsageError
 from batchedit.ledger.connection import DAMAGED_HINT, open_for_reading
+from batchedit.ledger.glance import FOUND_PACE
 from batchedit.ledger.job_starts import LedgerJobs
 from batchedit.ledger.listing import LedgerListing
 from batchedit.ledger.periods import LedgerPeriods
@@ -273,8 +274,7 @@ class Ledger(LedgerListing, LedgerReviews, LedgerPeriods, LedgerJobs):
         """The rate limit of the provider that was asked last, in edits per minute; None if it was never found."""
         if not self._has("paces"):
             return None
-        sql = "SELECT per_minute FROM paces WHERE scope = (SELECT scope FROM attempts ORDER BY id DESC LIMIT 1)"
-        row = self._connection.execute(sql).fetchone()
+        row = self._connection.execute(FOUND_PACE).fetchone()
         return None if row is None else float(row["per_minute"])
 
     def mean_seconds(self) -> float | None:

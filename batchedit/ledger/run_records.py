@@ -25,12 +25,31 @@ class SkippedRows(NamedTuple):
     rows: int
 
 
+class Reconciled(NamedTuple):
+    """
+    The last reconciliation after a run: when it began and ended (ISO, UTC), and its exit code; both None while it goes
+    on, and for ever if it was killed.
+    """
+
+    began: str
+    ended: str | None = None
+    exit_code: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What a report tells of a run besides its money."""
+    """
+    What a report tells of a run besides its money.
+
+    Attributes:
+        manifest: As it was typed, empty for runs of older versions.
+        reconciled: What has settled since what the run left open; None if nothing has.
+    """
 
     settings: tuple[Setting, ...] = ()
     skipped: tuple[SkippedRows, ...] = ()
+    manifest: str = ""
+    reconciled: Reconciled | None = None
 
     def text(self) -> str:
         """As kept."""
@@ -43,6 +62,8 @@ class RunFacts:
         return cls(
             settings=tuple(Setting(*entry) for entry in data.get("settings", ())),
             skipped=tuple(SkippedRows(*entry) for entry in data.get("skipped", ())),
+            manifest=data.get("manifest", ""),
+            reconciled=Reconciled(*data["reconciled"]) if data.get("reconciled") else None,
         )
 
 

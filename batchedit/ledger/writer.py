@@ -12,13 +12,14 @@ Write order, true at every instant:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from batchedit.errors import LedgerError, NothingSelected
 from batchedit.keys import idempotency_key
 from batchedit.ledger.job_starts import owner_of_this
 from batchedit.ledger.records import Attempt, Bill, Note, OutputRow, Pace, RequestRow, Surplus, TaskRow
-from batchedit.ledger.run_records import RunStart
+from batchedit.ledger.run_records import Reconciled, RunStart
 from batchedit.ledger.wanted import LedgerWanted
 from batchedit.lifecycle import Event, State
 from batchedit.model import Raw
@@ -65,7 +66,7 @@ class LedgerWriter(LedgerWanted):
 
     def rejoin_run(self) -> int:
         """
-        Go on with the last run, without noting a new one, and return its id.
+        Go on with the last run, without noting a new one, and return its id. That it is reconciled is noted with it.
 
         Raises:
             NothingSelected: if there is none.
@@ -74,7 +75,22 @@ class LedgerWriter(LedgerWanted):
         if row is None or row["id"] is None:
             raise NothingSelected(f"the ledger {self.path} holds no run yet: there is nothing to settle")
         self._run_id = int(row["id"])
+        self._note_reconciled(Reconciled(self._effects.stamp()))
         return self._run_id
+
+    def end_reconciliation(self, exit_code: int) -> None:
+        """Note how the reconciliation that began with `rejoin_run` ended."""
+        row = self._one("SELECT facts FROM runs WHERE id = ?", self._run_id)
+        began = json.loads(row["facts"])["reconciled"][0]
+        self._note_reconciled(Reconciled(began, self._effects.stamp(), int(exit_code)))
+
+    def _note_reconciled(self, reconciled: Reconciled) -> None:
+        with self.transaction():
+            row = self._one("SELECT facts FROM runs WHERE id = ?", self._run_id)
+            facts = {**json.loads(row["facts"]), "reconciled": reconciled}
+            self._connection.execute(
+                "UPDATE runs SET facts = ? WHERE id = ?", (json.dumps(facts, ensure_ascii=False), self._run_id)
+            )
 
     def end_run(self, exit_code: int, reason: str) -> None:
         """Note how the current run ended."""

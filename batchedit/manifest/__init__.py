@@ -105,6 +105,11 @@ class Manifest:
         return self._head.provider if wanted is None else replace(self._head.provider, name=wanted)
 
     @property
+    def chosen_provider(self) -> str | None:
+        """The provider that was named beside the manifest, None if none was."""
+        return self._overrides.provider
+
+    @property
     def limits(self) -> Limits:
         """How hard the provider may be driven."""
         return self._head.limits

@@ -24,7 +24,7 @@ from batchedit.ledger.sums import CostGroup, TaskGroup
 from batchedit.ledger.tasks import selected_tasks
 from batchedit.money import MicroUSD, format_usd
 from batchedit.notebook import ReportText
-from batchedit.report.advice import waiting_lines
+from batchedit.report.advice import manifest_words, waiting_lines
 from batchedit.report.as_csv import figures_csv
 from batchedit.report.as_json import figures_json
 from batchedit.report.html import page_html, pairs_of, with_pairs
@@ -137,7 +137,9 @@ def _rendered(
                 text += "\n\n" + "\n".join(["variants, compared without their names", *lines]) if lines else ""
                 return f"{text}\n\n{check.text()}" if check is not None else text
             case "markdown":
-                return report_markdown(figures, _page(read, figures, asked, check), read.where)
+                return report_markdown(
+                    figures, _page(read, figures, asked, check), read.where, manifest_words(read.runs, read.where)
+                )
             case "html":
                 page = _page(read, figures, asked, check)
                 beside = (beside or Path.cwd()).absolute()

@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from batchedit.ledger.run_records import RunRow
 from batchedit.ledger.sums import Trouble
 from batchedit.ledger.waiting import ABSENT, APPROVAL, FAILED
 from batchedit.lifecycle import State
 
 _ADVICE = (
-    (
-        State.UNKNOWN,
-        "unknown: `batchedit reconcile MANIFEST` asks the provider again and never buys; if it cannot tell,",
-    ),
-    (State.UNKNOWN, "         `run --on-unknown resend` or `reconcile --on-unknown write-off` decides"),
-    (State.SUSPECT, "suspect: `batchedit keep OUT` takes them; `batchedit retry OUT --state suspect` buys new ones"),
-    (State.LOST, "lost:    `batchedit retry OUT --state lost` lets the next run buy them again"),
-    (State.FAILED, "failed:  mend the row or the picture, or `batchedit retry OUT`, and run again"),
+    (State.UNKNOWN, "unknown: `batchedit reconcile {words}` asks the provider again and never buys;"),
+    (State.UNKNOWN, "         if it cannot tell, the same with `--on-unknown write-off` decides, or"),
+    (State.UNKNOWN, "         `batchedit run {words} --on-unknown resend`"),
+    (State.SUSPECT, "suspect: `batchedit keep {out}` takes them;"),
+    (State.SUSPECT, "         `batchedit retry {out} --state suspect` lets the next run buy new ones"),
+    (State.LOST, "lost:    `batchedit retry {out} --state lost` lets the next run buy them again"),
+    (State.FAILED, "failed:  mend the row or the picture, or `batchedit retry {out}`, and run again"),
 )
 
 
-def advice(states: Mapping[State, int]) -> list[str]:
-    """What a person can do about requests that did not end well, a line each."""
-    return [text for state, text in _ADVICE if states.get(state)]
+def advice(states: Mapping[State, int], where: Path | str, words: str) -> list[str]:
+    """
+    What a person can do about requests that did not end well, a line each.
+
+    Args:
+        where: The output folder or ledger, for commands.
+        words: The manifest and its place, quoted, for commands that take a manifest.
+    """
+    out = shlex.quote(str(where))
+    return [text.format(out=out, words=words) for state, text in _ADVICE if states.get(state)]
+
+
+def manifest_words(runs: Sequence[RunRow], where: Path | str) -> str:
+    """
+    The manifest of the last run as it was typed, and where it works, quoted for commands that take a manifest.
+
+    Args:
+        where: The output folder or ledger of these runs.
+    """
+    typed = runs[-1].facts.manifest if runs else ""
+    place = Path(where)
+    if place.is_file() and place.parent.name == _STATE:
+        place = place.parent.parent
+    words = [shlex.quote(typed) if typed else "MANIFEST"]
+    if place.is_file():
+        return f"{words[0]} --out OUT --ledger {shlex.quote(str(place))}"
+    is_tree = (place.name, place.parent.name) == ("rehearsal", _STATE)
+    words.append(f"--out {shlex.quote(str(place.parent.parent if is_tree else place))}")
+    return " ".join([*words, "--rehearse"] if is_tree else words)
+
+
+_STATE = ".batchedit"
 
 
 def waiting_lines(waiting: Mapping[str, int], where: Path | str, *, wrapped: bool = True) -> list[str]:
@@ -79,17 +108,18 @@ def waste_means(kind: str) -> str:
     return _WASTE.get(kind, "")
 
 
-def next_step(trouble: Trouble, where: Path | str) -> str:
+def next_step(trouble: Trouble, where: Path | str, words: str) -> str:
     """
     What to do about tasks in trouble: one sentence with one command, which says whether it costs something.
 
     Args:
         where: The output folder or ledger, for the command.
+        words: The manifest and its place, quoted, for a command that takes a manifest.
     """
     out = shlex.quote(str(where))
     match trouble.state:
         case State.UNKNOWN:
-            return "Ask the provider, which buys nothing: batchedit reconcile MANIFEST. Do not buy them by hand."
+            return f"Do not buy them by hand. To ask the provider, which buys nothing: batchedit reconcile {words}"
         case State.SUSPECT:
             return (
                 f"To take them as they are: batchedit keep {out}; to buy others: batchedit retry {out} --state suspect"

@@ -10,7 +10,7 @@ from typing import Any
 from batchedit.ledger.run_records import RunRow
 from batchedit.ledger.sums import Trouble
 from batchedit.money import decimal_text
-from batchedit.report.advice import next_step
+from batchedit.report.advice import manifest_words, next_step
 from batchedit.report.invoice import InvoiceCheck
 from batchedit.summary import Drift, Figures, Latency, Money
 
@@ -54,7 +54,7 @@ def figures_json(
             }
             for dear in figures.dearest
         ],
-        "not_done": [_trouble(trouble, where) for trouble in figures.troubles],
+        "not_done": [_trouble(trouble, where, manifest_words(runs, where)) for trouble in figures.troubles],
         "checks": [
             {"name": each.name, "verdict": each.verdict, "tasks": each.tasks, "example": each.example}
             for each in figures.unmet
@@ -90,7 +90,7 @@ def _drift(drift: Drift) -> dict[str, Any]:
     }
 
 
-def _trouble(trouble: Trouble, where: Path | str) -> dict[str, Any]:
+def _trouble(trouble: Trouble, where: Path | str, words: str) -> dict[str, Any]:
     return {
         "state": str(trouble.state),
         "code": trouble.code,
@@ -102,7 +102,7 @@ def _trouble(trouble: Trouble, where: Path | str) -> dict[str, Any]:
         "first_at": trouble.first,
         "last_at": trouble.last,
         "first": list(trouble.slots),
-        "advice": next_step(trouble, where),
+        "advice": next_step(trouble, where, words),
     }
 
 
@@ -165,6 +165,7 @@ def _run(run: RunRow) -> dict[str, Any]:
         "budget": None if run.budget is None else decimal_text(run.budget),
         "exit_code": run.exit_code,
         "stop_reason": run.stop_reason,
+        "reconciled": None if run.facts.reconciled is None else run.facts.reconciled._asdict(),
         "settings": [entry._asdict() for entry in run.facts.settings],
         "skipped": [entry._asdict() for entry in run.facts.skipped],
     }

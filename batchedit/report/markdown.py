@@ -17,7 +17,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|&~])")
 _COLUMNS = ("requests", "delivered", "spent $", "waste $", "at risk $")
 
 
-def report_markdown(figures: Figures, page: Page, where: Path | str = "out") -> str:
+def report_markdown(figures: Figures, page: Page, where: Path | str, words: str) -> str:
     """The verdict, the figures, the tables and what to do, in this order."""
     lines = [f"## {_plain(page.title)}", "", f"**{_plain(page.verdict)}**", ""]
     if page.rehearsal:
@@ -47,7 +47,7 @@ def report_markdown(figures: Figures, page: Page, where: Path | str = "out") -> 
         lines += ["", f"- **{trouble.tasks} {trouble.state}**{code}: {_plain(trouble.reason)}"]
         if trouble.cost:
             lines[-1] += f" ({format_usd(trouble.cost)} spent)"
-        lines[-1] += f". {_plain(next_step(trouble, where))}"
+        lines[-1] += f". {_plain(next_step(trouble, where, words))}"
     for each in figures.unmet:
         lines += ["", f"- **{each.tasks} {each.verdict}** the check {_plain(each.name)}"]
     if page.steps:

@@ -13,7 +13,7 @@ from batchedit.ledger.run_records import RunRow, Setting, SkippedRows
 from batchedit.ledger.sums import Trouble
 from batchedit.lifecycle import State
 from batchedit.money import MicroUSD, decimal_text, format_usd
-from batchedit.report.advice import next_step, waste_means
+from batchedit.report.advice import manifest_words, next_step, waste_means
 from batchedit.report.charts import Part, bar, columns, line
 from batchedit.report.text import (
     ORDER,
@@ -22,6 +22,7 @@ from batchedit.report.text import (
     drift_text,
     percent,
     price_lines,
+    reconciled_text,
     risk_text,
     spelling_lines,
 )
@@ -123,7 +124,7 @@ def make_page(
         compared: Variants that were compared without their names: edit, variant, won, ties, share, price of a picture.
         compared_by: Where the interval of the share comes from.
     """
-    last = runs[-1] if runs else None
+    last, words = runs[-1] if runs else None, manifest_words(runs, where)
     verdict, mood = _verdict(figures, last, waiting)
     stretch, spans = _spans(figures.minutes, zone)
     budget = last.budget if last is not None else None
@@ -159,7 +160,7 @@ def make_page(
         stretch=stretch,
         pace=_pace(figures),
         latency=_latency(figures),
-        troubles=[_trouble(trouble, where, zone) for trouble in figures.troubles],
+        troubles=[_trouble(trouble, next_step(trouble, where, words), zone) for trouble in figures.troubles],
         unmet=[[each.name, each.verdict, f"{each.tasks:,}", each.example] for each in figures.unmet],
         run_columns=["run", "began", "ended", "provider", "prices of", "budget $", "exit code", "why it stopped"],
         runs=[_run(run, zone) for run in runs],
@@ -199,13 +200,14 @@ def _verdict(figures: Figures, last: RunRow | None, waiting: int) -> tuple[str, 
     if waiting:
         short += f"{', ' if short else ''}{waiting:,} {'wait' if waiting > 1 else 'waits'} for another edit"
     said = f"{done:,} of {tasks:,} tasks done" + (f"; {short}." if short else ".")
+    since = "" if last.facts.reconciled is None else f" Since then: {reconciled_text(last.facts.reconciled)}."
     if last.exit_code is None:
-        return f"The last run has not ended, or was killed. {said}", "open"
+        return f"The last run has not ended, or was killed.{since} {said}", "open"
     if done == tasks:
         return f"All done: {tasks:,} task{'s' if tasks != 1 else ''}, {format_usd(figures.total.spent)} spent.", "good"
     reason = f" {last.stop_reason[:1].upper()}{last.stop_reason[1:]}." if last.stop_reason else ""
     bad = any(figures.tasks[state] for state in (State.UNKNOWN, State.FAILED, State.SUSPECT, State.LOST))
-    return f"{said}{reason}", "bad" if bad else "open"
+    return f"{said}{reason}{since}", "bad" if bad else "open"
 
 
 def _tiles(figures: Figures) -> list[Tile]:
@@ -367,7 +369,7 @@ def _latency(figures: Figures) -> list[list[str]]:
     ]
 
 
-def _trouble(trouble: Trouble, where: str, zone: tzinfo) -> dict[str, object]:
+def _trouble(trouble: Trouble, step: str, zone: tzinfo) -> dict[str, object]:
     slots = ", ".join(trouble.slots) + (f" and {trouble.tasks - len(trouble.slots):,} more"
                                         if trouble.tasks > len(trouble.slots) else "")  # fmt: skip
     first, last = (in_zone(moment[:16], zone).strftime("%Y-%m-%d %H:%M") for moment in (trouble.first, trouble.last))
@@ -380,7 +382,7 @@ def _trouble(trouble: Trouble, where: str, zone: tzinfo) -> dict[str, object]:
         "money": money + (f", {format_usd(trouble.at_risk)} at risk" if trouble.at_risk else ""),
         "when": first if first == last else f"{first} to {last}",
         "slots": slots,
-        "advice": next_step(trouble, where),
+        "advice": step,
     }
 
 
@@ -388,6 +390,7 @@ def _run(run: RunRow, zone: tzinfo) -> list[str]:
     def shown(moment: str | None) -> str:
         return "" if moment is None else in_zone(moment[:16], zone).strftime("%Y-%m-%d %H:%M")
 
+    since = "" if run.facts.reconciled is None else reconciled_text(run.facts.reconciled)
     return [
         str(run.id),
         run.manifest,
@@ -397,5 +400,5 @@ def _run(run: RunRow, zone: tzinfo) -> list[str]:
         run.price_list,
         "" if run.budget is None else decimal_text(run.budget),
         "" if run.exit_code is None else str(run.exit_code),
-        run.stop_reason,
+        "; ".join(text for text in (run.stop_reason, since) if text),
     ]

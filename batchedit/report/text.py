@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from batchedit.ledger.run_records import RunRow
+from batchedit.ledger.run_records import Reconciled, RunRow
 from batchedit.lifecycle import State
 from batchedit.money import decimal_text, format_usd
-from batchedit.report.advice import advice, next_step, waiting_lines
+from batchedit.report.advice import advice, manifest_words, next_step, waiting_lines
 from batchedit.summary import Drift, Figures, Money
 
 COLUMNS = 100
@@ -37,7 +37,7 @@ def report_text(
     figures: Figures, runs: Sequence[RunRow], world: str, waiting: Mapping[str, int], where: Path | str
 ) -> str:
     """The report for people; `waiting` and `where` as for `waiting_lines`."""
-    lines = []
+    lines, words = [], manifest_words(runs, where)
     if world == "rehearsal":
         lines += ["REHEARSAL: no real money was spent; the prices are what the provider would have charged.", ""]
     lines += _totals(figures, runs)
@@ -55,7 +55,12 @@ def report_text(
                 _fit(f"  {trouble.tasks:>6}  {trouble.state}: {plain(trouble.reason)}", COLUMNS),
                 f"          {_fit(slots, 88)}",
                 *textwrap.wrap(
-                    plain(next_step(trouble, where)), COLUMNS, initial_indent=" " * 10, subsequent_indent=" " * 12
+                    plain(next_step(trouble, where, words)),
+                    COLUMNS,
+                    initial_indent=" " * 10,
+                    subsequent_indent=" " * 12,
+                    break_long_words=False,
+                    break_on_hyphens=False,
                 ),
             ]
         if len(figures.troubles) > 12:
@@ -67,7 +72,7 @@ def report_text(
     # What stands with a reason is not said again, but for what is unknown: there is more to be said about that.
     told = {trouble.state for trouble in figures.troubles} - {State.UNKNOWN}
     rest = {state: count for state, count in figures.tasks.items() if state not in told}
-    steps = [*advice(rest), *waiting_lines(waiting, where)]
+    steps = [*advice(rest, where, words), *waiting_lines(waiting, where)]
     if steps:
         lines += ["", "what can be done", *(f"  {step}" for step in steps)]
     if runs:
@@ -80,7 +85,16 @@ def report_text(
         ]
         if last.stop_reason:
             lines += textwrap.wrap(plain(last.stop_reason), COLUMNS, initial_indent="  ", subsequent_indent="  ")
+        if last.facts.reconciled is not None:
+            lines.append(f"since then: {reconciled_text(last.facts.reconciled)}")
     return "\n".join(lines)
+
+
+def reconciled_text(reconciled: Reconciled) -> str:
+    """What has become of a reconciliation after a run."""
+    if reconciled.ended is None:
+        return f"a reconciliation began {reconciled.began} and has not ended, or was killed"
+    return f"reconciled {reconciled.ended}, exit code {reconciled.exit_code}"
 
 
 def state_counts(counts: Iterable[tuple[State, int]]) -> str:
