@@ -17,7 +17,7 @@ SHARES = 8
 @pytest.mark.parametrize("share", range(SHARES))
 def test_every_kill_is_survived(tmp_path: Path, share: int) -> None:
     """Each time the same command finishes what was begun: the same tree, one bill for each edit, nothing at risk."""
-    points, at_random = count(36, 1_000_000) if STRACE else 0, count(32, 500)
+    points, at_random = count(36, 1_000_000) if STRACE else 0, count(24, 500)
     tally = sweep(tmp_path, points, at_random, workers=workers(), share=(share, SHARES))
     print(tally.table())
     assert tally.failed == []
