@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -545,13 +545,21 @@ def test_another_user_of_the_machine_gets_nothing(night: Shop) -> None:
 def test_it_listens_to_this_machine_only(night: Shop) -> None:
     """As the kernel sees it; ::1 only if it is asked for."""
 
-    def listening(port: int) -> set[str]:
+    def sockets() -> set[str]:
+        """This process's own: others may listen on that port at another address."""
         found = set()
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found.add(os.readlink(descriptor))
+        return found
+
+    def listening(port: int) -> set[str]:
+        found, own = set(), sockets()
         for table in ("/proc/net/tcp", "/proc/net/tcp6"):
             for line in Path(table).read_text().splitlines()[1:]:
                 fields = line.split()
                 address, _, number = fields[1].rpartition(":")
-                if fields[3] == "0A" and int(number, 16) == port:
+                if fields[3] == "0A" and int(number, 16) == port and f"socket:[{fields[9]}]" in own:
                     found.add(address)
         return found
 
