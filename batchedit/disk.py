@@ -18,7 +18,7 @@ import os
 import secrets
 import stat
 from collections.abc import Generator, Iterator, Sequence
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -179,6 +179,12 @@ def open_regular(path: Path) -> FileIO:
         file.close()
         raise OSError(errno.EINVAL, "is not a regular file")
     return file
+
+
+def read_regular(path: Path, at_most: int) -> bytes:
+    """What a file of somebody else's holds, but no more than so many bytes of it. Raises OSError as `open_regular`."""
+    with BufferedReader(open_regular(path)) as file:
+        return file.read(at_most)
 
 
 def sync_file(path: Path) -> None:

@@ -17,7 +17,6 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 
 from batchedit import disk
@@ -79,8 +78,7 @@ class Source:
         if self.why:
             return self.why
         try:
-            with BufferedReader(disk.open_regular(Path(self.path))) as file:
-                data = file.read(INPUT_LIMIT_BYTES + 1)
+            data = disk.read_regular(Path(self.path), INPUT_LIMIT_BYTES + 1)
         except OSError as error:
             return f"its original cannot be read ({error.strerror})"
         if hashlib.sha256(data).hexdigest() != self.sha256:

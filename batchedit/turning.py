@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from io import BufferedReader
 from pathlib import Path
 
 from batchedit import disk
@@ -26,8 +25,7 @@ def turn_upright(state: Path, path: Path, sha256: str) -> Stages[Path]:
         StorageError: if the disk does not take it.
     """
     try:
-        with BufferedReader(disk.open_regular(path)) as file:
-            data = file.read(INPUT_LIMIT_BYTES + 1)
+        data = disk.read_regular(path, INPUT_LIMIT_BYTES + 1)
     except OSError as error:
         raise BadPicture(error.strerror or "cannot be read") from None
     if len(data) > INPUT_LIMIT_BYTES:

@@ -47,6 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 KEY = "rf_live_canary0123456789"
+EMULATORS = {"RUNFLOW_API_KEY": KEY, "BATCHEDIT_KEY_ORIGIN": "loopback"}
+"""Variables of whoever asks an emulator on this machine."""
 
 
 @contextmanager
@@ -173,7 +175,7 @@ def command(*arguments: str | Path, cwd: Path, key: str | None = None) -> subpro
     """Starts the real command in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "RUNFLOW_API_KEY"}
     if key is not None:
-        environment |= {"RUNFLOW_API_KEY": key, "BATCHEDIT_KEY_ORIGIN": "loopback"}
+        environment |= {**EMULATORS, "RUNFLOW_API_KEY": key}
     return subprocess.Popen(
         [sys.executable, "-m", "batchedit", *map(str, arguments)],
         cwd=cwd,
@@ -244,8 +246,8 @@ def tampered(serve: Callable[..., Served]) -> Iterator[Callable[..., tuple[Serve
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
     """Starts emulators over real sockets, with a key in the environment."""
-    monkeypatch.setenv("RUNFLOW_API_KEY", KEY)
-    monkeypatch.setenv("BATCHEDIT_KEY_ORIGIN", "loopback")
+    for name, value in EMULATORS.items():
+        monkeypatch.setenv(name, value)
     with ExitStack() as stack:
 
         def start(faults: Faults | None = None, **switches: Any) -> Served:

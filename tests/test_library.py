@@ -19,7 +19,7 @@ import batchedit
 from batchedit import Control, RunError, RunOptions, load_manifest, make_plan, run_plan_sync, session
 from batchedit.errors import AccountRefused, Interrupted, LedgerError, LimitReached, PartialFailure, UsageError
 from batchedit.money import MicroUSD
-from tests.conftest import KEY, Served, Shop, draw_picture
+from tests.conftest import EMULATORS, Served, Shop, draw_picture
 from tests.middle import Middle
 from tests.proof.scene import CREATE, answer
 
@@ -99,7 +99,7 @@ def test_an_interrupt_reaches_it_in_its_thread(shop: Shop, serve: Callable[..., 
         [sys.executable, script],
         stdout=subprocess.PIPE,
         text=True,
-        env={"RUNFLOW_API_KEY": KEY, "BATCHEDIT_KEY_ORIGIN": "loopback"},
+        env=EMULATORS,
     )
     assert process.stdout is not None
     while process.stdout.readline().strip() not in ("1", "2"):

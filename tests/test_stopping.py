@@ -18,7 +18,7 @@ import pytest
 
 from batchedit.errors import UsageError
 from batchedit.stopping import stop_time
-from tests.conftest import KEY, Result, Served, Shop, command, database, draw_picture
+from tests.conftest import EMULATORS, Result, Served, Shop, command, database, draw_picture
 
 Cli = Callable[..., Result]
 
@@ -125,7 +125,7 @@ def test_a_signal_asks_and_disturbs_nothing(
     manifest = night(shop, served)
     process = subprocess.Popen(
         [sys.executable, "-m", "batchedit", "run", manifest, "--budget", "5", "-y", "--log-file", "l.log", *arguments],
-        cwd=shop.root, env={**os.environ, "RUNFLOW_API_KEY": KEY, "BATCHEDIT_KEY_ORIGIN": "loopback"}, start_new_session=True, text=True,
+        cwd=shop.root, env={**os.environ, **EMULATORS}, start_new_session=True, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     ledger = shop.root / "out/.batchedit/ledger.db"
@@ -184,7 +184,7 @@ def a_job(shop: Shop, served: Served, notify: str, **variables: str) -> subproce
     )
     return subprocess.Popen(
         [sys.executable, "-m", "batchedit", "job", "run", "job.yaml"], cwd=shop.root, start_new_session=True, text=True,
-        env={**os.environ, "RUNFLOW_API_KEY": KEY, "BATCHEDIT_KEY_ORIGIN": "loopback", **variables}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        env={**os.environ, **EMULATORS, **variables}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, restore_signals=True,
     )  # fmt: skip
 

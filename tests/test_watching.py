@@ -21,7 +21,7 @@ from batchedit.cli.printing import ProgressLine, progress_text
 from batchedit.context import Progress
 from batchedit.ledger.glance import Glance, glance
 from batchedit.lifecycle import State
-from tests.conftest import KEY, Result, Served, Shop, command, draw_picture
+from tests.conftest import EMULATORS, KEY, Result, Served, Shop, command, draw_picture
 
 Cli = Callable[..., Result]
 
@@ -38,7 +38,7 @@ def on_terminal(*arguments: str, cwd: Path, **environment: str) -> str:
     termios.tcsetwinsize(slave, (40, 160))
     process = subprocess.Popen(
         [sys.executable, "-m", "batchedit", *arguments], cwd=cwd, stdin=slave, stdout=slave, stderr=slave,
-        env={**os.environ, "TERM": "xterm", "RUNFLOW_API_KEY": KEY, "BATCHEDIT_KEY_ORIGIN": "loopback", **environment},
+        env={**os.environ, "TERM": "xterm", **EMULATORS, **environment},
     )  # fmt: skip
     os.close(slave)
     shown, end = b"", time.monotonic() + 60

@@ -8,7 +8,6 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
-from io import BufferedReader
 from pathlib import Path
 
 from batchedit import disk
@@ -79,11 +78,10 @@ def kept_raw(state: Path, digest: str) -> Path | None:
 def _read(path: Path) -> bytes | None:
     """A file of somebody's, if it is one and no larger than a picture may be."""
     try:
-        with BufferedReader(disk.open_regular(path)) as file:
-            data = file.read(INPUT_LIMIT_BYTES + 1)
-            return data if len(data) <= INPUT_LIMIT_BYTES else None
+        data = disk.read_regular(path, INPUT_LIMIT_BYTES + 1)
     except OSError:
         return None
+    return data if len(data) <= INPUT_LIMIT_BYTES else None
 
 
 def _made(picture: bytes, side: int) -> bytes | None:

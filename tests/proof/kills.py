@@ -40,6 +40,7 @@ CALLS = (
 
 STRACE = shutil.which("strace")
 _KEY = "rf_live_killed0123456789"
+_VARIABLES = {"RUNFLOW_API_KEY": _KEY, "BATCHEDIT_KEY_ORIGIN": "loopback", "PYTHONDONTWRITEBYTECODE": "1"}
 _SMALL, _LARGE = 3, 12
 _ARGUMENTS = ["run", "night.yaml", "--out", "out", "--no-input", "-q"]
 COMMAND = [sys.executable, "-m", "batchedit", *_ARGUMENTS]
@@ -108,14 +109,8 @@ def start(folder: Path, *, inject: str = "") -> subprocess.Popen[str]:
         name = inject.partition(":")[0]
         quiet = ["-f", "-qqq", "-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={inject}"]
         command = [STRACE, *quiet, *_ONE_FATE]
-    environment = {
-        **os.environ,
-        "RUNFLOW_API_KEY": _KEY,
-        "BATCHEDIT_KEY_ORIGIN": "loopback",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command, cwd=folder, env={**os.environ, **_VARIABLES}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -267,13 +262,9 @@ def reached(room: Path, seller: Provider) -> dict[str, range]:
     folder = workshop(room / "counted", seller.url, _SMALL)
     log = room / "calls.txt"
     command = [STRACE, "-f", "-qqq", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *_ONE_FATE]
-    environment = {
-        **os.environ,
-        "RUNFLOW_API_KEY": _KEY,
-        "BATCHEDIT_KEY_ORIGIN": "loopback",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    subprocess.run(
+        command, cwd=folder, env={**os.environ, **_VARIABLES}, stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
     all_of, early_of = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     begun = False
     for line in log.read_text("utf-8", "replace").splitlines():
